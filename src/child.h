@@ -1,0 +1,174 @@
+/*
+ * One process, through herod-keeper: started, output, over.
+ *
+ * The keeper is the parent of every process and holds its pipes and its
+ * exit status, so a process lives on when herod dies; a new herod finds it
+ * by keeper_open() and goes on with it by child_adopt().
+ *
+ * A child is over when it has been reaped, its process group is gone (or
+ * is to be left alone) and its output was drained (or a grace of one
+ * second has passed, for an orphan may hold the pipe).
+ */
+#ifndef CHILD_H
+#define CHILD_H
+
+#include <stdbool.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include <ev.h>
+
+#include "err.h"
+#include "type.h"
+
+struct keeper;
+struct child;
+
+enum { CHILD_STDOUT, CHILD_STDERR, CHILD_STREAMS };
+
+#define CHILD_TAG_MAX 1024
+#define CHILD_RLIMITS_MAX 8
+
+struct child_spec {
+	char *const *argv;	/* argv[0] is looked up in envp's PATH */
+	char *const *envp;
+	const char *directory;
+	bool set_user;		/* change to uid, gid, groups */
+	uid_t uid;
+	gid_t gid;
+	const gid_t *groups;	/* at most 64 */
+	size_t ngroups;
+	mode_t umask;
+	int nice;
+	struct {
+		int resource; /* RLIMIT_... */
+		rlim_t value;
+	} rlimits[CHILD_RLIMITS_MAX];
+	size_t nrlimits;
+	bool stdin_pipe;	/* child_write() feeds it */
+	int stdin_fd;		/* else this is its stdin; -1: /dev/null */
+	bool stderr_to_stdout;
+	int keep_fd;		/* kept for us by the keeper; -1: none */
+	const char *tag;	/* told again on adoption; < CHILD_TAG_MAX */
+};
+
+/* How to ask it to end (runner.def: stopsignal ... killasgroup). */
+struct stop_rules {
+	struct ints signals; /* in turn, waitsecs shared evenly */
+	double waitsecs;     /* then SIGKILL; 0: at once */
+	bool group;	     /* signals go to the whole process group */
+	bool killgroup;	     /* SIGKILL too, and the group is waited for */
+};
+
+struct child_ops {
+	/* Executed: pid is valid. May be NULL. */
+	void (*started)(struct child *c);
+	/*
+	 * Bytes of a stream, in order.  They are taken from the pipe only
+	 * after this returns, so that what was not yet safe when herod died
+	 * is read again by the next.
+	 */
+	void (*output)(struct child *c, int stream, const char *buf,
+	    size_t len);
+	/* Stopped by or continued after a job-control signal. May be NULL. */
+	void (*paused)(struct child *c, bool paused);
+	/* Once, last; the child is freed when this returns. */
+	void (*over)(struct child *c);
+};
+
+/* For owners to read; only child.c writes, except arg and ops. */
+struct child {
+	const struct child_ops *ops;
+	void *arg;
+	struct keeper *keeper;
+	unsigned id;		/* the keeper's name for it, never reused */
+	pid_t pid;		/* 0 before started */
+	int keep_fd;		/* the spec's, or what the keeper kept; -1 */
+	double started_at;	/* Unix seconds; 0 when it never was */
+	double exited_at;
+	bool is_over;
+	bool paused;
+	bool stopping;		/* child_stop() or child_kill() was called */
+	bool killed;		/* SIGKILL was sent by us */
+	/* Start failed: what was tried and errno, else stage is NULL. */
+	const char *stage;	/* "exec", "chdir", "setuid", "fork", ... */
+	int error;
+	bool shortage;		/* herod's lack (EAGAIN, ENOMEM, EMFILE...) */
+	int status;		/* as by wait(2); valid when over, stage NULL */
+	bool status_known;
+	struct rusage rusage;
+};
+
+/* Called once for each process that lives (or has ended unnoticed) and for
+ * each stored descriptor.  The owner calls child_adopt() within; a child
+ * nobody adopts is killed with its group. */
+struct keeper_ops {
+	void (*found)(void *arg, struct child *c, const char *tag);
+	void (*stored)(void *arg, const char *name, int fd);
+	/* The keeper is gone. */
+	void (*lost)(void *arg);
+};
+
+/*
+ * Speaks to the keeper at the descriptor (from its argument
+ * --keeper-fd), asks what it holds (this waits, at most 5 s) and then
+ * follows it in the loop.  NULL with a refusal.
+ */
+struct keeper *keeper_open(struct ev_loop *loop, int fd,
+    const struct keeper_ops *ops, void *arg, struct err *e);
+void keeper_close(struct keeper *k);
+
+/* Keeps fd (duplicated) over our death under a name (< 64 bytes). */
+void keeper_store(struct keeper *k, const char *name, int fd);
+void keeper_drop(struct keeper *k, const char *name);
+
+/* Start-up is over: from now on the keeper starts a new herod when this
+ * one ends without keeper_stop(). */
+void keeper_ready(struct keeper *k);
+
+/* We are about to end on purpose; the keeper is to kill what is left and
+ * end with this code. */
+void keeper_stop(struct keeper *k, int code);
+
+/*
+ * Starts a process.  The answer comes by ops: started() and later over(),
+ * or over() with stage set.  Refused (NULL) only for what could never be
+ * sent: too many or too long arguments (E2BIG), a tag too long.
+ */
+struct child *child_start(struct keeper *k, const struct child_spec *spec,
+    const struct child_ops *ops, void *arg, struct err *e);
+
+void child_adopt(struct child *c, const struct child_ops *ops, void *arg);
+
+/* New tag for a process that lives. */
+void child_tag(struct child *c, const char *tag);
+
+/*
+ * Asks it to end by the rules: each signal (with SIGCONT behind it), at
+ * last SIGKILL.  Calling again with other rules hurries.  What is left of
+ * its group when the leader ends is killed too when rules->killgroup.
+ */
+void child_stop(struct child *c, const struct stop_rules *rules);
+
+/* SIGKILL to the group, now. */
+void child_kill(struct child *c);
+
+/* One signal to the leader or the whole group. */
+void child_signal(struct child *c, int signal, bool group);
+
+/* What is done with the rest of the group when the leader ends by itself:
+ * TERM, then KILL after so many seconds (0: KILL at once); < 0 leaves it
+ * alone.  Default 0. */
+void child_leftover(struct child *c, double grace);
+
+/* Queues bytes for its stdin.  False when more than limit would wait. */
+bool child_write(struct child *c, const char *buf, size_t len, size_t limit);
+
+/* Reads a stream a little late (1 ms after a short read), which makes a
+ * flood of small writes several times cheaper.  For logs, not replies. */
+void child_be_lazy(struct child *c, int stream);
+
+/* "exit 3", "SIGSEGV (core dumped)", "exec /bin/x: No such file ..." */
+const char *child_end_text(const struct child *c, char *buf, size_t size);
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * The configuration file (herod.conf(5)): sections of settings, include,
+ * ${VAR} and ${VAR:-default}.  All errors are found at once, each with
+ * file:line; nothing is given out when there is one.
+ */
+#ifndef CONF_H
+#define CONF_H
+
+#include <jansson.h>
+
+#include "err.h"
+#include "settings.h"
+
+/* One [runner:NAME]. */
+struct conf_runner {
+	char *name;
+	char *origin; /* file:line of the section */
+	struct runner_conf settings;
+};
+
+struct conf {
+	struct daemon_conf daemon;
+	struct conf_runner *runners; /* in order of the file */
+	size_t nrunners;
+};
+
+/*
+ * Reads path (NULL: no file, defaults only), with what argv and the
+ * environment set on top: overrides is an object of text values for
+ * [herod].  Returns NULL after adding sentences to *errors, a strv.
+ */
+struct conf *conf_load(const char *path, const json_t *overrides,
+    char ***errors);
+void conf_free(struct conf *c);
+
+/* The file that is read when none is named: $XDG_CONFIG_HOME/herod/
+ * herod.conf, for root SYSCONFDIR/herod.conf; new string, or NULL when it
+ * does not exist. */
+char *conf_default_path(void);
+
+/* What no single value can show: a missing command, queue users of kind
+ * service, numprocs without ...; refuses with a sentence.  Also used for
+ * add_runner. */
+int conf_check_runner(const char *name, const struct runner_conf *r,
+    struct err *e);
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * JSON-RPC 2.0 envelopes (https://www.jsonrpc.org/specification), text in
+ * both directions, without any notion of sockets.
+ *
+ * Corners: params null counts as absent; ids are strings, numbers or null,
+ * integers exact to int64; an invalid request echoes its id when that was
+ * readable; duplicate members, a byte 0 anywhere, invalid UTF-8 and more
+ * than JSONRPC_DEPTH levels are parse errors.
+ */
+#ifndef JSONRPC_H
+#define JSONRPC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <jansson.h>
+
+#include "err.h"
+
+#define JSONRPC_DEPTH 64 /* levels of nesting accepted */
+
+/* One call of a text.  Borrowed from the parsed text. */
+struct jsonrpc_call {
+	const char *method; /* NULL when invalid */
+	json_t *params;	    /* NULL when absent or null */
+	json_t *id;	    /* NULL: a notification */
+	struct err err;	    /* set when this member is not a request */
+};
+
+/* Parses with our limits; NULL with a refusal (ERR_PARSE). */
+json_t *jsonrpc_parse(const char *text, size_t len, struct err *e);
+
+/* Reads one request object (a batch member or a whole text). */
+void jsonrpc_read(json_t *member, struct jsonrpc_call *call);
+
+/* {"jsonrpc":"2.0","id":id,"result":stolen}; id NULL is json null; new. */
+json_t *jsonrpc_result(const json_t *id, json_t *stolen);
+json_t *jsonrpc_error(const json_t *id, const struct err *e);
+
+/* A request with an id, or a notification when id < 0.  params stolen,
+ * may be NULL. */
+json_t *jsonrpc_request(const char *method, json_t *stolen, long long id);
+
+/* Compact text with a final newline; free(3) it.  *len without NUL. */
+char *jsonrpc_text(const json_t *value, size_t *len);
+
+#endif

@@ -1,0 +1,81 @@
+/*
+ * Structs of settings, driven by runner.def and daemon.def: defaults,
+ * setting by name, all or nothing from an object, printing, comparing.
+ */
+#ifndef SETTINGS_H
+#define SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <jansson.h>
+
+#include "type.h"
+
+/* The C type of each kind, for the fields below. */
+#define TYPE(name, word, ctype, wanted) typedef ctype type_##name;
+#include "types.def"
+#undef TYPE
+
+#define GROUP(title)
+#define SETTING(name, type, ...) type_##type name;
+
+/* The settings of one runner; see runner.def for meaning and units. */
+struct runner_conf {
+#include "runner.def"
+};
+
+/* The settings of herod; see daemon.def. */
+struct daemon_conf {
+#include "daemon.def"
+};
+
+#undef GROUP
+#undef SETTING
+
+enum setting_apply { LIVE, RESTART };
+
+struct setting {
+	const char *name; /* NULL ends the table */
+	struct kind kind;
+	const char *fallback; /* default as text, or NULL */
+	size_t offset;
+	enum setting_apply apply;
+	const char *meaning;
+	const char *group; /* heading in the manual */
+};
+
+extern const struct setting runner_settings[];
+extern const struct setting daemon_settings[];
+
+/* The row, or NULL. */
+const struct setting *setting_find(const struct setting *table,
+    const char *name);
+
+/* The setting's name that is nearest to a typo, or NULL. */
+const char *setting_nearest(const struct setting *table, const char *typo);
+
+/* Fills a zeroed (or cleared) struct with the defaults. */
+void settings_init(const struct setting *table, void *conf);
+void settings_clear(const struct setting *table, void *conf);
+void settings_copy(const struct setting *table, void *to, const void *from);
+
+/* Sets one by name; refuses unknown names (with the nearest) and bad
+ * values, leaving conf as it was.  Returns 0 or -1. */
+int settings_set(const struct setting *table, void *conf, const char *name,
+    const json_t *value, struct err *e);
+
+/* All members of an object or none. */
+int settings_from_json(const struct setting *table, void *conf,
+    const json_t *object, struct err *e);
+
+/* Only what differs from the defaults, or everything; new object. */
+json_t *settings_to_json(const struct setting *table, const void *conf,
+    bool everything);
+
+/* The first difference from row *i on (start with 0; *i is then set behind
+ * it), or NULL when there is none left. */
+const struct setting *settings_differ(const struct setting *table,
+    const void *a, const void *b, size_t *i);
+
+#endif

@@ -1,0 +1,49 @@
+/*
+ * Addresses and sockets: unix:PATH, tcp:HOST:PORT (HOST a name or an
+ * address, IPv6 in brackets).  Everything is close-on-exec from birth.
+ */
+#ifndef SOCK_H
+#define SOCK_H
+
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include "err.h"
+
+struct address {
+	struct sockaddr_storage sa;
+	socklen_t len;
+	char text[140]; /* as it would be written */
+};
+
+/* Parses; host names are resolved with getaddrinfo(3), which may block:
+ * daemon code gives numeric addresses or localhost only.  A Unix path too
+ * long for sockaddr_un is refused with both lengths. */
+int address_parse(struct address *a, const char *text, struct err *e);
+bool address_is_loopback(const struct address *a); /* or a Unix socket */
+
+/*
+ * Listens, non-blocking.  A Unix path in use is probed by connect(2): a
+ * live one is refused (ERR_EXISTS), a stale one is unlinked.  Its
+ * directory is made (0755) when missing.  Returns the descriptor or -1.
+ */
+int address_listen(const struct address *a, int backlog, mode_t mode,
+    struct err *e);
+
+/* Connects, waiting at most timeout seconds.  Blocking socket or -1. */
+int address_connect(const struct address *a, double timeout, struct err *e);
+
+/* The default socket: RUNTIME/herod.sock, where RUNTIME is /run/herod for
+ * root, else $XDG_RUNTIME_DIR/herod, else /tmp/herod-UID; new string. */
+char *runtime_dir_default(void);
+
+/*
+ * User at the other end of a connected socket, asked of the kernel:
+ * SO_PEERCRED for Unix sockets, NETLINK_SOCK_DIAG for loopback TCP (only
+ * right after accept(2), before reading).  Fills pid (0 when unknown).
+ * Returns false when it cannot be known.
+ */
+bool sock_peer(int fd, uid_t *uid, gid_t *gid, pid_t *pid);
+
+#endif

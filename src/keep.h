@@ -1,0 +1,29 @@
+/*
+ * What survives on disk in the state directory: runners added by RPC and
+ * what the operator wants.  runners.json is replaced atomically (write,
+ * fsync, rename, fsync of the directory) once per loop turn at most.
+ */
+#ifndef KEEP_H
+#define KEEP_H
+
+#include "runners.h"
+
+struct keep;
+
+/* Refuses a directory that cannot be made, read or written, or a file that
+ * is not ours (its text is left as it was). */
+struct keep *keep_open(struct ev_loop *loop, const char *state_dir,
+    struct err *e);
+void keep_free(struct keep *k);
+
+/* Adds the kept runners that the configuration does not have, and gives
+ * each its wanted state (autostart where nothing is kept). */
+void keep_restore(struct keep *k, struct runners *rs);
+
+/* Something to keep has changed. */
+void keep_touch(struct keep *k);
+
+/* Writes now if needed. */
+void keep_flush(struct keep *k);
+
+#endif

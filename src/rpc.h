@@ -1,0 +1,129 @@
+/*
+ * Calls: text in, one answer out, now or later.
+ *
+ * A door (line connection or HTTP request) gives a whole JSON text and who
+ * sent it to rpc_take(); the answer, if any, is one text given to the
+ * door's reply function.  Handlers never see sockets: they get a struct
+ * call and answer it exactly once by call_reply() or call_refuse(), in any
+ * later turn of the loop if they like.
+ */
+#ifndef RPC_H
+#define RPC_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include <ev.h>
+#include <jansson.h>
+
+#include "err.h"
+#include "method.h"
+
+struct runners;
+struct workers;
+struct redis;
+struct keep;
+struct daemon_conf;
+
+/* What handlers work on; made by herod.c. */
+struct services {
+	struct ev_loop *loop;
+	const struct daemon_conf *conf;
+	struct runners *runners;
+	struct workers *workers;
+	struct redis *redis;
+	struct keep *keep;
+	const char *node;	/* name of this machine */
+	double started_at;	/* Unix seconds */
+	void (*shutdown)(void *master);
+	void *master;
+};
+
+/* Who asks, as found when the connection was accepted (auth.c). */
+struct peer {
+	enum scope scope;
+	bool known;	/* uid is true */
+	uid_t uid;
+	char text[96];	/* for the log: "unix uid 1000 pid 17" */
+};
+
+struct call {
+	const struct method *method;
+	json_t *params; /* checked: canonical, defaults filled in */
+	const struct peer *peer;
+	const struct services *services;
+	void *door; /* rpc.c's own from here */
+};
+
+/* ---- for handlers ---- */
+
+#define METHOD(id, ...) void handle_##id(struct call *call);
+#include "methods.def"
+#undef METHOD
+
+/* Begins a handler; does not compile without a row in methods.def. */
+#define HANDLER(id)                                                            \
+	_Static_assert(METHOD_##id < METHOD_COUNT, "a row in methods.def");    \
+	void handle_##id(struct call *call)
+
+/* Parameters by name; absent: NULL, false, 0. */
+const char *call_string(const struct call *call, const char *name);
+bool call_bool(const struct call *call, const char *name);
+double call_number(const struct call *call, const char *name);
+long long call_count(const struct call *call, const char *name);
+json_t *call_json(const struct call *call, const char *name); /* borrowed */
+bool call_has(const struct call *call, const char *name);
+
+/* Each ends the call. */
+void call_reply(struct call *call, json_t *stolen);
+void call_refuse(struct call *call, const struct err *e);
+
+/* Tells a handler that answers later that nobody waits any more: fn is
+ * called before the call is freed, and the call must not be answered.
+ * fn NULL takes it back. */
+void call_on_gone(struct call *call, void (*fn)(void *arg), void *arg);
+
+/*
+ * A stream of notifications to the asker, beside and after the answer.
+ * NULL when the door has none (HTTP).  It ends with the connection: then
+ * gone(arg) is called and the stream is freed.
+ */
+struct stream;
+struct stream *call_stream(struct call *call, void (*gone)(void *arg),
+    void *arg);
+
+/* False, sending nothing, while the reader is too far behind.
+ * ready(arg) of stream_on_ready() is called when it has caught up. */
+bool stream_notify(struct stream *s, const char *method, json_t *stolen);
+void stream_on_ready(struct stream *s, void (*ready)(void *arg));
+
+/* ---- for doors ---- */
+
+struct rpc_door {
+	const struct peer *peer;
+	const struct services *services;
+	/* One whole answer with its newline; text is free(3)d by the
+	 * callee.  NULL text: nothing to answer (only notifications). */
+	void (*answer)(void *arg, char *text, size_t len);
+	/* One more notification; false: too far behind.  NULL: no streams. */
+	bool (*notify)(void *arg, char *text, size_t len);
+	void *arg;
+};
+
+/*
+ * Takes one JSON text.  answer() is called exactly once for it, maybe
+ * before this returns, unless rpc_leave() comes first.  Returns a handle
+ * for rpc_leave(), or NULL when it was answered already.
+ */
+struct rpc_text;
+struct rpc_text *rpc_take(const struct rpc_door *door, const char *text,
+    size_t len);
+
+/* The asker has left: nothing is answered any more. */
+void rpc_leave(struct rpc_text *t);
+
+/* Streams of a connection that closes. */
+void rpc_streams_end(const struct rpc_door *door);
+void rpc_streams_ready(const struct rpc_door *door);
+
+#endif

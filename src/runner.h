@@ -1,0 +1,130 @@
+/*
+ * Runners and their instances: what is wanted, what is so, and the machine
+ * that brings the two together.
+ *
+ * A runner keeps conf.numprocs instances (an exec runner numprocs times
+ * concurrency of them, each a place for one job at a time and without a
+ * process in between).  Each instance is a [state][event] table; its state
+ * is assigned in one function only.
+ */
+#ifndef RUNNER_H
+#define RUNNER_H
+
+#include <stdbool.h>
+
+#include <sys/queue.h>
+#include <sys/tree.h>
+
+#include <ev.h>
+#include <jansson.h>
+
+#include "child.h"
+#include "output.h"
+#include "settings.h"
+
+/* supervisord's numbers where it has the state. */
+enum state {
+	STOPPED = 0,
+	STARTING = 10,
+	RUNNING = 20,
+	PAUSED = 25,
+	BACKOFF = 30,
+	DRAINING = 35,
+	STOPPING = 40,
+	EXITED = 100,
+	FATAL = 200
+};
+
+enum wanted { WANTED_DOWN, WANTED_UP, WANTED_REMOVED };
+
+enum runner_kind { KIND_SERVICE, KIND_EXEC, KIND_STDIO };
+
+struct instance {
+	struct runner *runner;
+	int n;			/* from 0 */
+	enum state state;	/* assigned by enter() alone */
+	double since;		/* Unix seconds */
+	char why[320];		/* what led to the state */
+	struct child *child;	/* NULL without a process */
+	unsigned failures;	/* in a row */
+	unsigned long restarts;
+	bool restart;		/* start again when it is down */
+	bool superseded;	/* goes away when down */
+	ev_timer timer;		/* the state's own */
+	struct output_source *sources[CHILD_STREAMS];
+	/* How the last process ended; at is 0 before. */
+	struct {
+		double at;
+		int status;
+		bool known;
+	} exit;
+	void *work;		/* worker.c's, or NULL */
+};
+
+struct runner {
+	RB_ENTRY(runner) entry;
+	struct runners *all;
+	char *name;
+	char *origin;		/* "file:line", "rpc", "herod" */
+	struct runner_conf conf;
+	enum wanted wanted;
+	bool internal;		/* herod's own: not in start_all, stop_all */
+	bool persist;		/* added by RPC and kept on disk */
+	struct output *output;
+	struct instance **instances;
+	size_t ninstances;
+	double started_at;
+};
+
+/* What runners tell others; set by herod.c.  All may be NULL. */
+struct runner_hooks {
+	void *arg;
+	/* RUNNING: may be given jobs. */
+	void (*up)(void *arg, struct instance *i);
+	/* Bytes of stdout of a stdio worker. */
+	void (*replies)(void *arg, struct instance *i, const char *buf,
+	    size_t len);
+	/* The process of a stdio worker is over; jobs in hand are given
+	 * back (before the state changes).  asked: we ended it. */
+	void (*died)(void *arg, struct instance *i, const struct child *c,
+	    bool asked);
+	/* A process of an exec runner lives on after herod's death. */
+	bool (*adopt)(void *arg, struct instance *i, struct child *c,
+	    const json_t *tag);
+	/* How many jobs it has in hand; ids appended to *ids unless NULL. */
+	size_t (*jobs)(void *arg, struct instance *i, json_t *ids);
+	/* DRAINING is over or was hurried: end the jobs now (exec only; for
+	 * stdio the process is stopped and died() follows). */
+	void (*abandon)(void *arg, struct instance *i);
+	/* Longest time from now that its jobs may still take. */
+	double (*longest)(void *arg, struct instance *i);
+	/* Any state change. */
+	void (*changed)(void *arg, struct instance *i, enum state old);
+};
+
+/* ---- for worker.c ---- */
+
+/* Fills a spec from the runner's settings (user, limits, environment with
+ * HERO_*).  extra: more "K=V" or NULL.  spec points into memory that
+ * spec_clear() frees.  Refuses unknown users. */
+int runner_spec(const struct instance *i, char *const *extra,
+    struct child_spec *spec, struct err *e);
+void spec_clear(struct child_spec *spec);
+
+void runner_stop_rules(const struct runner *r, struct stop_rules *rules);
+
+/* The instance has no job left (call after each end): a drain goes on. */
+void instance_idle(struct instance *i);
+
+/* May be given a job now. */
+bool instance_takes_jobs(const struct instance *i);
+
+const char *runner_queue(const struct runner *r);
+
+#define RUNNER_FOREACH_INSTANCE(i, r, k)                                       \
+	for ((k) = 0; (k) < (r)->ninstances && ((i) = (r)->instances[k]);      \
+	    (k)++)
+
+const char *state_name(enum state s);
+
+#endif

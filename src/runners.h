@@ -1,0 +1,59 @@
+/*
+ * All runners: finding, adding, removing, wanting, waiting for.
+ */
+#ifndef RUNNERS_H
+#define RUNNERS_H
+
+#include "conf.h"
+#include "runner.h"
+
+struct runners;
+
+struct runners *runners_new(struct ev_loop *loop, struct keeper *keeper,
+    const struct daemon_conf *conf, const struct runner_hooks *hooks);
+void runners_free(struct runners *rs);
+
+struct runner *runner_find(struct runners *rs, const char *name);
+
+/* By name, in order. */
+struct runner *runners_first(struct runners *rs);
+struct runner *runners_next(struct runner *r);
+#define RUNNERS_FOREACH(r, rs)                                                 \
+	for ((r) = runners_first(rs); (r); (r) = runners_next(r))
+
+/* The nearest name to a typo, or NULL. */
+const char *runner_nearest(struct runners *rs, const char *typo);
+
+/* Adds a runner, STOPPED.  settings is copied.  Refuses a taken name. */
+struct runner *runner_add(struct runners *rs, const char *name,
+    const struct runner_conf *settings, const char *origin, struct err *e);
+
+/* Wants.  Each returns at once; the instances follow. */
+void runner_start(struct runner *r);
+void runner_stop(struct runner *r, bool drain);
+void runner_restart(struct runner *r, bool drain);
+void runner_remove(struct runner *r); /* freed when down */
+
+/* A process that outlived the herod before us; false: not one of ours. */
+bool runners_adopt(struct runners *rs, struct child *c, const char *tag);
+
+/* The worst state of its instances. */
+enum state runner_state(const struct runner *r);
+bool runner_is_up(const struct runner *r);   /* all RUNNING */
+bool runner_is_down(const struct runner *r); /* no process, none coming */
+
+/* Waits until it is RUNNING, or down for good, whichever is meant.  fn is
+ * called exactly once (maybe before this returns), unless cancelled. */
+struct runner_wait;
+enum wait_end { WAIT_DONE, WAIT_FAILED, WAIT_SUPERSEDED, WAIT_TIMED_OUT };
+typedef void (*runner_wait_fn)(void *arg, enum wait_end end);
+struct runner_wait *runner_wait(struct runner *r, enum wanted what,
+    double timeout, runner_wait_fn fn, void *arg);
+void runner_wait_cancel(struct runner_wait *w);
+
+/* Stops everything in order of priority, highest number first, internal
+ * ones last; done() is called when all are down.  hurry: kill. */
+void runners_shutdown(struct runners *rs, bool hurry, void (*done)(void *),
+    void *arg);
+
+#endif
