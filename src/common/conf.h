@@ -6,6 +6,8 @@
 #ifndef CONF_H
 #define CONF_H
 
+#include <stdbool.h>
+
 #include <jansson.h>
 
 #include "err.h"
@@ -19,7 +21,8 @@ struct conf_runner {
 };
 
 struct conf {
-	struct daemon_conf daemon;
+	struct daemon_conf daemon; /* with every directory filled in */
+	bool default_listen;	   /* nobody set listen */
 	struct conf_runner *runners; /* in order of the file */
 	size_t nrunners;
 };

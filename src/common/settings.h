@@ -30,6 +30,11 @@ struct daemon_conf {
 #include "daemon.def"
 };
 
+/* What a caller says about a job; see job.def. */
+struct job_spec {
+#include "job.def"
+};
+
 #undef GROUP
 #undef SETTING
 
@@ -42,11 +47,15 @@ struct setting {
 	size_t offset;
 	enum setting_apply apply;
 	const char *meaning;
-	const char *group; /* heading in the manual */
+	const char *group; /* a heading of the manual: not a setting */
 };
 
 extern const struct setting runner_settings[];
 extern const struct setting daemon_settings[];
+extern const struct setting job_settings[];
+
+/* Is the row only a heading, for the rows behind it? */
+bool setting_is_group(const struct setting *s);
 
 /* The row, or NULL. */
 const struct setting *setting_find(const struct setting *table,

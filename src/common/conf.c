@@ -1,0 +1,795 @@
+/*
+ * The configuration file.  inih reads the lines; what it cannot do is done
+ * around it: lines longer than its buffer reach it as continuation lines,
+ * section names longer than its own limit are kept here, and semicolons
+ * between quotes are hidden from it (it would take them for comments).
+ */
+#include "conf.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <glob.h>
+#include <libgen.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <ini.h>
+
+#include "mem.h"
+#include "sock.h"
+
+#define INCLUDE_DEPTH 8
+#define MISTAKES_MAX 100 /* lines inih cannot read, in one file */
+#define HIDDEN_SEMICOLON '\001'
+
+/* One "name = value". */
+struct entry {
+	char *section, *name, *value;
+	char *origin; /* file:line */
+};
+
+struct reading {
+	struct entry *entries;
+	size_t n;
+	char ***errors;
+	int depth; /* of include */
+};
+
+/* One file while inih reads it. */
+struct file {
+	struct reading *reading;
+	const char *path;
+	FILE *stream;
+	char *line, *rest; /* the physical line, what inih has not had yet */
+	size_t size;
+	int number; /* of the physical line, from 1 */
+	int calls; /* lines as inih counts them */
+	int room; /* size of inih's buffer */
+	bool glued; /* inih's line goes on where the last one ended */
+	bool indented; /* ... or is a continuation line of the user's */
+	char section[256];
+	int bad[MISTAKES_MAX]; /* inih's numbers of lines to step over */
+	size_t nbad;
+	size_t first; /* entry of this file, to begin anew */
+};
+
+static void read_file(struct reading *r, const char *path);
+
+static void __attribute__((format(printf, 3, 4)))
+complain(struct reading *r, const char *origin, const char *fmt, ...)
+{
+	va_list ap;
+	char *what;
+
+	va_start(ap, fmt);
+	if (vasprintf(&what, fmt, ap) < 0)
+		what = NULL;
+	va_end(ap);
+	strv_add(r->errors, xasprintf("%s: %s", origin, what ? what : ""));
+	free(what);
+}
+
+static void
+complain_err(struct reading *r, const char *origin, const struct err *e)
+{
+	if (*e->hint)
+		complain(r, origin, "%s (%s)", e->text, e->hint);
+	else
+		complain(r, origin, "%s", e->text);
+}
+
+/* ---- lines for inih ---- */
+
+static void
+hide_semicolons(char *line)
+{
+	char quote = '\0';
+
+	for (; *line; line++) {
+		if (quote == '\0' && (*line == '"' || *line == '\'') &&
+		    strchr(line + 1, *line))
+			quote = *line;
+		else if (*line == quote)
+			quote = '\0';
+		else if (*line == ';' && quote)
+			*line = HIDDEN_SEMICOLON;
+	}
+}
+
+static void
+show_semicolons(char *value)
+{
+	for (; *value; value++)
+		if (*value == HIDDEN_SEMICOLON)
+			*value = ';';
+}
+
+static void
+note_section(struct file *f)
+{
+	const char *open = f->line + strspn(f->line, " \t");
+
+	if (*open == '[')
+		snprintf(f->section, sizeof(f->section), "%.*s",
+		    (int)strcspn(open + 1, "]\r\n"), open + 1);
+}
+
+static bool
+next_physical_line(struct file *f)
+{
+	ssize_t len = getline(&f->line, &f->size, f->stream);
+
+	if (len < 0)
+		return false;
+	f->number++;
+	f->rest = f->line;
+	f->glued = false;
+	f->indented = isspace((unsigned char)*f->line);
+	note_section(f);
+	hide_semicolons(f->line);
+	return true;
+}
+
+/* Where a line may be cut: between two bytes inih will not strip or take
+ * for a comment. */
+static size_t
+cut_at(const char *s, size_t most)
+{
+	size_t at = most;
+
+	while (at > 1 &&
+	    (isspace((unsigned char)s[at]) ||
+		isspace((unsigned char)s[at - 1]) || strchr(";#", s[at])))
+		at--;
+	return at > 1 ? at : most;
+}
+
+static bool
+is_bad(const struct file *f, int call)
+{
+	size_t i;
+
+	for (i = 0; i < f->nbad; i++)
+		if (f->bad[i] == call)
+			return true;
+	return false;
+}
+
+/* inih's reader: like fgets(3).  size is inih's buffer. */
+static char *
+reader(char *buf, int size, void *stream)
+{
+	struct file *f = stream;
+	size_t most = (size_t)size - 3, len;
+	bool goes_on = f->rest && *f->rest;
+
+	if (!goes_on && !next_physical_line(f))
+		return NULL;
+	f->glued = goes_on;
+	f->room = size;
+	f->calls++;
+	len = strlen(f->rest);
+	if (len > most)
+		len = cut_at(f->rest, most);
+	snprintf(buf, (size_t)size, "%s%.*s%s", goes_on ? " " : "", (int)len,
+	    f->rest, f->rest[len] ? "\n" : "");
+	f->rest += len;
+	if (is_bad(f, f->calls))
+		strlcpy(buf, "\n", (size_t)size);
+	return buf;
+}
+
+/* ---- values ---- */
+
+/* The value of NAME or NAME:-default between the braces; NULL: not set. */
+static char *
+variable(char *inside)
+{
+	char *fallback = strstr(inside, ":-");
+	const char *value;
+
+	if (fallback)
+		*fallback = '\0';
+	value = getenv(inside);
+	if (value && (*value || !fallback))
+		return xstrdup(value);
+	return fallback ? xstrdup(fallback + 2) : NULL;
+}
+
+/* Puts variables in place of ${VAR}; "$${" is a plain "${". */
+static char *
+expand(struct reading *r, const char *origin, const char *value)
+{
+	char *out = NULL, *inside, *with;
+	size_t size = 0, len;
+	FILE *m = open_memstream(&out, &size);
+
+	while (*value) {
+		if (strncmp(value, "$${", 3) == 0) {
+			fputs("${", m);
+			value += 3;
+			continue;
+		}
+		if (strncmp(value, "${", 2) != 0 || !strchr(value, '}')) {
+			fputc(*value++, m);
+			continue;
+		}
+		len = strcspn(value, "}") - 2;
+		inside = xstrndup(value + 2, len);
+		with = variable(inside);
+		if (with)
+			fputs(with, m);
+		else
+			complain(r, origin,
+			    "${%s}: no such environment variable (write "
+			    "${%s:-default} to do without)",
+			    inside, inside);
+		free(with);
+		free(inside);
+		value += len + 3;
+	}
+	fclose(m);
+	return out;
+}
+
+static struct entry *
+entry_find(
+    struct reading *r, size_t from, const char *section, const char *name)
+{
+	size_t i;
+
+	for (i = from; i < r->n; i++)
+		if (strcmp(r->entries[i].section, section) == 0 &&
+		    strcmp(r->entries[i].name, name) == 0)
+			return &r->entries[i];
+	return NULL;
+}
+
+static void
+entry_add(struct reading *r, const char *section, const char *name, char *value,
+    char *origin)
+{
+	r->entries = xreallocarray(r->entries, r->n + 1, sizeof(*r->entries));
+	r->entries[r->n++] =
+	    (struct entry){xstrdup(section), xstrdup(name), value, origin};
+}
+
+/* A continuation line: the value grows. */
+static void
+entry_extend(struct entry *e, const char *more, bool glued)
+{
+	char *value = xasprintf("%s%s%s", e->value, glued ? "" : "\n", more);
+
+	free(e->value);
+	e->value = value;
+}
+
+/* inih's handler. */
+static int
+handler(void *user, const char *section, const char *name, const char *value)
+{
+	struct file *f = user;
+	struct reading *r = f->reading;
+	struct entry *e;
+
+	/* inih cuts long section names; ours is whole. */
+	if (strncmp(section, f->section, strlen(section)) == 0)
+		section = f->section;
+	if (f->glued || f->indented) {
+		e = entry_find(r, f->first, section, name);
+		if (e && e == &r->entries[r->n - 1]) {
+			entry_extend(e, value, f->glued);
+			return 1;
+		}
+	}
+	entry_add(r, section, name, xstrdup(value),
+	    xasprintf("%s:%d", f->path, f->number));
+	return 1;
+}
+
+static void
+entries_drop(struct reading *r, size_t from)
+{
+	struct entry *e;
+
+	while (r->n > from) {
+		e = &r->entries[--r->n];
+		free(e->section);
+		free(e->name);
+		free(e->value);
+		free(e->origin);
+	}
+}
+
+/* inih tells of the first line only that it cannot read: step over it and
+ * read again, to find them all. */
+static void
+parse(struct file *f)
+{
+	int bad;
+
+	do {
+		rewind(f->stream);
+		entries_drop(f->reading, f->first);
+		f->calls = f->number = 0;
+		f->rest = NULL;
+		f->section[0] = '\0';
+		bad = ini_parse_stream(reader, f, handler, f);
+		if (bad > 0 && f->nbad < MISTAKES_MAX)
+			f->bad[f->nbad++] = bad;
+	} while (bad > 0 && f->nbad < MISTAKES_MAX);
+}
+
+/* inih's line numbers are those of the file unless a long line was cut:
+ * count again. */
+static void
+complain_lines(struct file *f)
+{
+	char *buf = xmalloc((size_t)f->room + 3), *origin;
+
+	rewind(f->stream);
+	f->calls = f->number = 0;
+	f->rest = NULL;
+	while (f->nbad && reader(buf, f->room, f) != NULL) {
+		if (!is_bad(f, f->calls))
+			continue;
+		origin = xasprintf("%s:%d", f->path, f->number);
+		f->line[strcspn(f->line, "\r\n")] = '\0';
+		show_semicolons(f->line);
+		complain(f->reading, origin,
+		    "'%.80s' is neither [section] nor NAME = VALUE", f->line);
+		free(origin);
+	}
+	free(buf);
+}
+
+/* Entries of one file: variables, then include lines in their place. */
+static void
+finish(struct file *f)
+{
+	struct reading *r = f->reading;
+	size_t i, n = r->n;
+	char *value;
+
+	for (i = f->first; i < n; i++) {
+		show_semicolons(r->entries[i].value);
+		value = expand(r, r->entries[i].origin, r->entries[i].value);
+		free(r->entries[i].value);
+		r->entries[i].value = value;
+	}
+}
+
+/* Paths of include are relative to the file that has the line. */
+static void
+include(struct reading *r, const char *file, const struct entry *line)
+{
+	char *origin = xstrdup(line->origin), *pattern, *copy = xstrdup(file);
+	glob_t found;
+	size_t i;
+
+	pattern = *line->value == '/'
+	    ? xstrdup(line->value)
+	    : xasprintf("%s/%s", dirname(copy), line->value);
+	if (r->depth >= INCLUDE_DEPTH) {
+		complain(r, origin, "include: more than %d files deep",
+		    INCLUDE_DEPTH);
+	} else if (glob(pattern, 0, NULL, &found) == 0) {
+		r->depth++;
+		for (i = 0; i < found.gl_pathc; i++)
+			read_file(r, found.gl_pathv[i]);
+		r->depth--;
+		globfree(&found);
+	} else if (strpbrk(pattern, "*?[") == NULL) {
+		complain(
+		    r, origin, "include: %s: there is no such file", pattern);
+	}
+	free(pattern);
+	free(copy);
+	free(origin);
+}
+
+static void
+read_includes(struct file *f)
+{
+	struct reading *r = f->reading;
+	size_t i, n = r->n;
+
+	for (i = f->first; i < n; i++)
+		if (strcmp(r->entries[i].name, "include") == 0)
+			include(r, f->path, &r->entries[i]);
+}
+
+static void
+read_file(struct reading *r, const char *path)
+{
+	struct file f = {.reading = r, .path = path, .first = r->n};
+
+	f.stream = fopen(path, "re");
+	if (f.stream == NULL) {
+		complain(r, path, "cannot read: %s", strerror(errno));
+		return;
+	}
+	parse(&f);
+	complain_lines(&f);
+	finish(&f);
+	read_includes(&f);
+	fclose(f.stream);
+	free(f.line);
+}
+
+/* ---- sections ---- */
+
+static void
+set(struct reading *r, const struct setting *table, void *conf,
+    const struct entry *e)
+{
+	json_t *value = json_string(e->value);
+	struct err why = {0};
+
+	if (value == NULL)
+		complain(r, e->origin, "%s: the value is not UTF-8", e->name);
+	else if (settings_set(table, conf, e->name, value, &why) != 0)
+		complain_err(r, e->origin, &why);
+	json_decref(value);
+}
+
+/* Hero's own names of the TCP address. */
+static bool
+is_hero_address(const struct entry *e)
+{
+	return strcmp(e->name, "bind_address") == 0 ||
+	    strcmp(e->name, "port") == 0;
+}
+
+static void
+set_daemon(struct reading *r, struct conf *c)
+{
+	const struct entry *e;
+	size_t i;
+
+	for (i = 0; i < r->n; i++) {
+		e = &r->entries[i];
+		if (strcmp(e->section, "herod") == 0 && !is_hero_address(e) &&
+		    strcmp(e->name, "include") != 0)
+			set(r, daemon_settings, &c->daemon, e);
+	}
+}
+
+/* bind_address and port: one TCP address beside the Unix socket. */
+static void
+set_hero_address(struct reading *r, struct conf *c)
+{
+	struct entry *host = entry_find(r, 0, "herod", "bind_address");
+	struct entry *port = entry_find(r, 0, "herod", "port");
+	struct entry listen = {.name = (char *)(uintptr_t) "listen"};
+	const char *h = host ? host->value : "127.0.0.1";
+
+	if (host == NULL && port == NULL)
+		return;
+	if (c->daemon.listen) {
+		complain(r, (host ? host : port)->origin,
+		    "%s: listen is set too; use one of them",
+		    (host ? host : port)->name);
+		return;
+	}
+	listen.origin = (port ? port : host)->origin;
+	listen.value = xasprintf(strchr(h, ':') ? "tcp:[%s]:%s" : "tcp:%s:%s",
+	    h, port ? port->value : "3030");
+	set(r, daemon_settings, &c->daemon, &listen);
+	if (c->daemon.listen)
+		strv_add(&c->daemon.listen,
+		    xasprintf("unix:%s/herod.sock", c->daemon.runtime_dir));
+	free(listen.value);
+}
+
+static struct conf_runner *
+runner_of(struct conf *c, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < c->nrunners; i++)
+		if (strcmp(c->runners[i].name, name) == 0)
+			return &c->runners[i];
+	return NULL;
+}
+
+static struct conf_runner *
+runner_new(struct conf *c, const struct entry *e, const char *name,
+    const struct runner_conf *defaults)
+{
+	struct conf_runner *r;
+
+	c->runners =
+	    xreallocarray(c->runners, c->nrunners + 1, sizeof(*c->runners));
+	r = &c->runners[c->nrunners++];
+	memset(r, 0, sizeof(*r));
+	r->name = xstrdup(name);
+	r->origin = xstrdup(e->origin);
+	settings_copy(runner_settings, &r->settings, defaults);
+	return r;
+}
+
+static void
+set_defaults(struct reading *r, struct runner_conf *defaults)
+{
+	size_t i;
+
+	for (i = 0; i < r->n; i++)
+		if (strcmp(r->entries[i].section, "defaults") == 0)
+			set(r, runner_settings, defaults, &r->entries[i]);
+}
+
+static void
+set_runner(struct reading *r, struct conf *c, const struct entry *e,
+    const struct runner_conf *defaults)
+{
+	const char *name = e->section + strlen("runner:");
+	struct conf_runner *runner = runner_of(c, name);
+
+	if (!name_is_valid(name)) {
+		complain(r, e->origin,
+		    "[%.100s]: '%.80s' is not a name (a "
+		    "letter or digit, then up to 63 of A-Z a-z 0-9 _ . -)",
+		    e->section, name);
+		return;
+	}
+	if (runner == NULL)
+		runner = runner_new(c, e, name, defaults);
+	set(r, runner_settings, &runner->settings, e);
+}
+
+static void
+refuse_section(struct reading *r, const struct entry *e)
+{
+	if (*e->section == '\0')
+		complain(r, e->origin,
+		    "%s: stands before any section (wanted [herod], "
+		    "[defaults] or [runner:NAME])",
+		    e->name);
+	else
+		complain(r, e->origin,
+		    "[%.100s]: there is no such section (wanted [herod], "
+		    "[defaults] or [runner:NAME])",
+		    e->section);
+}
+
+static bool
+is_runner_section(const struct entry *e)
+{
+	return strncmp(e->section, "runner:", strlen("runner:")) == 0;
+}
+
+static bool
+is_known_section(const struct entry *e)
+{
+	return strcmp(e->section, "herod") == 0 ||
+	    strcmp(e->section, "defaults") == 0 || is_runner_section(e);
+}
+
+static void
+set_runners(struct reading *r, struct conf *c)
+{
+	struct runner_conf defaults = {0};
+	const struct entry *e, *before = NULL;
+	size_t i;
+
+	settings_init(runner_settings, &defaults);
+	set_defaults(r, &defaults);
+	for (i = 0; i < r->n; i++, before = e) {
+		e = &r->entries[i];
+		if (is_runner_section(e))
+			set_runner(r, c, e, &defaults);
+		else if (!is_known_section(e) &&
+		    (!before || strcmp(before->section, e->section) != 0))
+			refuse_section(r, e);
+	}
+	settings_clear(runner_settings, &defaults);
+}
+
+static void
+refuse_doubles(struct reading *r)
+{
+	struct entry *e, *first;
+	size_t i;
+
+	for (i = 0; i < r->n; i++) {
+		e = &r->entries[i];
+		first = entry_find(r, 0, e->section, e->name);
+		if (first != e && strcmp(e->name, "include") != 0)
+			complain(r, e->origin,
+			    "%s: set before in [%.100s], at %s", e->name,
+			    e->section, first->origin);
+	}
+}
+
+static void
+check_runners(struct reading *r, struct conf *c)
+{
+	struct err e;
+	size_t i;
+
+	for (i = 0; i < c->nrunners; i++) {
+		err_clear(&e);
+		if (conf_check_runner(
+			c->runners[i].name, &c->runners[i].settings, &e) != 0)
+			complain_err(r, c->runners[i].origin, &e);
+	}
+}
+
+int
+conf_check_runner(const char *name, const struct runner_conf *r, struct err *e)
+{
+	enum { SERVICE, EXEC };
+
+	if (r->command == NULL)
+		return err_set(e, ERR_PARAMS,
+		    "runner %s: command is missing (wanted the program to run)",
+		    name);
+	if (r->kind == SERVICE && r->queue)
+		return err_set(e, ERR_PARAMS,
+		    "runner %s: queue is for kind exec or stdio, and its kind "
+		    "is service",
+		    name);
+	if (r->kind == SERVICE && r->concurrency != 1)
+		return err_set(e, ERR_PARAMS,
+		    "runner %s: concurrency is for kind exec or stdio; wanted "
+		    "numprocs for several processes of a service",
+		    name);
+	if (r->kind == EXEC && r->numprocs * r->concurrency > 1000)
+		return err_set(e, ERR_PARAMS,
+		    "runner %s: numprocs times concurrency is %lld; wanted at "
+		    "most 1000 processes",
+		    name, r->numprocs * r->concurrency);
+	return 0;
+}
+
+/* ---- the whole ---- */
+
+static void
+set_overrides(struct reading *r, struct conf *c, const json_t *overrides)
+{
+	struct err why;
+	const char *name;
+	json_t *value;
+
+	json_object_foreach ((json_t *)overrides, name, value) {
+		err_clear(&why);
+		if (settings_set(
+			daemon_settings, &c->daemon, name, value, &why) != 0)
+			complain_err(r, "herod", &why);
+	}
+}
+
+static char *
+home_dir(void)
+{
+	const struct passwd *pw;
+
+	if (getenv("HOME"))
+		return xstrdup(getenv("HOME"));
+	pw = getpwuid(geteuid());
+	return xstrdup(pw ? pw->pw_dir : "/");
+}
+
+static char *
+state_dir_default(void)
+{
+	const char *xdg = getenv("XDG_STATE_HOME");
+	char *home, *dir;
+
+	if (geteuid() == 0)
+		return xstrdup(LOCALSTATEDIR "/lib/herod");
+	if (xdg && *xdg == '/')
+		return xasprintf("%s/herod", xdg);
+	home = home_dir();
+	dir = xasprintf("%s/.local/state/herod", home);
+	free(home);
+	return dir;
+}
+
+/* The host name without its domain, made fit for a name. */
+static char *
+node_default(void)
+{
+	char host[256] = "";
+	char *c;
+
+	gethostname(host, sizeof(host) - 1);
+	host[strcspn(host, ".")] = '\0';
+	for (c = host; *c; c++)
+		if (!isalnum((unsigned char)*c))
+			*c = '-';
+	host[64] = '\0';
+	return xstrdup(name_is_valid(host) ? host : "node");
+}
+
+static void
+fill_directories(struct daemon_conf *d)
+{
+	if (d->state_dir == NULL)
+		d->state_dir = state_dir_default();
+	if (d->runtime_dir == NULL)
+		d->runtime_dir = runtime_dir_default();
+	if (d->node == NULL)
+		d->node = node_default();
+}
+
+static void
+fill_listen(struct conf *c)
+{
+	c->default_listen = c->daemon.listen == NULL;
+	if (!c->default_listen)
+		return;
+	strv_add(&c->daemon.listen,
+	    xasprintf("unix:%s/herod.sock", c->daemon.runtime_dir));
+	strv_add(&c->daemon.listen, xstrdup("tcp:127.0.0.1:3030"));
+	strv_add(&c->daemon.listen, xstrdup("tcp:[::1]:3030"));
+}
+
+struct conf *
+conf_load(const char *path, const json_t *overrides, char ***errors)
+{
+	struct reading r = {.errors = errors};
+	struct conf *c = xcalloc(1, sizeof(*c));
+	size_t before = strv_count(*errors);
+
+	settings_init(daemon_settings, &c->daemon);
+	if (path)
+		read_file(&r, path);
+	refuse_doubles(&r);
+	set_daemon(&r, c);
+	set_overrides(&r, c, overrides);
+	fill_directories(&c->daemon);
+	set_hero_address(&r, c);
+	fill_listen(c);
+	set_runners(&r, c);
+	check_runners(&r, c);
+	entries_drop(&r, 0);
+	free(r.entries);
+	if (strv_count(*errors) > before) {
+		conf_free(c);
+		return NULL;
+	}
+	return c;
+}
+
+void
+conf_free(struct conf *c)
+{
+	size_t i;
+
+	if (c == NULL)
+		return;
+	for (i = 0; i < c->nrunners; i++) {
+		free(c->runners[i].name);
+		free(c->runners[i].origin);
+		settings_clear(runner_settings, &c->runners[i].settings);
+	}
+	free(c->runners);
+	settings_clear(daemon_settings, &c->daemon);
+	free(c);
+}
+
+char *
+conf_default_path(void)
+{
+	const char *xdg = getenv("XDG_CONFIG_HOME");
+	char *home, *path;
+
+	if (geteuid() == 0) {
+		path = xstrdup(SYSCONFDIR "/herod.conf");
+	} else if (xdg && *xdg == '/') {
+		path = xasprintf("%s/herod/herod.conf", xdg);
+	} else {
+		home = home_dir();
+		path = xasprintf("%s/.config/herod/herod.conf", home);
+		free(home);
+	}
+	if (access(path, F_OK) == 0)
+		return path;
+	free(path);
+	return NULL;
+}

@@ -1,0 +1,237 @@
+/* Structs of settings, all driven by the tables. */
+#include "settings.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "mem.h"
+
+/*
+ * GROUP() rows become the group of the rows that follow them: each is an
+ * entry without kind that the readers below step over.
+ */
+#define GROUP(title) {"", {TYPE_COUNT_, NULL}, NULL, 0, LIVE, NULL, title},
+#define SETTING(name, type, limits, fallback, apply, meaning) \
+	{#name, {TYPE_##type, limits}, fallback, offsetof(struct CONF, name), \
+	    apply, meaning, NULL},
+#define END \
+	{ \
+		NULL, {TYPE_COUNT_, NULL}, NULL, 0, LIVE, NULL, NULL \
+	}
+
+#define CONF runner_conf
+const struct setting runner_settings[] = {
+#include "runner.def"
+    END};
+#undef CONF
+
+#define CONF daemon_conf
+const struct setting daemon_settings[] = {
+#include "daemon.def"
+    END};
+#undef CONF
+
+#define CONF job_spec
+const struct setting job_settings[] = {
+#include "job.def"
+    END};
+#undef CONF
+
+#define FIELD(conf, s) ((char *)(conf) + (s)->offset)
+#define CONST_FIELD(conf, s) ((const char *)(conf) + (s)->offset)
+
+bool
+setting_is_group(const struct setting *s)
+{
+	return s->group != NULL;
+}
+
+static const struct setting *
+skip_groups(const struct setting *s)
+{
+	while (s->name && setting_is_group(s))
+		s++;
+	return s;
+}
+
+#define SETTINGS_FOREACH(s, table) \
+	for ((s) = skip_groups(table); (s)->name; (s) = skip_groups((s) + 1))
+
+const struct setting *
+setting_find(const struct setting *table, const char *name)
+{
+	const struct setting *s;
+
+	SETTINGS_FOREACH(s, table)
+	if (strcmp(s->name, name) == 0)
+		return s;
+	return NULL;
+}
+
+static const char *
+name_at(size_t i, const void *table)
+{
+	return ((const struct setting *)table)[i].name;
+}
+
+const char *
+setting_nearest(const struct setting *table, const char *typo)
+{
+	return nearest_word(typo, name_at, table);
+}
+
+void
+settings_init(const struct setting *table, void *conf)
+{
+	const struct setting *s;
+	struct err e = {0};
+	json_t *text, *value;
+
+	SETTINGS_FOREACH(s, table)
+	{
+		if (s->fallback == NULL) {
+			type_store(&s->kind, FIELD(conf, s), NULL);
+			continue;
+		}
+		text = json_string(s->fallback);
+		value = type_check(&s->kind, s->name, text, &e);
+		type_store(&s->kind, FIELD(conf, s), value);
+		json_decref(value);
+		json_decref(text);
+	}
+}
+
+void
+settings_clear(const struct setting *table, void *conf)
+{
+	const struct setting *s;
+
+	SETTINGS_FOREACH(s, table)
+	type_clear(&s->kind, FIELD(conf, s));
+}
+
+void
+settings_copy(const struct setting *table, void *to, const void *from)
+{
+	const struct setting *s;
+	json_t *value;
+
+	SETTINGS_FOREACH(s, table)
+	{
+		value = type_fetch(&s->kind, CONST_FIELD(from, s));
+		type_store(&s->kind, FIELD(to, s), value);
+		json_decref(value);
+	}
+}
+
+static int
+refuse_unknown(const struct setting *table, const char *name, struct err *e)
+{
+	const char *nearest = setting_nearest(table, name);
+
+	err_set(e, ERR_PARAMS, "%.64s: there is no such setting", name);
+	if (nearest)
+		err_hint(e, "did you mean %s?", nearest);
+	return -1;
+}
+
+int
+settings_set(const struct setting *table, void *conf, const char *name,
+    const json_t *value, struct err *e)
+{
+	const struct setting *s = setting_find(table, name);
+	json_t *canonical;
+
+	if (s == NULL)
+		return refuse_unknown(table, name, e);
+	canonical = type_check(&s->kind, s->name, value, e);
+	if (canonical == NULL)
+		return -1;
+	type_store(&s->kind, FIELD(conf, s), canonical);
+	json_decref(canonical);
+	return 0;
+}
+
+/* All or nothing: a first pass over the object only checks. */
+int
+settings_from_json(const struct setting *table, void *conf,
+    const json_t *object, struct err *e)
+{
+	const struct setting *s;
+	const char *name;
+	json_t *value, *checked = json_object(), *canonical;
+	int bad = 0;
+
+	json_object_foreach ((json_t *)object, name, value) {
+		s = setting_find(table, name);
+		if (s == NULL)
+			bad = refuse_unknown(table, name, e);
+		else if ((canonical = type_check(&s->kind, name, value, e)))
+			json_object_set_new(checked, name, canonical);
+		else
+			bad = -1;
+		if (bad)
+			break;
+	}
+	if (!bad)
+		json_object_foreach (checked, name, value)
+			settings_set(table, conf, name, value, e);
+	json_decref(checked);
+	return bad;
+}
+
+/* Is the field as settings_init() leaves it? */
+static bool
+is_default(const struct setting *s, const json_t *value)
+{
+	json_t *text, *fallback;
+	bool same;
+
+	if (s->fallback == NULL)
+		return json_is_null(value) || json_equal(value, json_false());
+	text = json_string(s->fallback);
+	fallback = type_check(&s->kind, s->name, text, NULL);
+	same = json_equal(value, fallback);
+	json_decref(fallback);
+	json_decref(text);
+	return same;
+}
+
+json_t *
+settings_to_json(const struct setting *table, const void *conf, bool everything)
+{
+	const struct setting *s;
+	json_t *object = json_object(), *value;
+
+	SETTINGS_FOREACH(s, table)
+	{
+		value = type_fetch(&s->kind, CONST_FIELD(conf, s));
+		if (everything || !is_default(s, value))
+			json_object_set(object, s->name, value);
+		json_decref(value);
+	}
+	return object;
+}
+
+const struct setting *
+settings_differ(
+    const struct setting *table, const void *a, const void *b, size_t *i)
+{
+	const struct setting *s;
+	json_t *one, *other;
+	bool same;
+
+	while ((s = &table[*i])->name) {
+		(*i)++;
+		if (setting_is_group(s))
+			continue;
+		one = type_fetch(&s->kind, CONST_FIELD(a, s));
+		other = type_fetch(&s->kind, CONST_FIELD(b, s));
+		same = json_equal(one, other);
+		json_decref(one);
+		json_decref(other);
+		if (!same)
+			return s;
+	}
+	return NULL;
+}

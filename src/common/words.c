@@ -1,0 +1,237 @@
+/* Words: names, splitting as a shell would, nearest to a typo, times. */
+#include "type.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "mem.h"
+
+/* Names travel in Redis keys and file names: keep them plain. */
+static bool
+is_made_of(const char *s, const char *extra, size_t max)
+{
+	size_t i;
+
+	for (i = 0; s[i]; i++)
+		if (i == max ||
+		    !(isalnum((unsigned char)s[i]) || strchr(extra, s[i])))
+			return false;
+	return i > 0;
+}
+
+bool
+name_is_valid(const char *name)
+{
+	return isalnum((unsigned char)*name) && is_made_of(name, "_.-", 64);
+}
+
+bool
+id_is_valid(const char *id)
+{
+	return is_made_of(id, "._:-", 128);
+}
+
+/* ---- words_split ---- */
+
+struct splitter {
+	const char *at;
+	char *word; /* under construction */
+	size_t len;
+	bool begun;
+};
+
+static void
+put(struct splitter *s, char c)
+{
+	s->word[s->len++] = c;
+	s->begun = true;
+}
+
+/* Behind the opening quote; false when the closing one is missing. */
+static bool
+quoted(struct splitter *s, char quote)
+{
+	s->begun = true;
+	for (; *s->at && *s->at != quote; s->at++) {
+		if (quote == '"' && *s->at == '\\' && s->at[1] &&
+		    strchr("\"\\$`", s->at[1]))
+			s->at++;
+		put(s, *s->at);
+	}
+	return *s->at++ == quote;
+}
+
+/* Up to the blank behind the word or the end. */
+static bool
+one_word(struct splitter *s)
+{
+	char c;
+
+	while (*s->at && !isspace((unsigned char)*s->at)) {
+		c = *s->at++;
+		if (c == '\'' || c == '"') {
+			if (!quoted(s, c))
+				return false;
+		} else if (c == '\\' && *s->at) {
+			put(s, *s->at++);
+		} else {
+			put(s, c);
+		}
+	}
+	return true;
+}
+
+char **
+words_split(const char *text, struct err *e)
+{
+	struct splitter s = {.at = text, .word = xmalloc(strlen(text) + 1)};
+	char **words = xcalloc(1, sizeof(*words));
+
+	for (;;) {
+		while (isspace((unsigned char)*s.at))
+			s.at++;
+		if (*s.at == '\0')
+			break;
+		s.len = 0;
+		s.begun = false;
+		if (!one_word(&s)) {
+			err_set(e, ERR_PARAMS, "a quote is not closed");
+			strv_free(words);
+			words = NULL;
+			break;
+		}
+		strv_add(&words, xstrndup(s.word, s.len));
+	}
+	free(s.word);
+	return words;
+}
+
+/* ---- nearest_word ---- */
+
+#define WORD_MAX 64
+
+static size_t
+least(size_t a, size_t b, size_t c)
+{
+	a = b < a ? b : a;
+	return c < a ? c : a;
+}
+
+/* Levenshtein's distance of two words of at most WORD_MAX bytes. */
+static size_t
+distance(const char *a, const char *b)
+{
+	size_t row[WORD_MAX + 1], i, j, diagonal, above;
+	size_t n = strnlen(a, WORD_MAX), m = strnlen(b, WORD_MAX);
+
+	for (j = 0; j <= m; j++)
+		row[j] = j;
+	for (i = 1; i <= n; i++) {
+		diagonal = row[0];
+		row[0] = i;
+		for (j = 1; j <= m; j++) {
+			above = row[j];
+			row[j] = least(above + 1, row[j - 1] + 1,
+			    diagonal + (a[i - 1] != b[j - 1]));
+			diagonal = above;
+		}
+	}
+	return row[m];
+}
+
+const char *
+nearest_word(const char *typo, const char *(*next)(size_t i, const void *arg),
+    const void *arg)
+{
+	const char *word, *nearest = NULL;
+	size_t i, d, best = strnlen(typo, WORD_MAX) / 3 + 2;
+
+	for (i = 0; (word = next(i, arg)) != NULL; i++) {
+		d = distance(typo, word);
+		if (*word && d < best) {
+			best = d;
+			nearest = word;
+		}
+	}
+	return nearest;
+}
+
+/* ---- signals ---- */
+
+const char *
+signal_name(int number, char buf[16])
+{
+	const char *name = sigabbrev_np(number);
+
+	if (name)
+		snprintf(buf, 16, "%s", name);
+	else
+		snprintf(buf, 16, "%d", number);
+	return buf;
+}
+
+int
+signal_number(const char *text)
+{
+	const char *name;
+	char *end;
+	long number;
+	int s;
+
+	if (isdigit((unsigned char)*text)) {
+		number = strtol(text, &end, 10);
+		return *end == '\0' && number > 0 && number <= SIGRTMAX
+		    ? (int)number
+		    : -1;
+	}
+	if (strncasecmp(text, "SIG", 3) == 0)
+		text += 3;
+	for (s = 1; s <= SIGRTMAX; s++) {
+		name = sigabbrev_np(s);
+		if (name && strcasecmp(name, text) == 0)
+			return s;
+	}
+	return -1;
+}
+
+/* ---- times ---- */
+
+const char *
+time_text(double unix_seconds, char buf[TIME_TEXT_SIZE])
+{
+	long long us = llround(unix_seconds * 1e6);
+	time_t seconds = (time_t)(us / 1000000);
+	struct tm tm;
+	size_t len;
+
+	gmtime_r(&seconds, &tm);
+	len = strftime(buf, TIME_TEXT_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(buf + len, TIME_TEXT_SIZE - len, ".%06uZ",
+	    (unsigned)(us % 1000000) % 1000000);
+	return buf;
+}
+
+const char *
+duration_text(double s, char buf[32])
+{
+	long long n = llround(s);
+
+	if (s < 0.9995)
+		snprintf(buf, 32, "%dms", (int)lround(s * 1000));
+	else if (s < 9.95 && fabs(s - (double)n) > 0.05)
+		snprintf(buf, 32, "%.1fs", s);
+	else if (n < 60)
+		snprintf(buf, 32, "%llds", n);
+	else if (n < 3600)
+		snprintf(buf, 32, "%lldm%llds", n / 60, n % 60);
+	else if (n < 86400)
+		snprintf(buf, 32, "%lldh%lldm", n / 3600, n / 60 % 60);
+	else
+		snprintf(buf, 32, "%lldd%lldh", n / 86400, n / 3600 % 24);
+	return buf;
+}
