@@ -46,10 +46,12 @@ struct instance {
 	double since;		/* Unix seconds */
 	char why[320];		/* what led to the state */
 	struct child *child;	/* NULL without a process */
-	unsigned failures;	/* in a row */
+	unsigned failures;	/* in a row, for the delay of BACKOFF */
+	unsigned failed_starts; /* in a row, for startretries */
 	unsigned long restarts;
+	double delay;		/* seconds in BACKOFF */
 	bool restart;		/* start again when it is down */
-	bool superseded;	/* goes away when down */
+	bool drain;		/* the stop asked for lets jobs end first */
 	ev_timer timer;		/* the state's own */
 	struct output_source *sources[CHILD_STREAMS];
 	/* How the last process ended; at is 0 before. */
@@ -73,10 +75,10 @@ struct runner {
 	struct output *output;
 	struct instance **instances;
 	size_t ninstances;
-	double started_at;
+	TAILQ_HEAD(, runner_wait) waits;
 };
 
-/* What runners tell others; set by herod.c.  All may be NULL. */
+/* What runners tell those who hand out jobs (worker.c).  All may be NULL. */
 struct runner_hooks {
 	void *arg;
 	/* RUNNING: may be given jobs. */
@@ -98,9 +100,54 @@ struct runner_hooks {
 	void (*abandon)(void *arg, struct instance *i);
 	/* Longest time from now that its jobs may still take. */
 	double (*longest)(void *arg, struct instance *i);
-	/* Any state change. */
+};
+
+/* What runners tell whoever keeps or shows them (herod.c). */
+struct runner_watch {
+	void *arg;
+	void (*added)(void *arg, struct runner *r);
+	void (*removed)(void *arg, struct runner *r); /* about to be freed */
+	void (*wanted)(void *arg, struct runner *r);
 	void (*changed)(void *arg, struct instance *i, enum state old);
 };
+
+enum runner_event {
+	EVENT_ADOPT,	/* a process outlived the herod before us */
+	EVENT_START,	/* wanted up */
+	EVENT_STOP,	/* wanted down; instance.drain says how */
+	EVENT_KILL,	/* down, now */
+	EVENT_STARTED,	/* its program was executed */
+	EVENT_PAUSED,
+	EVENT_CONTINUED,
+	EVENT_OVER,	/* its process is over (instance.child still there) */
+	EVENT_IDLE,	/* it has no job in hand any more */
+	EVENT_TIMER,
+	EVENT_COUNT
+};
+
+/* ---- for runners.c ---- */
+
+/* Makes a runner with STOPPED instances; conf is copied. */
+struct runner *runner_new(struct runners *all, const char *name,
+    const struct runner_conf *conf, const char *origin);
+void runner_free(struct runner *r);
+
+void instance_event(struct instance *i, enum runner_event event);
+void instance_adopt(struct instance *i, struct child *c);
+
+/* What all runners share. */
+struct runner_context {
+	struct ev_loop *loop;
+	struct keeper *keeper;
+	const struct daemon_conf *conf;
+	const struct runner_hooks *hooks;
+	const struct runner_watch *watch;
+	char *log_dir;
+};
+const struct runner_context *runners_context(const struct runners *rs);
+
+/* An instance has a new state (waits, order of shutdown, removal). */
+void runners_changed(struct instance *i, enum state old);
 
 /* ---- for worker.c ---- */
 

@@ -9,8 +9,13 @@
 
 struct runners;
 
-struct runners *runners_new(struct ev_loop *loop, struct keeper *keeper,
-    const struct daemon_conf *conf, const struct runner_hooks *hooks);
+/* hooks and watch are borrowed and may be filled later. */
+struct runners *runners_new(struct ev_loop *loop,
+    const struct daemon_conf *conf, const struct runner_hooks *hooks,
+    const struct runner_watch *watch);
+
+/* Who starts the processes; before the first start. */
+void runners_set_keeper(struct runners *rs, struct keeper *keeper);
 void runners_free(struct runners *rs);
 
 struct runner *runner_find(struct runners *rs, const char *name);
@@ -37,13 +42,20 @@ void runner_remove(struct runner *r); /* freed when down */
 /* A process that outlived the herod before us; false: not one of ours. */
 bool runners_adopt(struct runners *rs, struct child *c, const char *tag);
 
+/* Brings everything to what is wanted, in order of priority (at start). */
+void runners_settle(struct runners *rs);
+
 /* The worst state of its instances. */
 enum state runner_state(const struct runner *r);
 bool runner_is_up(const struct runner *r);   /* all RUNNING */
 bool runner_is_down(const struct runner *r); /* no process, none coming */
 
+/* True once it cannot change by itself any more. */
+bool runner_is_settled(const struct runner *r);
+
 /* Waits until it is RUNNING, or down for good, whichever is meant.  fn is
- * called exactly once (maybe before this returns), unless cancelled. */
+ * called exactly once, in a later turn of the loop or before this returns,
+ * unless cancelled.  timeout 0: for ever.  NULL when fn was called. */
 struct runner_wait;
 enum wait_end { WAIT_DONE, WAIT_FAILED, WAIT_SUPERSEDED, WAIT_TIMED_OUT };
 typedef void (*runner_wait_fn)(void *arg, enum wait_end end);
@@ -53,6 +65,7 @@ void runner_wait_cancel(struct runner_wait *w);
 
 /* Stops everything in order of priority, highest number first, internal
  * ones last; done() is called when all are down.  hurry: kill. */
+bool runners_are_ending(const struct runners *rs);
 void runners_shutdown(struct runners *rs, bool hurry, void (*done)(void *),
     void *arg);
 

@@ -1,0 +1,251 @@
+/*
+ * What a process of a runner is started with: program, environment, user
+ * and limits, out of the runner's settings.
+ */
+#include "runner.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "mem.h"
+#include "runners.h"
+
+extern char **environ;
+
+#define DEFAULT_PATH \
+	"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+/* ---- environment ---- */
+
+/* What concerns herod and its own service manager only. */
+static bool
+is_private(const char *variable)
+{
+	static const char *const prefixes[] = {"NOTIFY_SOCKET=", "LISTEN_",
+	    "WATCHDOG_", "INVOCATION_ID=", "JOURNAL_STREAM=", "HEROD_",
+	    "HERO_LOG="};
+	size_t i;
+
+	for (i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+		if (strncmp(variable, prefixes[i], strlen(prefixes[i])) == 0)
+			return true;
+	return false;
+}
+
+/* Sets "K=V", which is taken over, replacing an earlier K. */
+static void
+put(char ***env, char *stolen)
+{
+	size_t i, len = strcspn(stolen, "=") + 1;
+
+	for (i = 0; *env && (*env)[i]; i++) {
+		if (strncmp((*env)[i], stolen, len) == 0) {
+			free((*env)[i]);
+			(*env)[i] = stolen;
+			return;
+		}
+	}
+	strv_add(env, stolen);
+}
+
+static void
+put_all(char ***env, char *const *more)
+{
+	for (; more && *more; more++)
+		put(env, xstrdup(*more));
+}
+
+static const char *
+unix_socket(const struct daemon_conf *d)
+{
+	char *const *a;
+
+	for (a = d->listen; a && *a; a++)
+		if (strncmp(*a, "unix:", 5) == 0)
+			return *a + 5;
+	return NULL;
+}
+
+static void
+put_hero(char ***env, const struct instance *i)
+{
+	const struct runner *r = i->runner;
+	const struct daemon_conf *d = runners_context(r->all)->conf;
+	const char *socket = unix_socket(d);
+
+	put(env, xasprintf("HERO_RUNNER=%s", r->name));
+	put(env, xasprintf("HERO_INSTANCE=%d", i->n));
+	put(env, xasprintf("HERO_NODE=%s", d->node));
+	put(env, xasprintf("HERO_NAMESPACE=%s", d->namespace));
+	if (socket)
+		put(env, xasprintf("HERO_SOCKET=%s", socket));
+	if (d->redis_url)
+		put(env, xasprintf("HERO_REDIS_URL=%s", d->redis_url));
+	if (r->conf.kind != KIND_SERVICE)
+		put(env, xasprintf("HERO_QUEUE=%s", runner_queue(r)));
+}
+
+static void
+put_user(char ***env, const struct passwd *pw)
+{
+	put(env, xasprintf("HOME=%s", pw->pw_dir));
+	put(env, xasprintf("USER=%s", pw->pw_name));
+	put(env, xasprintf("LOGNAME=%s", pw->pw_name));
+	put(env, xasprintf("SHELL=%s", pw->pw_shell));
+}
+
+static char **
+environment(
+    const struct instance *i, const struct passwd *pw, char *const *extra)
+{
+	char **env = NULL;
+	char *const *e;
+
+	put(&env, xstrdup("PATH=" DEFAULT_PATH));
+	for (e = environ; e && *e; e++)
+		if (!is_private(*e))
+			put(&env, xstrdup(*e));
+	if (pw)
+		put_user(&env, pw);
+	put_all(&env, i->runner->conf.environment);
+	put_hero(&env, i);
+	put_all(&env, extra);
+	return env;
+}
+
+/* ---- user and groups ---- */
+
+static bool
+as_number(const char *text, unsigned long *number)
+{
+	char *end;
+
+	*number = strtoul(text, &end, 10);
+	return *text >= '0' && *text <= '9' && *end == '\0';
+}
+
+static const struct passwd *
+find_user(const char *user, struct err *e)
+{
+	const struct passwd *pw;
+	unsigned long uid;
+
+	pw = as_number(user, &uid) ? getpwuid((uid_t)uid) : getpwnam(user);
+	if (pw == NULL)
+		err_set(
+		    e, ERR_CANNOT_START, "user: there is no user '%s'", user);
+	return pw;
+}
+
+static int
+find_group(const char *group, gid_t *gid, struct err *e)
+{
+	const struct group *gr;
+	unsigned long number;
+
+	if (as_number(group, &number)) {
+		*gid = (gid_t)number;
+		return 0;
+	}
+	gr = getgrnam(group);
+	if (gr == NULL)
+		return err_set(e, ERR_CANNOT_START,
+		    "group: there is no group '%s'", group);
+	*gid = gr->gr_gid;
+	return 0;
+}
+
+static void
+find_groups(struct child_spec *spec, const struct passwd *pw)
+{
+	int n = 64;
+	gid_t *groups = xcalloc((size_t)n, sizeof(*groups));
+
+	if (getgrouplist(pw->pw_name, spec->gid, groups, &n) < 0)
+		n = 64; /* more than fit: the first ones */
+	spec->groups = groups;
+	spec->ngroups = (size_t)n;
+}
+
+/* Fills uid, gid and groups; *pw is NULL when none is set. */
+static int
+set_user(const struct runner_conf *c, struct child_spec *spec,
+    const struct passwd **pw, struct err *e)
+{
+	*pw = NULL;
+	if (c->user == NULL && c->group == NULL)
+		return 0;
+	*pw = c->user ? find_user(c->user, e) : getpwuid(geteuid());
+	if (c->user && *pw == NULL)
+		return -1;
+	spec->set_user = true;
+	spec->uid = *pw ? (*pw)->pw_uid : geteuid();
+	spec->gid = *pw ? (*pw)->pw_gid : getegid();
+	if (c->group && find_group(c->group, &spec->gid, e) != 0)
+		return -1;
+	if (geteuid() != 0 &&
+	    (spec->uid != geteuid() || spec->gid != getegid()))
+		return err_set(e, ERR_CANNOT_START,
+		    "user: herod runs as uid %u and cannot become %s%s%s "
+		    "(wanted: herod as root)",
+		    (unsigned)geteuid(), c->user ? c->user : "",
+		    c->group ? " group " : "", c->group ? c->group : "");
+	if (geteuid() != 0)
+		spec->set_user = false; /* it is us already */
+	else if (*pw)
+		find_groups(spec, *pw);
+	if (c->user == NULL)
+		*pw = NULL; /* the environment stays */
+	return 0;
+}
+
+/* ---- limits ---- */
+
+static void
+limit(struct child_spec *spec, int resource, long long value)
+{
+	if (value < 0)
+		return;
+	spec->rlimits[spec->nrlimits].resource = resource;
+	spec->rlimits[spec->nrlimits++].value = (rlim_t)value;
+}
+
+int
+runner_spec(const struct instance *i, char *const *extra,
+    struct child_spec *spec, struct err *e)
+{
+	const struct runner_conf *c = &i->runner->conf;
+	const struct passwd *pw;
+
+	memset(spec, 0, sizeof(*spec));
+	spec->stdin_fd = spec->keep_fd = -1;
+	if (set_user(c, spec, &pw, e) != 0) {
+		spec_clear(spec);
+		return -1;
+	}
+	spec->argv = c->command;
+	spec->envp = environment(i, pw, extra);
+	spec->directory = c->directory;
+	spec->umask = (mode_t)c->umask;
+	spec->nice = (int)c->nice;
+	spec->stderr_to_stdout = c->redirect_stderr;
+	limit(spec, RLIMIT_NOFILE, c->rlimit_nofile);
+	limit(spec, RLIMIT_CORE, c->rlimit_core);
+	limit(spec, RLIMIT_AS, c->rlimit_as);
+	limit(spec, RLIMIT_NPROC, c->rlimit_nproc);
+	return 0;
+}
+
+void
+spec_clear(struct child_spec *spec)
+{
+	strv_free((char **)(uintptr_t)spec->envp);
+	free((gid_t *)(uintptr_t)spec->groups);
+	memset(spec, 0, sizeof(*spec));
+}

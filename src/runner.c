@@ -1,0 +1,769 @@
+/*
+ * The machine of one instance: what happens in which state.
+ *
+ * Each action is a few lines, leaves a why-text and returns the next state;
+ * enter() alone assigns it.  A service or stdio instance has one process;
+ * an exec instance is a place for one job at a time and is RUNNING without
+ * a process when it may be given one.
+ */
+#define LOG_MODULE "runner"
+
+#include "runner.h"
+
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "counters.h"
+#include "log.h"
+#include "mem.h"
+
+/* Delays differ by up to a tenth, so that what fell together does not
+ * rise together. */
+#define JITTER 0.1
+
+#define SHORT_LIFE 1.0 /* seconds */
+
+typedef enum state (*action_fn)(struct instance *i);
+
+static const struct runner_context *
+context(const struct instance *i)
+{
+	return runners_context(i->runner->all);
+}
+
+static const struct runner_hooks *
+hooks(const struct instance *i)
+{
+	return context(i)->hooks;
+}
+
+static const struct runner_conf *
+conf(const struct instance *i)
+{
+	return &i->runner->conf;
+}
+
+const char *
+state_name(enum state s)
+{
+	switch (s) {
+	case STOPPED:
+		return "STOPPED";
+	case STARTING:
+		return "STARTING";
+	case RUNNING:
+		return "RUNNING";
+	case PAUSED:
+		return "PAUSED";
+	case BACKOFF:
+		return "BACKOFF";
+	case DRAINING:
+		return "DRAINING";
+	case STOPPING:
+		return "STOPPING";
+	case EXITED:
+		return "EXITED";
+	case FATAL:
+		return "FATAL";
+	}
+	return "?";
+}
+
+static bool
+is_exec(const struct instance *i)
+{
+	return conf(i)->kind == KIND_EXEC;
+}
+
+static size_t
+jobs_in_hand(const struct instance *i)
+{
+	return hooks(i)->jobs
+	    ? hooks(i)->jobs(hooks(i)->arg, (struct instance *)i, NULL)
+	    : 0;
+}
+
+static void __attribute__((format(printf, 2, 3)))
+because(struct instance *i, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(i->why, sizeof(i->why), fmt, ap);
+	va_end(ap);
+}
+
+/* ---- the state's one door ---- */
+
+static double
+drain_time(const struct instance *i)
+{
+	if (conf(i)->drain_timeout > 0)
+		return conf(i)->drain_timeout;
+	return hooks(i)->longest
+	    ? hooks(i)->longest(hooks(i)->arg, (struct instance *)i)
+	    : 0;
+}
+
+/* Seconds after which the state gets EVENT_TIMER; < 0: never. */
+static double
+time_in(const struct instance *i, enum state s)
+{
+	switch (s) {
+	case BACKOFF:
+		return i->delay;
+	case DRAINING:
+		return drain_time(i);
+	case RUNNING:
+		return i->failures ? conf(i)->backoff_reset : -1;
+	default:
+		return -1;
+	}
+}
+
+static void
+arm(struct instance *i, double seconds)
+{
+	struct ev_loop *loop = context(i)->loop;
+
+	ev_timer_stop(loop, &i->timer);
+	if (seconds < 0)
+		return;
+	ev_now_update(loop);
+	ev_timer_set(&i->timer, seconds, 0);
+	ev_timer_start(loop, &i->timer);
+}
+
+static void
+enter(struct instance *i, enum state next)
+{
+	enum state old = i->state;
+
+	i->state = next;
+	i->since = ev_time();
+	arm(i, time_in(i, next));
+	log_info("runner %s.%d: %s: %s", i->runner->name, i->n,
+	    state_name(next), i->why);
+	if (next == RUNNING && hooks(i)->up)
+		hooks(i)->up(hooks(i)->arg, i);
+	runners_changed(i, old);
+}
+
+/* ---- the process ---- */
+
+static void
+on_started(struct child *c)
+{
+	instance_event(c->arg, EVENT_STARTED);
+}
+
+static void
+on_output(struct child *c, int stream, const char *buf, size_t len)
+{
+	struct instance *i = c->arg;
+
+	if (stream == CHILD_STDOUT && conf(i)->kind == KIND_STDIO) {
+		if (hooks(i)->replies)
+			hooks(i)->replies(hooks(i)->arg, i, buf, len);
+		return;
+	}
+	if (i->sources[stream] == NULL)
+		i->sources[stream] =
+		    output_source_new(i->runner->output, i->n, stream, NULL);
+	output_feed(i->sources[stream], buf, len);
+}
+
+static void
+on_paused(struct child *c, bool paused)
+{
+	instance_event(c->arg, paused ? EVENT_PAUSED : EVENT_CONTINUED);
+}
+
+static void
+end_output(struct instance *i)
+{
+	int s;
+
+	for (s = 0; s < CHILD_STREAMS; s++) {
+		if (i->sources[s])
+			output_source_end(i->sources[s]);
+		i->sources[s] = NULL;
+	}
+}
+
+static void
+on_over(struct child *c)
+{
+	struct instance *i = c->arg;
+
+	end_output(i);
+	if (c->stage == NULL) {
+		i->exit.at = c->exited_at;
+		i->exit.status = c->status;
+		i->exit.known = c->status_known;
+	}
+	if (hooks(i)->died && conf(i)->kind == KIND_STDIO)
+		hooks(i)->died(hooks(i)->arg, i, c, c->stopping);
+	instance_event(i, EVENT_OVER);
+}
+
+static const struct child_ops process_ops = {
+    .started = on_started,
+    .output = on_output,
+    .paused = on_paused,
+    .over = on_over,
+};
+
+static void
+follow_process(struct instance *i)
+{
+	child_leftover(
+	    i->child, conf(i)->killasgroup ? conf(i)->stopwaitsecs : -1);
+	child_be_lazy(i->child, CHILD_STDERR);
+	if (conf(i)->kind == KIND_SERVICE)
+		child_be_lazy(i->child, CHILD_STDOUT);
+}
+
+/* A new process, or a sentence in e. */
+static int
+spawn(struct instance *i, struct err *e)
+{
+	struct child_spec spec;
+	char tag[CHILD_TAG_MAX];
+
+	if (runner_spec(i, NULL, &spec, e) != 0)
+		return -1;
+	snprintf(tag, sizeof(tag),
+	    "{\"runner\":\"%s\",\"n\":%d,\"restarts\":%lu}", i->runner->name,
+	    i->n, i->restarts);
+	spec.tag = tag;
+	spec.stdin_pipe = conf(i)->kind == KIND_STDIO;
+	i->child = child_start(context(i)->keeper, &spec, &process_ops, i, e);
+	spec_clear(&spec);
+	if (i->child == NULL)
+		return -1;
+	follow_process(i);
+	return 0;
+}
+
+/* ---- actions ---- */
+
+static enum state
+start(struct instance *i)
+{
+	struct err e = {0};
+
+	i->restart = false;
+	if (is_exec(i)) {
+		because(i, "ready for a job");
+		return RUNNING;
+	}
+	if (spawn(i, &e) == 0) {
+		because(i, "started");
+		return STARTING;
+	}
+	because(i, "cannot start: %.280s", e.text);
+	return FATAL;
+}
+
+/* By hand: what happened before does not count any more. */
+static enum state
+start_anew(struct instance *i)
+{
+	i->failures = i->failed_starts = 0;
+	return start(i);
+}
+
+static enum state
+start_again(struct instance *i)
+{
+	i->restarts++;
+	counter_add(restarts, 1);
+	return start(i);
+}
+
+static enum state
+down(struct instance *i)
+{
+	if (i->restart)
+		return start_again(i);
+	because(i, "stopped");
+	return STOPPED;
+}
+
+/* Ends the process, or the job of an exec instance, by the rules. */
+static enum state
+end(struct instance *i)
+{
+	struct stop_rules rules;
+
+	because(i, "stopping");
+	if (is_exec(i)) {
+		if (jobs_in_hand(i) && hooks(i)->abandon)
+			hooks(i)->abandon(hooks(i)->arg, i);
+		return jobs_in_hand(i) ? STOPPING : down(i);
+	}
+	runner_stop_rules(i->runner, &rules);
+	if (!i->child->is_over)
+		child_stop(i->child, &rules);
+	return STOPPING;
+}
+
+static enum state
+stop(struct instance *i)
+{
+	size_t n = i->drain ? jobs_in_hand(i) : 0;
+	char limit[32];
+
+	if (n == 0)
+		return end(i);
+	because(i, "%zu job%s in hand, %s left", n, n == 1 ? "" : "s",
+	    duration_text(drain_time(i), limit));
+	return DRAINING;
+}
+
+static enum state
+stop_nothing(struct instance *i)
+{
+	i->restart = false;
+	because(i, "stopped");
+	return STOPPED;
+}
+
+static enum state
+kill_now(struct instance *i)
+{
+	i->restart = false;
+	if (!is_exec(i)) {
+		child_kill(i->child);
+		because(i, "killed");
+		return STOPPING;
+	}
+	return end(i);
+}
+
+static enum state
+kill_stopping(struct instance *i)
+{
+	if (i->child)
+		child_kill(i->child);
+	because(i, "killed");
+	return STOPPING;
+}
+
+/* A start while it is being stopped: remembered, done when it is down. */
+static enum state
+start_when_down(struct instance *i)
+{
+	i->restart = true;
+	return i->state;
+}
+
+static enum state
+stop_after_all(struct instance *i)
+{
+	i->restart = false;
+	return i->state;
+}
+
+/* A start while it drains: it goes on, unless a restart was wanted. */
+static enum state
+undrain(struct instance *i)
+{
+	if (i->restart)
+		return DRAINING;
+	because(i, "not stopped after all");
+	return RUNNING;
+}
+
+static enum state
+started(struct instance *i)
+{
+	if (conf(i)->startsecs > 0) {
+		arm(i, conf(i)->startsecs);
+		return STARTING;
+	}
+	because(i, "started");
+	i->failed_starts = 0;
+	return RUNNING;
+}
+
+static enum state
+up(struct instance *i)
+{
+	char lived[32];
+
+	i->failed_starts = 0;
+	because(i, "up for %s", duration_text(conf(i)->startsecs, lived));
+	return i->child->paused ? PAUSED : RUNNING;
+}
+
+static enum state
+healthy(struct instance *i)
+{
+	i->failures = 0;
+	return RUNNING;
+}
+
+static enum state
+paused(struct instance *i)
+{
+	because(i, "stopped by a job-control signal");
+	return PAUSED;
+}
+
+static enum state
+continued(struct instance *i)
+{
+	because(i, "continued");
+	return RUNNING;
+}
+
+static double
+jittered(double delay)
+{
+	double part = (double)random() / (double)RAND_MAX;
+
+	return delay * (1 - JITTER + 2 * JITTER * part);
+}
+
+static double
+backoff_delay(const struct instance *i)
+{
+	double delay = conf(i)->backoff_base *
+	    pow(conf(i)->backoff_factor, i->failures ? i->failures - 1 : 0);
+
+	return jittered(fmin(delay, conf(i)->backoff_max));
+}
+
+/* Of the process that is just over. */
+static const char *
+end_text(const struct instance *i, char buf[160])
+{
+	return child_end_text(i->child, buf, 160);
+}
+
+static enum state
+back_off(struct instance *i, const char *what)
+{
+	char wait[32];
+
+	i->delay = backoff_delay(i);
+	because(i, "%s; failure %u in a row, next try in %s", what, i->failures,
+	    duration_text(i->delay, wait));
+	return BACKOFF;
+}
+
+/* The program itself is at fault and no new try can heal it. */
+static bool
+is_hopeless(const struct child *c)
+{
+	if (c->stage == NULL || strcmp(c->stage, "exec") != 0)
+		return false;
+	return c->error == ENOENT || c->error == EACCES ||
+	    c->error == ENOEXEC || c->error == ENOTDIR || c->error == ELOOP ||
+	    c->error == E2BIG;
+}
+
+/* The process did not live for startsecs. */
+static enum state
+start_failed(struct instance *i)
+{
+	char what[160];
+
+	end_text(i, what);
+	if (is_hopeless(i->child)) {
+		because(i, "%s", what);
+		return FATAL;
+	}
+	if (i->child->shortage) {
+		/* herod's lack, not the program's fault. */
+		i->failures++;
+		return back_off(i, what);
+	}
+	i->failures++;
+	i->failed_starts++;
+	if (conf(i)->startretries < 0 ||
+	    i->failed_starts <= conf(i)->startretries)
+		return back_off(i, what);
+	because(i, "%s within startsecs, %u times in a row", what,
+	    i->failed_starts);
+	return FATAL;
+}
+
+static bool
+is_expected(const struct instance *i)
+{
+	const struct ints *codes = &conf(i)->exitcodes;
+	int k;
+
+	if (!WIFEXITED(i->child->status))
+		return false;
+	for (k = 0; k < codes->n; k++)
+		if (WEXITSTATUS(i->child->status) == codes->v[k])
+			return true;
+	return false;
+}
+
+static bool
+wants_restart(const struct instance *i)
+{
+	enum { ALWAYS, ON_FAILURE, NEVER };
+
+	switch (conf(i)->autorestart) {
+	case ALWAYS:
+		return true;
+	case ON_FAILURE:
+		return !is_expected(i);
+	default:
+		return false;
+	}
+}
+
+/* A program that ends at once, and well, must not keep us busy. */
+static bool
+was_short(const struct instance *i)
+{
+	return i->child->exited_at - i->child->started_at < SHORT_LIFE;
+}
+
+/* RUNNING ended by itself. */
+static enum state
+ended(struct instance *i)
+{
+	char what[160];
+
+	end_text(i, what);
+	if (i->child->stopping)
+		return start_again(i); /* a worker that we ended */
+	if (!wants_restart(i)) {
+		because(i, "%s", what);
+		return EXITED;
+	}
+	i->failures += !is_expected(i) || was_short(i);
+	if (i->failures <= 1)
+		return start_again(i); /* it was healthy: at once */
+	return back_off(i, what);
+}
+
+static enum state
+over_stopping(struct instance *i)
+{
+	char what[160];
+	bool restart = i->restart;
+	enum state next = down(i);
+
+	if (!restart)
+		because(i, "stopped: %s", end_text(i, what));
+	return next;
+}
+
+static enum state
+idle_stopping(struct instance *i)
+{
+	return !is_exec(i) || jobs_in_hand(i) ? STOPPING : down(i);
+}
+
+static enum state
+adopted(struct instance *i)
+{
+	because(i, "outlived the herod before this one");
+	return i->child->started_at > 0 ? RUNNING : STARTING;
+}
+
+/*
+ * What is to be done in which state; an empty place means nothing.
+ * EVENT_OVER's actions still see the process that is over.
+ */
+static const action_fn table[FATAL + 1][EVENT_COUNT] = {
+    [STOPPED] =
+	{
+	    [EVENT_ADOPT] = adopted,
+	    [EVENT_START] = start_anew,
+	},
+    [STARTING] =
+	{
+	    [EVENT_STOP] = stop,
+	    [EVENT_KILL] = kill_now,
+	    [EVENT_STARTED] = started,
+	    [EVENT_OVER] = start_failed,
+	    [EVENT_TIMER] = up,
+	},
+    [RUNNING] =
+	{
+	    [EVENT_STOP] = stop,
+	    [EVENT_KILL] = kill_now,
+	    [EVENT_PAUSED] = paused,
+	    [EVENT_OVER] = ended,
+	    [EVENT_TIMER] = healthy,
+	},
+    [PAUSED] =
+	{
+	    [EVENT_STOP] = end,
+	    [EVENT_KILL] = kill_now,
+	    [EVENT_CONTINUED] = continued,
+	    [EVENT_OVER] = ended,
+	},
+    [BACKOFF] =
+	{
+	    [EVENT_START] = start_anew,
+	    [EVENT_STOP] = stop_nothing,
+	    [EVENT_KILL] = stop_nothing,
+	    [EVENT_TIMER] = start_again,
+	},
+    [DRAINING] =
+	{
+	    [EVENT_START] = undrain,
+	    [EVENT_STOP] = end,
+	    [EVENT_KILL] = kill_now,
+	    [EVENT_OVER] = over_stopping,
+	    [EVENT_IDLE] = end,
+	    [EVENT_TIMER] = end,
+	},
+    [STOPPING] =
+	{
+	    [EVENT_START] = start_when_down,
+	    [EVENT_STOP] = stop_after_all,
+	    [EVENT_KILL] = kill_stopping,
+	    [EVENT_OVER] = over_stopping,
+	    [EVENT_IDLE] = idle_stopping,
+	},
+    [EXITED] =
+	{
+	    [EVENT_START] = start_anew,
+	    [EVENT_STOP] = stop_nothing,
+	},
+    [FATAL] =
+	{
+	    [EVENT_START] = start_anew,
+	    [EVENT_STOP] = stop_nothing,
+	},
+};
+
+void
+instance_event(struct instance *i, enum runner_event event)
+{
+	action_fn act = table[i->state][event];
+	struct child *over = event == EVENT_OVER ? i->child : NULL;
+	enum state next = act ? act(i) : i->state;
+
+	/* A new process may have taken its place already. */
+	if (over && i->child == over)
+		i->child = NULL;
+	if (next != i->state)
+		enter(i, next);
+}
+
+static void
+on_timer(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	(void)loop;
+	(void)revents;
+	instance_event(w->data, EVENT_TIMER);
+}
+
+/* ---- for others ---- */
+
+void
+instance_adopt(struct instance *i, struct child *c)
+{
+	i->child = c;
+	child_adopt(c, &process_ops, i);
+	follow_process(i);
+	instance_event(i, EVENT_ADOPT);
+}
+
+void
+instance_idle(struct instance *i)
+{
+	instance_event(i, EVENT_IDLE);
+}
+
+bool
+instance_takes_jobs(const struct instance *i)
+{
+	return i->state == RUNNING && (is_exec(i) || i->child);
+}
+
+const char *
+runner_queue(const struct runner *r)
+{
+	return r->conf.queue ? r->conf.queue : r->name;
+}
+
+void
+runner_stop_rules(const struct runner *r, struct stop_rules *rules)
+{
+	rules->signals = r->conf.stopsignal;
+	rules->waitsecs = r->conf.stopwaitsecs;
+	rules->group = r->conf.stopasgroup;
+	rules->killgroup = r->conf.killasgroup;
+}
+
+static struct instance *
+instance_new(struct runner *r, int n)
+{
+	struct instance *i = xcalloc(1, sizeof(*i));
+
+	i->runner = r;
+	i->n = n;
+	i->since = ev_time();
+	because(i, "not started yet");
+	ev_timer_init(&i->timer, on_timer, 0, 0);
+	i->timer.data = i;
+	return i;
+}
+
+static void
+instance_free(struct instance *i)
+{
+	ev_timer_stop(context(i)->loop, &i->timer);
+	end_output(i);
+	free(i);
+}
+
+struct runner *
+runner_new(struct runners *all, const char *name,
+    const struct runner_conf *settings, const char *origin)
+{
+	const struct runner_context *ctx = runners_context(all);
+	struct runner *r = xcalloc(1, sizeof(*r));
+	size_t k;
+
+	r->all = all;
+	r->name = xstrdup(name);
+	r->origin = xstrdup(origin);
+	settings_copy(runner_settings, &r->conf, settings);
+	r->wanted = r->conf.autostart ? WANTED_UP : WANTED_DOWN;
+	TAILQ_INIT(&r->waits);
+	r->output = output_new(
+	    name, &r->conf, ctx->log_dir, (size_t)ctx->conf->log_ring);
+	r->ninstances = (size_t)r->conf.numprocs;
+	if (r->conf.kind == KIND_EXEC)
+		r->ninstances *= (size_t)r->conf.concurrency;
+	r->instances = xcalloc(r->ninstances, sizeof(*r->instances));
+	for (k = 0; k < r->ninstances; k++)
+		r->instances[k] = instance_new(r, (int)k);
+	return r;
+}
+
+void
+runner_free(struct runner *r)
+{
+	size_t k;
+
+	for (k = 0; k < r->ninstances; k++)
+		instance_free(r->instances[k]);
+	free(r->instances);
+	output_free(r->output);
+	settings_clear(runner_settings, &r->conf);
+	free(r->origin);
+	free(r->name);
+	free(r);
+}

@@ -1,0 +1,611 @@
+/* All runners: one tree by name, what is wanted of them, who waits. */
+#define LOG_MODULE "runner"
+
+#include "runners.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "mem.h"
+
+/* After SIGKILL nothing but an unkillable process (state D) is left. */
+#define UNKILLABLE_GRACE 10.0
+
+RB_HEAD(runner_tree, runner);
+
+struct runner_wait {
+	TAILQ_ENTRY(runner_wait) entry;
+	struct runner *runner;
+	enum wanted what;
+	runner_wait_fn fn;
+	void *arg;
+	ev_timer timer;
+};
+
+struct runners {
+	struct runner_context context;
+	struct runner_tree tree;
+	ev_timer sweep; /* frees removed runners between loop turns */
+	bool ending, hurried;
+	ev_timer deadline; /* of the shutdown */
+	void (*done)(void *arg);
+	void *done_arg;
+};
+
+static int
+by_name(const struct runner *a, const struct runner *b)
+{
+	return strcmp(a->name, b->name);
+}
+
+RB_PROTOTYPE_INTERNAL(
+    runner_tree, runner, entry, by_name, __attribute__((unused)) static)
+RB_GENERATE_INTERNAL(
+    runner_tree, runner, entry, by_name, __attribute__((unused)) static)
+
+static void shutdown_go_on(struct runners *rs);
+
+const struct runner_context *
+runners_context(const struct runners *rs)
+{
+	return &rs->context;
+}
+
+struct runner *
+runner_find(struct runners *rs, const char *name)
+{
+	struct runner key = {.name = (char *)(uintptr_t)name};
+
+	return RB_FIND(runner_tree, &rs->tree, &key);
+}
+
+struct runner *
+runners_first(struct runners *rs)
+{
+	return RB_MIN(runner_tree, &rs->tree);
+}
+
+struct runner *
+runners_next(struct runner *r)
+{
+	return RB_NEXT(runner_tree, NULL, r);
+}
+
+static const char *
+name_at(size_t i, const void *arg)
+{
+	struct runner *r = runners_first((struct runners *)(uintptr_t)arg);
+
+	while (r && i-- > 0)
+		r = runners_next(r);
+	return r ? r->name : NULL;
+}
+
+const char *
+runner_nearest(struct runners *rs, const char *typo)
+{
+	return nearest_word(typo, name_at, rs);
+}
+
+struct runner *
+runner_add(struct runners *rs, const char *name,
+    const struct runner_conf *settings, const char *origin, struct err *e)
+{
+	struct runner *r = runner_find(rs, name);
+
+	if (r) {
+		err_set(e, ERR_EXISTS, "runner %s exists (from %s)%s", name,
+		    r->origin,
+		    r->wanted == WANTED_REMOVED ? " and is being removed" : "");
+		err_subject(e, name);
+		return NULL;
+	}
+	r = runner_new(rs, name, settings, origin);
+	RB_INSERT(runner_tree, &rs->tree, r);
+	if (rs->context.watch->added)
+		rs->context.watch->added(rs->context.watch->arg, r);
+	return r;
+}
+
+/* ---- what is so ---- */
+
+/* From best to worst, for the state of a whole runner. */
+static int
+badness(enum state s)
+{
+	static const enum state order[] = {RUNNING, STOPPED, EXITED, PAUSED,
+	    STARTING, DRAINING, STOPPING, BACKOFF, FATAL};
+	size_t i;
+
+	for (i = 0; i < sizeof(order) / sizeof(order[0]); i++)
+		if (order[i] == s)
+			return (int)i;
+	return 0;
+}
+
+enum state
+runner_state(const struct runner *r)
+{
+	enum state worst = r->instances[0]->state;
+	const struct instance *i;
+	size_t k;
+
+	RUNNER_FOREACH_INSTANCE(i, r, k)
+	if (badness(i->state) > badness(worst))
+		worst = i->state;
+	return worst;
+}
+
+bool
+runner_is_up(const struct runner *r)
+{
+	return runner_state(r) == RUNNING;
+}
+
+static bool
+is_down(const struct instance *i)
+{
+	return (i->state == STOPPED || i->state == EXITED ||
+		   i->state == FATAL) &&
+	    i->child == NULL;
+}
+
+bool
+runner_is_down(const struct runner *r)
+{
+	const struct instance *i;
+	size_t k;
+
+	RUNNER_FOREACH_INSTANCE(i, r, k)
+	if (!is_down(i))
+		return false;
+	return true;
+}
+
+bool
+runner_is_settled(const struct runner *r)
+{
+	const struct instance *i;
+	size_t k;
+
+	RUNNER_FOREACH_INSTANCE(i, r, k)
+	if (!is_down(i) && i->state != RUNNING)
+		return false;
+	return true;
+}
+
+/* ---- waiting ---- */
+
+static void
+wait_end(struct runner_wait *w, enum wait_end end)
+{
+	runner_wait_fn fn = w->fn;
+	void *arg = w->arg;
+
+	runner_wait_cancel(w);
+	fn(arg, end);
+}
+
+void
+runner_wait_cancel(struct runner_wait *w)
+{
+	ev_timer_stop(w->runner->all->context.loop, &w->timer);
+	TAILQ_REMOVE(&w->runner->waits, w, entry);
+	free(w);
+}
+
+static void
+on_wait_timer(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	(void)loop;
+	(void)revents;
+	wait_end(timer->data, WAIT_TIMED_OUT);
+}
+
+/* True with *end when there is nothing to wait for any more. */
+static bool
+wait_is_over(const struct runner *r, enum wanted what, enum wait_end *end)
+{
+	if (r->wanted != what &&
+	    !(what == WANTED_DOWN && r->wanted == WANTED_REMOVED)) {
+		*end = WAIT_SUPERSEDED;
+		return true;
+	}
+	if (what == WANTED_UP) {
+		*end = runner_is_up(r) ? WAIT_DONE : WAIT_FAILED;
+		return runner_is_settled(r);
+	}
+	*end = WAIT_DONE;
+	return what == WANTED_DOWN && runner_is_down(r);
+}
+
+struct runner_wait *
+runner_wait(struct runner *r, enum wanted what, double timeout,
+    runner_wait_fn fn, void *arg)
+{
+	struct runner_wait *w;
+	enum wait_end end;
+
+	if (wait_is_over(r, what, &end)) {
+		fn(arg, end);
+		return NULL;
+	}
+	w = xcalloc(1, sizeof(*w));
+	w->runner = r;
+	w->what = what;
+	w->fn = fn;
+	w->arg = arg;
+	ev_timer_init(&w->timer, on_wait_timer, timeout, 0);
+	w->timer.data = w;
+	if (timeout > 0)
+		ev_timer_start(r->all->context.loop, &w->timer);
+	TAILQ_INSERT_TAIL(&r->waits, w, entry);
+	return w;
+}
+
+/* An answer may start new waits or cancel others: begin again after each. */
+static void
+answer_waits(struct runner *r)
+{
+	struct runner_wait *w;
+	enum wait_end end;
+	bool again;
+
+	do {
+		again = false;
+		TAILQ_FOREACH (w, &r->waits, entry) {
+			if (!wait_is_over(r, w->what, &end))
+				continue;
+			wait_end(w, end);
+			again = true;
+			break;
+		}
+	} while (again);
+}
+
+/* ---- what is wanted ---- */
+
+static void
+want(struct runner *r, enum wanted wanted)
+{
+	const struct runner_watch *watch = r->all->context.watch;
+
+	if (r->wanted == wanted || r->wanted == WANTED_REMOVED)
+		return;
+	r->wanted = wanted;
+	if (watch->wanted)
+		watch->wanted(watch->arg, r);
+}
+
+static void
+tell_all(struct runner *r, enum runner_event event)
+{
+	struct instance *i;
+	size_t k;
+
+	RUNNER_FOREACH_INSTANCE(i, r, k)
+	instance_event(i, event);
+}
+
+void
+runner_start(struct runner *r)
+{
+	want(r, WANTED_UP);
+	if (r->wanted == WANTED_UP && !r->all->ending)
+		tell_all(r, EVENT_START);
+	answer_waits(r);
+}
+
+static void
+stop_instances(struct runner *r, bool drain)
+{
+	struct instance *i;
+	size_t k;
+
+	RUNNER_FOREACH_INSTANCE(i, r, k)
+	{
+		i->drain = drain;
+		instance_event(i, EVENT_STOP);
+	}
+}
+
+void
+runner_stop(struct runner *r, bool drain)
+{
+	want(r, WANTED_DOWN);
+	stop_instances(r, drain);
+	answer_waits(r);
+}
+
+void
+runner_restart(struct runner *r, bool drain)
+{
+	struct instance *i;
+	size_t k;
+
+	want(r, WANTED_UP);
+	stop_instances(r, drain);
+	if (r->wanted == WANTED_UP && !r->all->ending)
+		RUNNER_FOREACH_INSTANCE(i, r, k)
+		{
+			if (is_down(i))
+				instance_event(i, EVENT_START);
+			else
+				i->restart = true;
+		}
+	answer_waits(r);
+}
+
+static void
+sweep_soon(struct runners *rs)
+{
+	if (!ev_is_active(&rs->sweep))
+		ev_timer_start(rs->context.loop, &rs->sweep);
+}
+
+void
+runner_remove(struct runner *r)
+{
+	want(r, WANTED_REMOVED);
+	stop_instances(r, true);
+	answer_waits(r);
+	sweep_soon(r->all);
+}
+
+static void
+forget(struct runners *rs, struct runner *r)
+{
+	struct runner_wait *w;
+
+	RB_REMOVE(runner_tree, &rs->tree, r);
+	while ((w = TAILQ_FIRST(&r->waits)) != NULL)
+		wait_end(w, w->what == WANTED_UP ? WAIT_SUPERSEDED : WAIT_DONE);
+	if (rs->context.watch->removed)
+		rs->context.watch->removed(rs->context.watch->arg, r);
+	runner_free(r);
+}
+
+static void
+on_sweep(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct runners *rs = timer->data;
+	struct runner *r, *next;
+
+	(void)loop;
+	(void)revents;
+	for (r = runners_first(rs); r; r = next) {
+		next = runners_next(r);
+		if (r->wanted == WANTED_REMOVED && runner_is_down(r))
+			forget(rs, r);
+	}
+}
+
+void
+runners_changed(struct instance *i, enum state old)
+{
+	struct runner *r = i->runner;
+	struct runners *rs = r->all;
+	const struct runner_watch *watch = rs->context.watch;
+
+	if (watch->changed)
+		watch->changed(watch->arg, i, old);
+	answer_waits(r);
+	/* The caller still holds r: look between loop turns. */
+	if (rs->ending || r->wanted == WANTED_REMOVED)
+		sweep_soon(rs);
+}
+
+/* ---- start and end of everything ---- */
+
+static int
+by_priority(const void *a, const void *b)
+{
+	const struct runner *x = *(struct runner *const *)a;
+	const struct runner *y = *(struct runner *const *)b;
+
+	if (x->internal != y->internal)
+		return x->internal ? -1 : 1;
+	if (x->conf.priority != y->conf.priority)
+		return x->conf.priority < y->conf.priority ? -1 : 1;
+	return strcmp(x->name, y->name);
+}
+
+/* All runners in order of start; *n says how many.  free(3) it. */
+static struct runner **
+in_order(struct runners *rs, size_t *n)
+{
+	struct runner **list = NULL, *r;
+
+	*n = 0;
+	RUNNERS_FOREACH(r, rs)
+	{
+		list = xreallocarray(list, *n + 1, sizeof(*list));
+		list[(*n)++] = r;
+	}
+	if (list)
+		qsort(list, *n, sizeof(*list), by_priority);
+	return list;
+}
+
+void
+runners_settle(struct runners *rs)
+{
+	struct runner **list;
+	size_t i, n;
+
+	list = in_order(rs, &n);
+	for (i = 0; i < n; i++) {
+		if (list[i]->wanted == WANTED_UP)
+			tell_all(list[i], EVENT_START);
+		else
+			stop_instances(list[i], true);
+	}
+	free(list);
+}
+
+bool
+runners_are_ending(const struct runners *rs)
+{
+	return rs->ending;
+}
+
+static bool
+same_level(const struct runner *a, const struct runner *b)
+{
+	return a->internal == b->internal &&
+	    a->conf.priority == b->conf.priority;
+}
+
+/* Stops the last level of those in order that still has something up, or
+ * says that all is done. */
+static void
+shutdown_go_on(struct runners *rs)
+{
+	struct runner **list, *last = NULL;
+	size_t n;
+
+	list = in_order(rs, &n);
+	while (n-- > 0) {
+		if (last && !same_level(last, list[n]))
+			break;
+		if (runner_is_down(list[n]))
+			continue;
+		last = list[n];
+		if (rs->hurried)
+			tell_all(last, EVENT_KILL);
+		else if (runner_state(last) != STOPPING &&
+		    runner_state(last) != DRAINING)
+			stop_instances(last, true);
+	}
+	free(list);
+	if (last || rs->done == NULL)
+		return;
+	ev_timer_stop(rs->context.loop, &rs->deadline);
+	rs->done(rs->done_arg);
+	rs->done = NULL;
+}
+
+static void
+on_sweep_or_end(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct runners *rs = timer->data;
+
+	on_sweep(loop, timer, revents);
+	if (rs->ending)
+		shutdown_go_on(rs);
+}
+
+static void
+on_deadline(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct runners *rs = timer->data;
+	struct runner *r;
+
+	(void)loop;
+	(void)revents;
+	if (!rs->hurried) {
+		log_warnx("shutdown: shutdown_timeout is over, killing");
+		runners_shutdown(rs, true, rs->done, rs->done_arg);
+		return;
+	}
+	RUNNERS_FOREACH(r, rs)
+	if (!runner_is_down(r))
+		log_errorx("runner %s: not waited for any longer: %s", r->name,
+		    r->instances[0]->why);
+	if (rs->done)
+		rs->done(rs->done_arg);
+	rs->done = NULL;
+}
+
+void
+runners_shutdown(
+    struct runners *rs, bool hurry, void (*done)(void *), void *arg)
+{
+	struct ev_loop *loop = rs->context.loop;
+
+	rs->ending = true;
+	rs->hurried = rs->hurried || hurry;
+	rs->done = done;
+	rs->done_arg = arg;
+	ev_timer_stop(loop, &rs->deadline);
+	ev_timer_set(&rs->deadline,
+	    rs->hurried ? UNKILLABLE_GRACE : rs->context.conf->shutdown_timeout,
+	    0);
+	ev_timer_start(loop, &rs->deadline);
+	sweep_soon(rs);
+}
+
+/* ---- adoption ---- */
+
+static struct instance *
+instance_of(struct runners *rs, const json_t *tag)
+{
+	const char *name = json_string_value(json_object_get(tag, "runner"));
+	json_int_t n = json_integer_value(json_object_get(tag, "n"));
+	struct runner *r = name ? runner_find(rs, name) : NULL;
+
+	if (r == NULL || n < 0 || (size_t)n >= r->ninstances)
+		return NULL;
+	return r->instances[n];
+}
+
+bool
+runners_adopt(struct runners *rs, struct child *c, const char *text)
+{
+	const struct runner_hooks *hooks = rs->context.hooks;
+	json_t *tag = json_loads(text, 0, NULL);
+	struct instance *i = instance_of(rs, tag);
+	bool is_job = json_object_get(tag, "job") != NULL, taken = false;
+
+	if (i == NULL || is_job != (i->runner->conf.kind == KIND_EXEC)) {
+		log_warnx("pid %d: no runner for it any more (%s)", (int)c->pid,
+		    text);
+	} else if (is_job) {
+		taken = hooks->adopt && hooks->adopt(hooks->arg, i, c, tag);
+	} else if (i->child == NULL) {
+		i->restarts = (unsigned long)json_integer_value(
+		    json_object_get(tag, "restarts"));
+		instance_adopt(i, c);
+		taken = true;
+	}
+	json_decref(tag);
+	return taken;
+}
+
+/* ---- making ---- */
+
+struct runners *
+runners_new(struct ev_loop *loop, const struct daemon_conf *conf,
+    const struct runner_hooks *hooks, const struct runner_watch *watch)
+{
+	struct runners *rs = xcalloc(1, sizeof(*rs));
+
+	rs->context = (struct runner_context){
+	    .loop = loop, .conf = conf, .hooks = hooks, .watch = watch};
+	rs->context.log_dir = xasprintf("%s/log", conf->state_dir);
+	RB_INIT(&rs->tree);
+	ev_timer_init(&rs->sweep, on_sweep_or_end, 0, 0);
+	ev_timer_init(&rs->deadline, on_deadline, 0, 0);
+	rs->sweep.data = rs->deadline.data = rs;
+	return rs;
+}
+
+void
+runners_set_keeper(struct runners *rs, struct keeper *keeper)
+{
+	rs->context.keeper = keeper;
+}
+
+void
+runners_free(struct runners *rs)
+{
+	struct runner *r;
+
+	ev_timer_stop(rs->context.loop, &rs->sweep);
+	ev_timer_stop(rs->context.loop, &rs->deadline);
+	while ((r = runners_first(rs)) != NULL)
+		forget(rs, r);
+	free(rs->context.log_dir);
+	free(rs);
+}
