@@ -1,10 +1,14 @@
 /*
- * Redis: hiredis in our loop.  Dial, authenticate, deadline, dial again;
- * commands are collected and leave in one write a loop turn.
+ * Redis: a connection in our loop.  Dial, authenticate, look whom we got,
+ * deadline, dial again; commands are collected and leave in one write a
+ * loop turn.
  *
- * hiredis's own types stay inside redis.c; a reply is looked at with the
+ * hiredis's types stay inside redis.c; a reply is looked at with the
  * functions below.  Nothing here blocks, and nothing else in herod waits
  * for Redis.
+ *
+ * The bell is a second connection: Redis tells it (client-side caching in
+ * broadcast mode) when somebody else changes a key with a given prefix.
  */
 #ifndef REDIS_H
 #define REDIS_H
@@ -17,19 +21,35 @@
 #include "err.h"
 
 struct redis;
+struct redis_reply; /* borrowed while the function that gets it runs */
 
 struct redis_ops {
-	void (*up)(void *arg);	 /* may be given commands */
+	void (*up)(void *arg); /* may be given commands */
 	void (*down)(void *arg); /* every open command was answered by NULL */
+	/* Somebody else changed the key; NULL: anything may have changed. */
+	void (*bell)(void *arg, const char *key, size_t len);
 };
 
-/* url: redis://[user:password@]host[:port][/db] or unix:///path; refused
- * when it is neither.  Dials at once and, with growing delays up to a
- * second, for ever. */
-struct redis *redis_new(struct ev_loop *loop, const char *url,
-    double timeout, struct err *e);
+/*
+ * url: redis://[user:password@]host[:port][/db] or unix:///path; refused
+ * when it is neither.  A host name other than localhost is looked up now,
+ * once, which may wait.  Dials in the next loop turn and, with growing
+ * delays up to a second, for ever.  timeout: seconds that a command or
+ * the greeting may take.
+ */
+struct redis *redis_new(
+    struct ev_loop *loop, const char *url, double timeout, struct err *e);
 void redis_set_ops(struct redis *r, const struct redis_ops *ops, void *arg);
 void redis_free(struct redis *r);
+
+/* A library of functions that must be there before it counts as up; code
+ * is kept by the caller. */
+void redis_set_library(struct redis *r, const char *name, const char *code);
+
+/* Ring ops->bell for keys that begin so.  One more for as long as r lives;
+ * prefixes must not overlap.  At most REDIS_BELLS_MAX. */
+#define REDIS_BELLS_MAX 4
+void redis_add_bell(struct redis *r, const char *prefix);
 
 /* It may be there now: dial without waiting for the delay to end. */
 void redis_dial(struct redis *r);
@@ -42,5 +62,54 @@ const char *redis_why(const struct redis *r);
 
 /* The url without its password, for people. */
 const char *redis_address(const struct redis *r);
+
+/* ---- commands ---- */
+
+/* The words of one command.  Nothing is copied but numbers: what they point
+ * to must stay until redis_send(). */
+#define REDIS_WORDS_MAX 96
+struct redis_words {
+	size_t n;
+	struct {
+		const char *s;
+		size_t len;
+	} v[REDIS_WORDS_MAX];
+	size_t used;
+	char numbers[32 * 12];
+};
+
+void words_begin(struct redis_words *w, const char *verb);
+void words_add(struct redis_words *w, const char *s);
+void words_add_mem(struct redis_words *w, const char *s, size_t len);
+void words_add_number(struct redis_words *w, long long n); /* at most 12 */
+
+/*
+ * Sends a command.  fn (may be NULL) is called exactly once, never before
+ * this returns: with the reply, or with NULL when the connection was lost;
+ * then the command may or may not have been executed.  False, and fn is
+ * not called: not up, or too much waits to be sent.
+ */
+typedef void (*redis_fn)(void *arg, const struct redis_reply *reply);
+bool redis_send(
+    struct redis *r, const struct redis_words *w, redis_fn fn, void *arg);
+
+/* ---- replies; each takes NULL and replies of other kinds, too ---- */
+
+bool reply_is_error(const struct redis_reply *reply);
+/* "OOM", "LOADING": the error begins so. */
+bool reply_is_error_of(const struct redis_reply *reply, const char *word);
+bool reply_is_nil(const struct redis_reply *reply);
+/* Text, status or error with a final NUL; else NULL.  len may be NULL. */
+const char *reply_text(const struct redis_reply *reply, size_t *len);
+/* A number, or text that is one; else 0. */
+long long reply_number(const struct redis_reply *reply);
+/* Members of an array, else 0; NULL when there is no such member. */
+size_t reply_count(const struct redis_reply *reply);
+const struct redis_reply *reply_at(const struct redis_reply *reply, size_t i);
+
+/* Refuses with ERR_REDIS: why it is not up, or (reply not NULL) what the
+ * error says, as a sentence with a hint.  Returns -1. */
+int redis_refuse(
+    const struct redis *r, const struct redis_reply *reply, struct err *e);
 
 #endif
