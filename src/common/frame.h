@@ -10,8 +10,8 @@
 struct frame {
 	char *buf;
 	size_t len, size; /* bytes held, bytes allocated */
-	size_t taken;	  /* bytes at the front already handed out */
-	size_t seen;	  /* bytes already searched for a newline */
+	size_t taken; /* bytes at the front already handed out */
+	size_t seen; /* bytes already searched for a newline */
 };
 
 void frame_init(struct frame *f);
@@ -23,10 +23,14 @@ char *frame_room(struct frame *f, size_t want, size_t *room);
 void frame_add(struct frame *f, size_t len);
 
 /* The next whole line without its newline (and without a CR before it),
- * valid until the next frame_room(); NULL when there is none yet. */
+ * with a NUL instead, valid until the next frame_room(); NULL when there is
+ * none yet. */
 char *frame_line(struct frame *f, size_t *len);
 
-/* Bytes of the incomplete line at the end. */
+/* Whether frame_line() would give one. */
+bool frame_has_line(struct frame *f);
+
+/* Bytes not handed out: without a whole line, those of the half one. */
 size_t frame_rest(const struct frame *f);
 
 #endif

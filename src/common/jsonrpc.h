@@ -22,9 +22,9 @@
 /* One call of a text.  Borrowed from the parsed text. */
 struct jsonrpc_call {
 	const char *method; /* NULL when invalid */
-	json_t *params;	    /* NULL when absent or null */
-	json_t *id;	    /* NULL: a notification */
-	struct err err;	    /* set when this member is not a request */
+	json_t *params; /* NULL when absent or null */
+	json_t *id; /* NULL: a notification */
+	struct err err; /* set when this member is not a request */
 };
 
 /* Parses with our limits; NULL with a refusal (ERR_PARSE). */
@@ -43,5 +43,24 @@ json_t *jsonrpc_request(const char *method, json_t *stolen, long long id);
 
 /* Compact text with a final newline; free(3) it.  *len without NUL. */
 char *jsonrpc_text(const json_t *value, size_t *len);
+
+/*
+ * A text that grows, for envelopes written by hand around a result: what
+ * is answered most must not be built as a tree first.  Begin with zeroes
+ * and a limit; free(3) buf.
+ */
+struct sink {
+	char *buf;
+	size_t len, size;
+	size_t limit; /* longest text taken from values; 0: none */
+};
+
+void sink_put(struct sink *s, const char *text, size_t len);
+
+/* Each appends a whole message without a newline.  -1, leaving the sink as
+ * it was, when the limit was passed or the value cannot be written. */
+int sink_result(struct sink *s, const json_t *id, const json_t *result);
+int sink_notice(struct sink *s, const char *method, const json_t *params);
+void sink_error(struct sink *s, const json_t *id, const struct err *e);
 
 #endif

@@ -22,16 +22,23 @@ struct address {
  * long for sockaddr_un is refused with both lengths. */
 int address_parse(struct address *a, const char *text, struct err *e);
 bool address_is_loopback(const struct address *a); /* or a Unix socket */
+bool address_is_unix(const struct address *a);
+const char *address_path(const struct address *a); /* of a Unix socket */
+
+/* What a bound descriptor is bound to: port 0 shows its number. -1: errno */
+int address_of(struct address *a, int fd);
 
 /*
  * Listens, non-blocking.  A Unix path in use is probed by connect(2): a
  * live one is refused (ERR_EXISTS), a stale one is unlinked.  Its
- * directory is made (0755) when missing.  Returns the descriptor or -1.
+ * directory is made (0755) when missing.  Returns the descriptor, or -1
+ * with errno as bind(2) or what failed left it.
  */
-int address_listen(const struct address *a, int backlog, mode_t mode,
-    struct err *e);
+int address_listen(
+    const struct address *a, int backlog, mode_t mode, struct err *e);
 
-/* Connects, waiting at most timeout seconds.  Blocking socket or -1. */
+/* Connects, waiting at most timeout seconds.  Blocking socket, or -1 with
+ * errno: ERR_TIMED_OUT, or ERR_NOT_RUNNING when nobody is there. */
 int address_connect(const struct address *a, double timeout, struct err *e);
 
 /* The default socket: RUNTIME/herod.sock, where RUNTIME is /run/herod for
@@ -41,8 +48,8 @@ char *runtime_dir_default(void);
 /*
  * User at the other end of a connected socket, asked of the kernel:
  * SO_PEERCRED for Unix sockets, NETLINK_SOCK_DIAG for loopback TCP (only
- * right after accept(2), before reading).  Fills pid (0 when unknown).
- * Returns false when it cannot be known.
+ * right after accept(2), before reading).  Fills pid (0 when unknown) and
+ * gid ((gid_t)-1 when unknown).  Returns false when it cannot be known.
  */
 bool sock_peer(int fd, uid_t *uid, gid_t *gid, pid_t *pid);
 

@@ -1,0 +1,302 @@
+/* JSON-RPC 2.0 envelopes, read and written. */
+#include "jsonrpc.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mem.h"
+
+#define DUMP_FLAGS (JSON_COMPACT | JSON_ENCODE_ANY)
+
+/* ---- reading ---- */
+
+/* Behind the closing quote of the string that begins before i. */
+static size_t
+string_end(const char *text, size_t i, size_t len)
+{
+	while (i < len && text[i] != '"')
+		i += text[i] == '\\' ? 2 : 1;
+	return i + 1;
+}
+
+/* Looked at before parsing: jansson's own limit is 2048 levels. */
+static bool
+is_too_deep(const char *text, size_t len)
+{
+	size_t i = 0, depth = 0;
+
+	while (i < len) {
+		switch (text[i++]) {
+		case '"':
+			i = string_end(text, i, len);
+			break;
+		case '[':
+		case '{':
+			if (++depth > JSONRPC_DEPTH)
+				return true;
+			break;
+		case ']':
+		case '}':
+			depth -= depth > 0;
+			break;
+		}
+	}
+	return false;
+}
+
+json_t *
+jsonrpc_parse(const char *text, size_t len, struct err *e)
+{
+	json_error_t why;
+	json_t *value;
+
+	/* jansson 2.14 lets a byte 0 through behind a number. */
+	if (memchr(text, '\0', len) != NULL) {
+		err_set(e, ERR_PARSE, "a byte 0 is not JSON");
+		return NULL;
+	}
+	if (is_too_deep(text, len)) {
+		err_set(e, ERR_PARSE, "nested deeper than %d levels",
+		    JSONRPC_DEPTH);
+		return NULL;
+	}
+	value = json_loadb(
+	    text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+	if (value == NULL)
+		err_set(e, ERR_PARSE, "not JSON: %s (byte %d)", why.text,
+		    why.position);
+	return value;
+}
+
+static bool
+is_id(const json_t *id)
+{
+	return json_is_string(id) || json_is_number(id) || json_is_null(id);
+}
+
+static bool
+is_params(const json_t *params)
+{
+	return params == NULL || json_is_object(params) ||
+	    json_is_array(params);
+}
+
+static int
+read_id(json_t *member, struct jsonrpc_call *call)
+{
+	call->id = json_object_get(member, "id");
+	if (call->id == NULL || is_id(call->id))
+		return 0;
+	call->id = NULL;
+	return err_set(
+	    &call->err, ERR_INVALID, "id must be a string, a number or null");
+}
+
+static int
+read_version(const json_t *member, struct jsonrpc_call *call)
+{
+	const char *version;
+
+	version = json_string_value(json_object_get(member, "jsonrpc"));
+	if (version != NULL && strcmp(version, "2.0") == 0)
+		return 0;
+	return err_set(&call->err, ERR_INVALID, "jsonrpc must be \"2.0\"");
+}
+
+static int
+read_method(const json_t *member, struct jsonrpc_call *call)
+{
+	const json_t *method = json_object_get(member, "method");
+
+	if (!json_is_string(method))
+		return err_set(
+		    &call->err, ERR_INVALID, "method must be a string");
+	call->method = json_string_value(method);
+	return 0;
+}
+
+static int
+read_params(json_t *member, struct jsonrpc_call *call)
+{
+	call->params = json_object_get(member, "params");
+	if (json_is_null(call->params))
+		call->params = NULL; /* as Go's clients send it */
+	if (is_params(call->params))
+		return 0;
+	call->params = NULL;
+	return err_set(
+	    &call->err, ERR_INVALID, "params must be an object or an array");
+}
+
+void
+jsonrpc_read(json_t *member, struct jsonrpc_call *call)
+{
+	call->method = NULL;
+	call->params = call->id = NULL;
+	call->err.code = ERR_NONE;
+	call->err.hint[0] = call->err.subject[0] = '\0';
+	if (!json_is_object(member)) {
+		err_set(&call->err, ERR_INVALID, "a request must be an object");
+		return;
+	}
+	/* The id first: also what is refused echoes it. */
+	if (read_id(member, call) == -1 || read_version(member, call) == -1 ||
+	    read_method(member, call) == -1 || read_params(member, call) == -1)
+		call->method = NULL;
+}
+
+/* ---- writing trees ---- */
+
+static json_t *
+envelope(const json_t *id, const char *member, json_t *stolen)
+{
+	json_t *e = json_object();
+
+	json_object_set_new(e, "jsonrpc", json_string("2.0"));
+	json_object_set_new(
+	    e, "id", id ? json_copy((json_t *)id) : json_null());
+	json_object_set_new(e, member, stolen);
+	return e;
+}
+
+json_t *
+jsonrpc_result(const json_t *id, json_t *stolen)
+{
+	return envelope(id, "result", stolen);
+}
+
+json_t *
+jsonrpc_error(const json_t *id, const struct err *e)
+{
+	return envelope(id, "error", err_to_json(e));
+}
+
+json_t *
+jsonrpc_request(const char *method, json_t *stolen, long long id)
+{
+	json_t *r = json_object();
+
+	json_object_set_new(r, "jsonrpc", json_string("2.0"));
+	json_object_set_new(r, "method", json_string(method));
+	if (stolen != NULL)
+		json_object_set_new(r, "params", stolen);
+	if (id >= 0)
+		json_object_set_new(r, "id", json_integer(id));
+	return r;
+}
+
+char *
+jsonrpc_text(const json_t *value, size_t *len)
+{
+	char *text;
+
+	*len = json_dumpb(value, NULL, 0, DUMP_FLAGS);
+	text = xmalloc(*len + 2);
+	json_dumpb(value, text, *len, DUMP_FLAGS);
+	text[(*len)++] = '\n';
+	text[*len] = '\0';
+	return text;
+}
+
+/* ---- writing text ---- */
+
+void
+sink_put(struct sink *s, const char *text, size_t len)
+{
+	size_t size;
+
+	if (s->size - s->len < len) {
+		size = s->size > 0 ? s->size : 256;
+		while (size - s->len < len)
+			size *= 2;
+		s->buf = xreallocarray(s->buf, size, 1);
+		s->size = size;
+	}
+	memcpy(s->buf + s->len, text, len);
+	s->len += len;
+}
+
+#define sink_literal(s, text) sink_put((s), (text), sizeof(text) - 1)
+
+static int
+put_dumped(const char *text, size_t len, void *arg)
+{
+	struct sink *s = arg;
+
+	if (s->limit > 0 && s->len + len > s->limit)
+		return -1;
+	sink_put(s, text, len);
+	return 0;
+}
+
+static int
+sink_value(struct sink *s, const json_t *value)
+{
+	char number[32];
+
+	if (!json_is_integer(value))
+		return json_dump_callback(value, put_dumped, s, DUMP_FLAGS);
+	sink_put(s, number,
+	    (size_t)snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT,
+		json_integer_value(value)));
+	return 0;
+}
+
+static int
+sink_id(struct sink *s, const json_t *id)
+{
+	sink_literal(s, "{\"jsonrpc\":\"2.0\",\"id\":");
+	if (id != NULL)
+		return sink_value(s, id);
+	sink_literal(s, "null");
+	return 0;
+}
+
+int
+sink_result(struct sink *s, const json_t *id, const json_t *result)
+{
+	size_t before = s->len;
+	int failed;
+
+	failed = sink_id(s, id);
+	sink_literal(s, ",\"result\":");
+	if (failed || sink_value(s, result) == -1) {
+		s->len = before;
+		return -1;
+	}
+	sink_literal(s, "}");
+	return 0;
+}
+
+void
+sink_error(struct sink *s, const json_t *id, const struct err *e)
+{
+	json_t *error = err_to_json(e);
+	size_t limit = s->limit;
+
+	/* No larger than the id that came, which a limit has let in. */
+	s->limit = 0;
+	sink_id(s, id);
+	sink_literal(s, ",\"error\":");
+	sink_value(s, error);
+	sink_literal(s, "}");
+	s->limit = limit;
+	json_decref(error);
+}
+
+int
+sink_notice(struct sink *s, const char *method, const json_t *params)
+{
+	size_t before = s->len;
+
+	sink_literal(s, "{\"jsonrpc\":\"2.0\",\"method\":\"");
+	sink_put(s, method, strlen(method));
+	sink_literal(s, "\",\"params\":");
+	if (sink_value(s, params) == -1) {
+		s->len = before;
+		return -1;
+	}
+	sink_literal(s, "}");
+	return 0;
+}

@@ -1,0 +1,280 @@
+/*
+ * The OpenRPC 1.3.2 document (https://spec.open-rpc.org) of the tables:
+ * methods.def, schemas.def, errors.def and those of settings.
+ */
+#include "method.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "settings.h"
+
+/* A text of our tables; a test reads them all. */
+static json_t *
+parse(const char *text)
+{
+	json_t *value = json_loads(text, JSON_DECODE_ANY, NULL);
+
+	assert(value != NULL);
+	return value;
+}
+
+static void
+put(json_t *object, const char *name, const char *text)
+{
+	json_object_set_new(object, name, json_string(text));
+}
+
+/* ---- schemas ---- */
+
+static json_t *
+reference(const char *place, const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "#/components/%s/%s", place, name);
+	return json_pack("{ss}", "$ref", path);
+}
+
+static void
+complete_reference(json_t *schema)
+{
+	const char *name = json_string_value(json_object_get(schema, "$ref"));
+	json_t *whole = reference("schemas", name + strcspn(name, "#") + 1);
+
+	json_object_update(schema, whole);
+	json_decref(whole);
+}
+
+/* "#Name" becomes a whole reference, and what has no title gets one. */
+static void
+complete(json_t *schema, const char *title)
+{
+	const char *name;
+	json_t *part;
+
+	if (json_object_get(schema, "$ref") != NULL) {
+		complete_reference(schema);
+		return;
+	}
+	if (json_object_get(schema, "title") == NULL)
+		put(schema, "title", title);
+	json_object_foreach (json_object_get(schema, "properties"), name, part)
+		complete(part, name);
+	part = json_object_get(schema, "items");
+	if (part != NULL)
+		complete(part, "item");
+}
+
+static const struct schema *
+schema_find(const char *name, size_t len)
+{
+	const struct schema *s;
+
+	for (s = schemas; s->name != NULL; s++)
+		if (strlen(s->name) == len && memcmp(s->name, name, len) == 0)
+			return s;
+	return NULL;
+}
+
+/* "Name" of schemas.def or a JSON type. */
+static json_t *
+named_schema(const char *name, size_t len)
+{
+	const struct schema *s = schema_find(name, len);
+
+	if (s != NULL)
+		return reference("schemas", s->name);
+	return json_pack("{s:s%, s:s%}", "title", name, len, "type", name, len);
+}
+
+/* The result column of methods.def: also "[Name]". */
+static json_t *
+result_schema(const char *result)
+{
+	size_t len = strlen(result);
+
+	if (*result != '[')
+		return named_schema(result, len);
+	return json_pack("{s:s, s:s, s:o}", "title", result, "type", "array",
+	    "items", named_schema(result + 1, len - 2));
+}
+
+/* The canonical form of a default, or NULL. */
+static json_t *
+default_value(const struct kind *kind, const char *name, const char *text)
+{
+	json_t *value, *canonical;
+
+	if (text == NULL)
+		return NULL;
+	value = json_string(text);
+	canonical = type_check(kind, name, value, NULL);
+	json_decref(value);
+	return canonical;
+}
+
+static json_t *
+value_schema(const struct kind *kind, const char *name, const char *fallback)
+{
+	json_t *schema = type_schema(kind, name);
+	json_t *value = default_value(kind, name, fallback);
+
+	if (value != NULL)
+		json_object_set_new(schema, "default", value);
+	complete(schema, name);
+	return schema;
+}
+
+static json_t *
+settings_schema(const struct setting *table, const char *title)
+{
+	json_t *properties = json_object(), *schema;
+	const struct setting *s;
+
+	for (s = table; s->name != NULL; s++) {
+		if (setting_is_group(s))
+			continue;
+		schema = value_schema(&s->kind, s->name, s->fallback);
+		put(schema, "description", s->meaning);
+		json_object_set_new(properties, s->name, schema);
+	}
+	return json_pack("{s:s, s:s, s:o, s:b}", "title", title, "type",
+	    "object", "properties", properties, "additionalProperties", 0);
+}
+
+static json_t *
+all_schemas(void)
+{
+	json_t *all = json_object(), *schema;
+	const struct schema *s;
+
+	for (s = schemas; s->name != NULL; s++) {
+		schema = parse(s->text);
+		complete(schema, s->name);
+		json_object_set_new(all, s->name, schema);
+	}
+	json_object_set_new(all, "RunnerSettings",
+	    settings_schema(runner_settings, "RunnerSettings"));
+	json_object_set_new(
+	    all, "JobSettings", settings_schema(job_settings, "JobSettings"));
+	return all;
+}
+
+/* ---- errors ---- */
+
+static json_t *
+all_errors(void)
+{
+	json_t *all = json_object();
+	const struct err_row *row;
+	int code;
+
+	for (code = ERR_NONE + 1; code < ERR_COUNT; code++) {
+		row = err_row(code);
+		json_object_set_new(all, row->name,
+		    json_pack("{s:i, s:s, s:{s:s, s:b}}", "code", row->number,
+			"message", row->meaning, "data", "name", row->name,
+			"retryable", row->retryable));
+	}
+	return all;
+}
+
+static json_t *
+error_reference(enum err_code code)
+{
+	return reference("errors", err_row(code)->name);
+}
+
+/* Those that the row tells; a handler may have others. */
+static json_t *
+method_errors(const struct method *m)
+{
+	json_t *errors = json_array();
+
+	json_array_append_new(errors, error_reference(ERR_PARAMS));
+	if (m->scope > SCOPE_NONE) {
+		json_array_append_new(
+		    errors, error_reference(ERR_UNAUTHORIZED));
+		json_array_append_new(errors, error_reference(ERR_FORBIDDEN));
+	}
+	return errors;
+}
+
+/* ---- methods ---- */
+
+static json_t *
+param_descriptor(const struct param *p)
+{
+	return json_pack("{s:s, s:s, s:b, s:o}", "name", p->name, "summary",
+	    p->meaning, "required", p->required, "schema",
+	    value_schema(&p->kind, p->name, p->fallback));
+}
+
+static json_t *
+method_params(const struct method *m)
+{
+	json_t *params = json_array();
+	const struct param *p;
+
+	for (p = m->params; p->name != NULL; p++)
+		json_array_append_new(params, param_descriptor(p));
+	return params;
+}
+
+static json_t *
+method_example(const struct method *m)
+{
+	json_t *given = parse(m->example_params), *params = json_array();
+	json_t *value;
+	const char *name;
+
+	json_object_foreach (given, name, value)
+		json_array_append_new(params,
+		    json_pack("{s:s, s:O}", "name", name, "value", value));
+	json_decref(given);
+	return json_pack("{s:s, s:o, s:{s:s, s:o}}", "name", m->name, "params",
+	    params, "result", "name", "result", "value",
+	    parse(m->example_result));
+}
+
+static json_t *
+method_object(const struct method *m)
+{
+	json_t *o = json_object();
+
+	put(o, "name", m->name);
+	put(o, "summary", m->summary);
+	put(o, "paramStructure", "either");
+	json_object_set_new(o, "params", method_params(m));
+	json_object_set_new(o, "result",
+	    json_pack("{s:s, s:o}", "name", "result", "schema",
+		result_schema(m->result)));
+	json_object_set_new(o, "errors", method_errors(m));
+	json_object_set_new(o, "examples", json_pack("[o]", method_example(m)));
+	put(o, "x-scope", scope_name(m->scope));
+	return o;
+}
+
+static json_t *
+all_methods(void)
+{
+	json_t *all = json_array();
+	size_t i;
+
+	for (i = 0; i < METHOD_COUNT; i++)
+		json_array_append_new(all, method_object(&methods[i]));
+	return all;
+}
+
+json_t *
+method_openrpc(const char *version)
+{
+	return json_pack("{s:s, s:{s:s, s:s, s:s, s:{s:s}}, s:o, "
+			 "s:{s:o, s:o}}",
+	    "openrpc", "1.3.2", "info", "title", "herod", "description",
+	    "Runs programs, hands them jobs and answers", "version", version,
+	    "license", "name", "ISC", "methods", all_methods(), "components",
+	    "schemas", all_schemas(), "errors", all_errors());
+}
