@@ -432,6 +432,24 @@ block_signals(void)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
+/* The end of what a daemon under test said. */
+static void
+show_log(const char *dir)
+{
+	char path[64], buf[16384];
+	int fd;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "%s/herod.log", dir);
+	if ((fd = open(path, O_RDONLY | O_CLOEXEC)) == -1)
+		return;
+	lseek(fd, -(off_t)sizeof(buf), SEEK_END);
+	fprintf(stderr, "herod.log:\n");
+	while ((n = read(fd, buf, sizeof(buf))) > 0)
+		fwrite(buf, 1, (size_t)n, stderr);
+	close(fd);
+}
+
 static int
 guard_test(const struct test *t)
 {
@@ -455,6 +473,8 @@ guard_test(const struct test *t)
 		kill_all();
 		code = 1;
 	}
+	if (code != 0 && code != EXIT_SKIP)
+		show_log(dir);
 	if (keep_dirs)
 		fprintf(stderr, "its directory: %s\n", dir);
 	else
