@@ -2,8 +2,9 @@
  * What runners write: a file with time stamps, a ring in memory, followers.
  *
  * A line of the file: "2026-11-22T20:33:43.123456Z 0 out text" - time,
- * instance, stream (out, err), text; "out+" marks a part of a line that
- * goes on.  Nothing here waits for a reader.
+ * instance, stream (out, err), text.  "out+" marks a part of a line that
+ * goes on, "err/JOB" a line written during a job.  Bytes are kept as they
+ * came.  Nothing here waits for a reader.
  */
 #ifndef OUTPUT_H
 #define OUTPUT_H
@@ -29,7 +30,7 @@ struct output_line {
 
 /* Opens (or will open at the first line) the file that conf names. */
 struct output *output_new(const char *runner, const struct runner_conf *conf,
-    const char *log_dir, size_t ring_lines);
+    const char *log_dir, size_t ring_bytes);
 void output_free(struct output *o);
 
 /* conf's live settings changed. */

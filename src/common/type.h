@@ -88,6 +88,9 @@ const char *nearest_word(const char *typo, const char *(*next)(size_t i,
 #define TIME_TEXT_SIZE 28
 const char *time_text(double unix_seconds, char buf[TIME_TEXT_SIZE]);
 
+/* A JSON string of any bytes: what is not UTF-8 becomes U+FFFD; new. */
+json_t *text_json(const char *bytes, size_t len);
+
 /* Seconds as a person writes them: "350ms", "4s", "2m5s", "3d4h". */
 const char *duration_text(double seconds, char buf[32]);
 

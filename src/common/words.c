@@ -199,6 +199,54 @@ signal_number(const char *text)
 	return -1;
 }
 
+/* ---- bytes as text ---- */
+
+/* Length of the UTF-8 sequence at s (RFC 3629), 0 when it is none. */
+static size_t
+utf8_length(const unsigned char *s, size_t len)
+{
+	static const unsigned long least_of[] = {0, 0, 0x80, 0x800, 0x10000};
+	size_t n = *s < 0x80 ? 1
+	    : *s >> 5 == 6   ? 2
+	    : *s >> 4 == 14  ? 3
+	    : *s >> 3 == 30  ? 4
+			     : 0;
+	unsigned long c = n > 1 ? *s & (0x7fU >> n) : *s;
+	size_t i;
+
+	if (n == 0 || n > len)
+		return 0;
+	for (i = 1; i < n; i++) {
+		if (s[i] >> 6 != 2)
+			return 0;
+		c = c << 6 | (s[i] & 0x3f);
+	}
+	if (c < least_of[n] || c > 0x10ffff || c >> 11 == 0x1b)
+		return 0;
+	return n;
+}
+
+json_t *
+text_json(const char *bytes, size_t len)
+{
+	json_t *text = json_stringn(bytes, len);
+	char *clean;
+	size_t in = 0, out = 0, n;
+
+	if (text)
+		return text;
+	clean = xreallocarray(NULL, len, 3);
+	while (in < len) {
+		n = utf8_length((const unsigned char *)bytes + in, len - in);
+		memcpy(clean + out, n ? bytes + in : "\xef\xbf\xbd", n ? n : 3);
+		in += n ? n : 1;
+		out += n ? n : 3;
+	}
+	text = json_stringn(clean, out);
+	free(clean);
+	return text;
+}
+
 /* ---- times ---- */
 
 const char *

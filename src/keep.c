@@ -1,0 +1,221 @@
+/* What survives on disk: runners.json in the state directory. */
+#define LOG_MODULE "keep"
+
+#include "keep.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "mem.h"
+
+#define VERSION 1
+
+struct keep {
+	struct ev_loop *loop;
+	char *dir, *path;
+	json_t *kept; /* as read; dropped once restored */
+	struct runners *runners; /* after keep_restore() */
+	ev_timer write; /* between loop turns */
+	bool dirty;
+};
+
+static void
+on_write(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	(void)loop;
+	(void)revents;
+	keep_flush(timer->data);
+}
+
+static int
+read_kept(struct keep *k, struct err *e)
+{
+	json_error_t why;
+
+	k->kept = json_load_file(k->path, JSON_REJECT_DUPLICATES, &why);
+	if (k->kept == NULL && access(k->path, F_OK) != 0 && errno == ENOENT)
+		k->kept = json_object();
+	if (k->kept == NULL)
+		return err_set(e, ERR_INTERNAL,
+		    "%s: cannot be read: %s (line %d); mend it or move it away",
+		    k->path, why.text, why.line);
+	if (json_integer_value(json_object_get(k->kept, "version")) > VERSION)
+		return err_set(e, ERR_INTERNAL,
+		    "%s: was written by a newer herod", k->path);
+	return 0;
+}
+
+struct keep *
+keep_open(struct ev_loop *loop, const char *state_dir, struct err *e)
+{
+	struct keep *k = xcalloc(1, sizeof(*k));
+
+	k->loop = loop;
+	k->dir = xstrdup(state_dir);
+	k->path = xasprintf("%s/runners.json", state_dir);
+	ev_timer_init(&k->write, on_write, 0, 0);
+	k->write.data = k;
+	if (access(state_dir, R_OK | W_OK | X_OK) != 0)
+		err_set(e, ERR_INTERNAL, "state_dir %s: %s", state_dir,
+		    strerror(errno));
+	else if (read_kept(k, e) == 0)
+		return k;
+	keep_free(k);
+	return NULL;
+}
+
+void
+keep_free(struct keep *k)
+{
+	if (k == NULL)
+		return;
+	ev_timer_stop(k->loop, &k->write);
+	json_decref(k->kept);
+	free(k->path);
+	free(k->dir);
+	free(k);
+}
+
+/* ---- from disk ---- */
+
+static void
+restore_runner(struct runners *rs, const char *name, const json_t *settings)
+{
+	struct runner_conf conf = {0};
+	struct runner *r;
+	struct err e = {0};
+
+	if (runner_find(rs, name))
+		return; /* the configuration has it now */
+	settings_init(runner_settings, &conf);
+	if (settings_from_json(runner_settings, &conf, settings, &e) != 0 ||
+	    conf_check_runner(name, &conf, &e) != 0) {
+		log_errorx(
+		    "runner %s: kept settings are of no use: %s", name, e.text);
+	} else {
+		r = runner_add(rs, name, &conf, "rpc", NULL);
+		r->persist = true;
+	}
+	settings_clear(runner_settings, &conf);
+}
+
+static void
+restore_wanted(struct runners *rs, const char *name, const char *wanted)
+{
+	struct runner *r = runner_find(rs, name);
+
+	if (r && wanted)
+		r->wanted = strcmp(wanted, "up") == 0 ? WANTED_UP : WANTED_DOWN;
+}
+
+void
+keep_restore(struct keep *k, struct runners *rs)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach (json_object_get(k->kept, "runners"), name, value)
+		if (name_is_valid(name))
+			restore_runner(rs, name, value);
+	json_object_foreach (json_object_get(k->kept, "wanted"), name, value)
+		restore_wanted(rs, name, json_string_value(value));
+	json_decref(k->kept);
+	k->kept = NULL;
+	k->runners = rs;
+}
+
+/* ---- to disk ---- */
+
+/* Only what the settings do not say already. */
+static void
+add_wanted(json_t *wanted, const struct runner *r)
+{
+	if (r->internal || (r->wanted == WANTED_UP) == r->conf.autostart)
+		return;
+	json_object_set_new(wanted, r->name,
+	    json_string(r->wanted == WANTED_UP ? "up" : "down"));
+}
+
+static json_t *
+everything(const struct keep *k)
+{
+	json_t *runners = json_object(), *wanted = json_object();
+	struct runner *r;
+
+	RUNNERS_FOREACH(r, k->runners)
+	{
+		if (r->wanted == WANTED_REMOVED)
+			continue;
+		add_wanted(wanted, r);
+		if (r->persist)
+			json_object_set_new(runners, r->name,
+			    settings_to_json(runner_settings, &r->conf, false));
+	}
+	return json_pack("{s:i, s:o, s:o}", "version", VERSION, "runners",
+	    runners, "wanted", wanted);
+}
+
+static int
+sync_dir(const char *dir)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), bad;
+
+	if (fd < 0)
+		return -1;
+	bad = fsync(fd);
+	close(fd);
+	return bad;
+}
+
+/* Write, fsync, rename, fsync of the directory: old or new, never half. */
+static int
+replace(const struct keep *k, const json_t *what)
+{
+	char *new = xasprintf("%s.new", k->path);
+	int fd, bad = -1;
+
+	fd = open(
+	    new, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd >= 0) {
+		bad = json_dumpfd(what, fd, JSON_INDENT(2) | JSON_SORT_KEYS) ||
+		    write(fd, "\n", 1) != 1 || fsync(fd);
+		close(fd);
+	}
+	if (!bad)
+		bad = rename(new, k->path) || sync_dir(k->dir);
+	free(new);
+	return bad ? -1 : 0;
+}
+
+void
+keep_flush(struct keep *k)
+{
+	json_t *what;
+
+	ev_timer_stop(k->loop, &k->write);
+	if (!k->dirty || k->runners == NULL)
+		return;
+	what = everything(k);
+	if (replace(k, what) != 0) {
+		log_error("%s: cannot be written; trying again", k->path);
+		ev_timer_set(&k->write, 5, 0);
+		ev_timer_start(k->loop, &k->write);
+	} else {
+		k->dirty = false;
+	}
+	json_decref(what);
+}
+
+void
+keep_touch(struct keep *k)
+{
+	k->dirty = true;
+	if (ev_is_active(&k->write))
+		return;
+	ev_timer_set(&k->write, 0, 0);
+	ev_timer_start(k->loop, &k->write);
+}

@@ -1,0 +1,556 @@
+/*
+ * What runners write: file, ring, followers.
+ *
+ * Each call of output_feed() becomes one write(2) of whole lines, each with
+ * the same time stamp (one clock reading a batch).  The ring holds the very
+ * bytes of the file, so that it can be filled from the file after a start.
+ */
+#define LOG_MODULE "output"
+
+#include "output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <sys/queue.h>
+
+#include "child.h"
+#include "counters.h"
+#include "log.h"
+#include "mem.h"
+
+/* A growing text; text is NULL while it is empty. */
+struct text {
+	char *bytes;
+	size_t len, size;
+};
+
+struct output_follower {
+	TAILQ_ENTRY(output_follower) entry;
+	struct output *output;
+	void (*fn)(void *arg, const struct output_line *line);
+	void *arg;
+};
+
+struct output {
+	char *runner;
+	char *path; /* NULL: no file */
+	int fd; /* -1 while it is not open */
+	unsigned long long file_size, maxbytes;
+	long long backups;
+	size_t max_line;
+	struct text ring; /* whole lines, at most twice ring_bytes */
+	size_t ring_bytes;
+	bool ring_filled; /* from the file */
+	struct text batch; /* on its way to the file */
+	TAILQ_HEAD(, output_follower) followers;
+	unsigned long long dropped;
+	int error; /* errno of the last failed write, 0 when well */
+};
+
+struct output_source {
+	struct output *output;
+	int instance, stream;
+	char *job;
+	struct text half; /* a line without its end */
+};
+
+static void
+text_add(struct text *t, const char *bytes, size_t len)
+{
+	if (t->len + len > t->size) {
+		t->size = (t->len + len) * 2;
+		t->bytes = xreallocarray(t->bytes, t->size, 1);
+	}
+	memcpy(t->bytes + t->len, bytes, len);
+	t->len += len;
+}
+
+static void
+text_clear(struct text *t)
+{
+	free(t->bytes);
+	memset(t, 0, sizeof(*t));
+}
+
+/* ---- the file ---- */
+
+static void
+trouble(struct output *o, const char *what, size_t lost)
+{
+	if (o->error != errno)
+		log_warn("runner %s: %s %s", o->runner, what, o->path);
+	o->error = errno;
+	o->dropped += lost;
+	counter_add(log_bytes_dropped, lost);
+}
+
+/* A symbolic link could lead root's writes anywhere; those in /dev are the
+ * system's own (/dev/stdout). */
+static int
+open_file(struct output *o)
+{
+	int follow = strncmp(o->path, "/dev/", 5) == 0 ? 0 : O_NOFOLLOW;
+	struct stat st;
+
+	o->fd = open(o->path,
+	    O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_CLOEXEC | O_NONBLOCK |
+		follow,
+	    0640);
+	if (o->fd < 0)
+		return -1;
+	fstat(o->fd, &st);
+	o->file_size = S_ISREG(st.st_mode) ? (unsigned long long)st.st_size : 0;
+	if (!S_ISREG(st.st_mode))
+		o->maxbytes = 0;
+	return 0;
+}
+
+/* NAME.9 goes, NAME.8 becomes NAME.9, ... NAME becomes NAME.1 */
+static void
+rotate(struct output *o)
+{
+	char *from, *to;
+	long long n;
+
+	for (n = o->backups; n > 0; n--) {
+		to = xasprintf("%s.%lld", o->path, n);
+		from = n > 1 ? xasprintf("%s.%lld", o->path, n - 1)
+			     : xstrdup(o->path);
+		if (rename(from, to) != 0 && errno != ENOENT)
+			log_warn("runner %s: rename %s", o->runner, from);
+		free(from);
+		free(to);
+	}
+	if (o->backups == 0)
+		unlink(o->path);
+	close(o->fd);
+	o->fd = -1;
+}
+
+/* Writes whole lines; what does not fit on the disk is counted. */
+static void
+write_file(struct output *o, const char *bytes, size_t len)
+{
+	ssize_t n;
+
+	if (o->path == NULL)
+		return;
+	if (o->fd >= 0 && o->maxbytes && o->file_size > 0 &&
+	    o->file_size + len > o->maxbytes)
+		rotate(o);
+	if (o->fd < 0 && open_file(o) != 0) {
+		trouble(o, "open", len);
+		return;
+	}
+	n = write(o->fd, bytes, len);
+	if (n > 0)
+		o->file_size += (unsigned long long)n;
+	if (n != (ssize_t)len) {
+		errno = n < 0 ? errno : ENOSPC;
+		trouble(o, "write", len - (n > 0 ? (size_t)n : 0));
+	} else if (o->error) {
+		log_warnx("runner %s: %s is written again, %llu bytes were "
+			  "lost",
+		    o->runner, o->path, o->dropped);
+		o->error = 0;
+	}
+}
+
+/* ---- the ring ---- */
+
+/* Drops whole lines from the front until ring_bytes are left. */
+static void
+ring_trim(struct output *o)
+{
+	size_t from =
+	    o->ring.len > o->ring_bytes ? o->ring.len - o->ring_bytes : 0;
+	const char *end;
+
+	if (from == 0)
+		return;
+	end = memchr(o->ring.bytes + from - 1, '\n', o->ring.len - from + 1);
+	from = end ? (size_t)(end - o->ring.bytes) + 1 : o->ring.len;
+	memmove(o->ring.bytes, o->ring.bytes + from, o->ring.len - from);
+	o->ring.len -= from;
+}
+
+static void
+ring_add(struct output *o, const char *bytes, size_t len)
+{
+	if (o->ring_bytes == 0)
+		return;
+	text_add(&o->ring, bytes, len);
+	if (o->ring.len > 2 * o->ring_bytes)
+		ring_trim(o);
+}
+
+/* The end of the file as an earlier herod left it. */
+static void
+ring_fill(struct output *o)
+{
+	struct stat st;
+	off_t from;
+	ssize_t n;
+	int fd;
+
+	if (o->ring_filled || o->path == NULL || o->ring_bytes == 0)
+		return;
+	o->ring_filled = true;
+	fd = open(o->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
+		from = st.st_size > (off_t)o->ring_bytes
+		    ? st.st_size - (off_t)o->ring_bytes
+		    : 0;
+		o->ring.size = (size_t)(st.st_size - from);
+		o->ring.bytes = xmalloc(o->ring.size);
+		n = pread(fd, o->ring.bytes, o->ring.size, from);
+		o->ring.len = n > 0 ? (size_t)n : 0;
+		if (from > 0)
+			ring_trim(o);
+	}
+	close(fd);
+}
+
+/* ---- lines ---- */
+
+static const char *
+stream_word(int stream)
+{
+	return stream == CHILD_STDOUT ? "out" : "err";
+}
+
+/* Adds one stamped line to the batch and tells followers. */
+static void
+add_line(struct output_source *s, double now, const char *text, size_t len,
+    bool partial)
+{
+	struct output *o = s->output;
+	struct output_line line = {
+	    now, s->instance, s->stream, partial, s->job, text, len};
+	struct output_follower *f, *next;
+	char head[256], stamp[TIME_TEXT_SIZE];
+	int n;
+
+	n = snprintf(head, sizeof(head), "%s %d %s%s%s%s ",
+	    time_text(now, stamp), s->instance, stream_word(s->stream),
+	    partial ? "+" : "", s->job ? "/" : "", s->job ? s->job : "");
+	text_add(&o->batch, head, (size_t)n);
+	text_add(&o->batch, text, len);
+	text_add(&o->batch, "\n", 1);
+	TAILQ_FOREACH_SAFE (f, &o->followers, entry, next)
+		f->fn(f->arg, &line);
+}
+
+/* A line of any length: parts of at most max_line. */
+static void
+add_long_line(struct output_source *s, double now, const char *text, size_t len)
+{
+	size_t max = s->output->max_line;
+
+	for (; len > max; text += max, len -= max)
+		add_line(s, now, text, max, true);
+	add_line(s, now, text, len, false);
+}
+
+static void
+flush(struct output *o)
+{
+	if (o->batch.len == 0)
+		return;
+	write_file(o, o->batch.bytes, o->batch.len);
+	ring_add(o, o->batch.bytes, o->batch.len);
+	counter_add(log_bytes, o->batch.len);
+	o->batch.len = 0;
+	if (o->batch.size > 65536)
+		text_clear(&o->batch);
+}
+
+static double
+wall_clock(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* The rest of a half line has come. */
+static void
+end_half(struct output_source *s, double now, const char *text, size_t len)
+{
+	text_add(&s->half, text, len);
+	add_long_line(s, now, s->half.bytes, s->half.len);
+	s->half.len = 0;
+}
+
+/* Keeps a half line, handing out what is too long already. */
+static void
+keep_half(struct output_source *s, double now, const char *text, size_t len)
+{
+	size_t max = s->output->max_line, done = 0;
+
+	text_add(&s->half, text, len);
+	while (s->half.len - done > max) {
+		add_line(s, now, s->half.bytes + done, max, true);
+		done += max;
+	}
+	if (done)
+		memmove(
+		    s->half.bytes, s->half.bytes + done, s->half.len - done);
+	s->half.len -= done;
+}
+
+void
+output_feed(struct output_source *s, const char *buf, size_t len)
+{
+	const char *end, *newline;
+	double now = wall_clock();
+
+	ring_fill(s->output);
+	for (end = buf + len; buf < end; buf = newline + 1) {
+		newline = memchr(buf, '\n', (size_t)(end - buf));
+		if (newline == NULL) {
+			keep_half(s, now, buf, (size_t)(end - buf));
+			break;
+		}
+		if (s->half.len)
+			end_half(s, now, buf, (size_t)(newline - buf));
+		else
+			add_long_line(s, now, buf, (size_t)(newline - buf));
+	}
+	flush(s->output);
+}
+
+struct output_source *
+output_source_new(struct output *o, int instance, int stream, const char *job)
+{
+	struct output_source *s = xcalloc(1, sizeof(*s));
+
+	s->output = o;
+	s->instance = instance;
+	s->stream = stream;
+	s->job = xstrdup(job);
+	return s;
+}
+
+void
+output_source_end(struct output_source *s)
+{
+	if (s->half.len)
+		end_half(s, wall_clock(), "", 0);
+	flush(s->output);
+	text_clear(&s->half);
+	free(s->job);
+	free(s);
+}
+
+void
+output_note(struct output *o, int instance, const char *fmt, ...)
+{
+	struct output_source *s;
+	va_list ap;
+	char text[512];
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	s = output_source_new(o, instance, CHILD_STDERR, NULL);
+	output_feed(s, text, strlen(text));
+	output_source_end(s);
+}
+
+/* ---- reading back ---- */
+
+/* "2026-11-22T20:33:43.123456Z" as Unix seconds; false if it is not. */
+static bool
+read_time(const char *text, double *time)
+{
+	struct tm tm = {0};
+	char *end = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+
+	if (end == NULL || *end != '.')
+		return false;
+	*time = (double)timegm(&tm) + strtod(end, &end);
+	return *end == 'Z';
+}
+
+/* Takes a line of the ring apart (it is changed). */
+static bool
+read_line(char *text, size_t len, struct output_line *line)
+{
+	char *stamp = text, *instance, *stream, *job;
+
+	text[len] = '\0';
+	instance = strchr(stamp, ' ');
+	stream = instance ? strchr(instance + 1, ' ') : NULL;
+	text = stream ? strchr(stream + 1, ' ') : NULL;
+	if (text == NULL || !read_time(stamp, &line->time))
+		return false;
+	*text++ = '\0';
+	job = strchr(stream + 1, '/');
+	if (job)
+		*job++ = '\0';
+	line->job = job;
+	line->instance = atoi(instance + 1);
+	line->stream =
+	    strncmp(stream + 1, "err", 3) == 0 ? CHILD_STDERR : CHILD_STDOUT;
+	line->partial = stream[4] == '+';
+	line->text = text;
+	line->len = len - (size_t)(text - stamp);
+	return true;
+}
+
+static bool
+is_asked_for(const struct output_filter *f, const struct output_line *l)
+{
+	return (f->stream < 0 || f->stream == l->stream) &&
+	    (f->instance < 0 || f->instance == l->instance) &&
+	    (f->job == NULL || (l->job && strcmp(f->job, l->job) == 0));
+}
+
+json_t *
+output_line_json(const struct output *o, const struct output_line *line)
+{
+	char stamp[TIME_TEXT_SIZE];
+	json_t *object = json_pack("{s:s, s:s, s:i, s:s, s:o}", "time",
+	    time_text(line->time, stamp), "runner", o->runner, "instance",
+	    line->instance, "stream",
+	    line->stream == CHILD_STDOUT ? "stdout" : "stderr", "text",
+	    text_json(line->text, line->len));
+
+	if (line->job)
+		json_object_set_new(object, "job", json_string(line->job));
+	if (line->partial)
+		json_object_set_new(object, "partial", json_true());
+	return object;
+}
+
+/* The start of the last line of the first len bytes. */
+static size_t
+last_line(const char *bytes, size_t len)
+{
+	const char *newline = len > 1 ? memrchr(bytes, '\n', len - 1) : NULL;
+
+	return newline ? (size_t)(newline - bytes) + 1 : 0;
+}
+
+json_t *
+output_tail(struct output *o, const struct output_filter *f)
+{
+	json_t *lines = json_array();
+	struct output_line line;
+	size_t end, start;
+	char *copy;
+
+	ring_fill(o);
+	for (end = o->ring.len; end > 0; end = start) {
+		if (json_array_size(lines) == f->lines)
+			break;
+		start = last_line(o->ring.bytes, end);
+		copy = xmalloc(end - start);
+		memcpy(copy, o->ring.bytes + start, end - start);
+		if (read_line(copy, end - start - 1, &line) &&
+		    is_asked_for(f, &line))
+			json_array_insert_new(
+			    lines, 0, output_line_json(o, &line));
+		free(copy);
+	}
+	return lines;
+}
+
+/* ---- followers ---- */
+
+struct output_follower *
+output_follow(struct output *o,
+    void (*fn)(void *arg, const struct output_line *line), void *arg)
+{
+	struct output_follower *f = xcalloc(1, sizeof(*f));
+
+	f->output = o;
+	f->fn = fn;
+	f->arg = arg;
+	TAILQ_INSERT_TAIL(&o->followers, f, entry);
+	return f;
+}
+
+void
+output_unfollow(struct output_follower *f)
+{
+	if (f->output)
+		TAILQ_REMOVE(&f->output->followers, f, entry);
+	free(f);
+}
+
+/* ---- making ---- */
+
+static char *
+file_path(
+    const char *runner, const struct runner_conf *conf, const char *log_dir)
+{
+	const char *path = conf->stdout_logfile;
+
+	if (path == NULL || strcasecmp(path, "NONE") == 0)
+		return NULL;
+	if (strcasecmp(path, "AUTO") == 0)
+		return xasprintf("%s/%s.log", log_dir, runner);
+	return xstrdup(path);
+}
+
+void
+output_reconfigure(struct output *o, const struct runner_conf *conf)
+{
+	o->maxbytes = (unsigned long long)conf->stdout_logfile_maxbytes;
+	o->backups = conf->stdout_logfile_backups;
+	o->max_line = (size_t)conf->log_max_line;
+}
+
+struct output *
+output_new(const char *runner, const struct runner_conf *conf,
+    const char *log_dir, size_t ring_bytes)
+{
+	struct output *o = xcalloc(1, sizeof(*o));
+
+	o->runner = xstrdup(runner);
+	o->path = file_path(runner, conf, log_dir);
+	o->fd = -1;
+	o->ring_bytes = ring_bytes;
+	TAILQ_INIT(&o->followers);
+	output_reconfigure(o, conf);
+	return o;
+}
+
+void
+output_free(struct output *o)
+{
+	struct output_follower *f;
+
+	while ((f = TAILQ_FIRST(&o->followers)) != NULL) {
+		TAILQ_REMOVE(&o->followers, f, entry);
+		f->output = NULL;
+	}
+	flush(o);
+	if (o->fd >= 0)
+		close(o->fd);
+	text_clear(&o->ring);
+	text_clear(&o->batch);
+	free(o->path);
+	free(o->runner);
+	free(o);
+}
+
+unsigned long long
+output_dropped(const struct output *o, const char **why)
+{
+	*why = o->error ? strerror(o->error) : NULL;
+	return o->dropped;
+}

@@ -1,0 +1,984 @@
+/* Methods about runners: their state, start and stop, logs. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <sys/queue.h>
+
+#include "keep.h"
+#include "mem.h"
+#include "redis.h"
+#include "rpc.h"
+#include "runners.h"
+#include "worker.h"
+
+/* ---- one runner as JSON (schemas.def: RunnerStatus) ---- */
+
+static json_t *
+time_json(double unix_seconds)
+{
+	char stamp[TIME_TEXT_SIZE];
+
+	return json_string(time_text(unix_seconds, stamp));
+}
+
+static json_t *
+exit_json(const struct instance *i)
+{
+	int status = i->exit.status;
+	char name[16];
+	json_t *code = json_null(), *signal = json_null();
+
+	if (i->exit.at <= 0)
+		return json_null();
+	if (i->exit.known && WIFEXITED(status))
+		code = json_integer(WEXITSTATUS(status));
+	if (i->exit.known && WIFSIGNALED(status))
+		signal = json_string(signal_name(WTERMSIG(status), name));
+	return json_pack("{s:o, s:o, s:b, s:o}", "code", code, "signal", signal,
+	    "core", i->exit.known && WIFSIGNALED(status) && WCOREDUMP(status),
+	    "at", time_json(i->exit.at));
+}
+
+static json_t *
+pid_json(const struct instance *i)
+{
+	return i->child && i->child->pid ? json_integer(i->child->pid)
+					 : json_null();
+}
+
+static double
+uptime(const struct instance *i)
+{
+	return i->child && i->child->started_at > 0
+	    ? ev_time() - i->child->started_at
+	    : 0;
+}
+
+static json_t *
+instance_json(const struct instance *i)
+{
+	const struct runner_hooks *hooks =
+	    runners_context(i->runner->all)->hooks;
+	json_t *jobs = json_array();
+
+	if (hooks->jobs)
+		hooks->jobs(hooks->arg, (struct instance *)(uintptr_t)i, jobs);
+	return json_pack("{s:i, s:s, s:o, s:o, s:f, s:I, s:s, s:o, s:o}", "n",
+	    i->n, "state", state_name(i->state), "pid", pid_json(i), "since",
+	    time_json(i->since), "uptime", uptime(i), "restarts",
+	    (json_int_t)i->restarts, "why", i->why, "exit", exit_json(i),
+	    "jobs", jobs);
+}
+
+/* The instance that shows why the runner is in its state. */
+static const struct instance *
+telling_instance(const struct runner *r)
+{
+	enum state worst = runner_state(r);
+	const struct instance *i;
+	size_t k;
+
+	RUNNER_FOREACH_INSTANCE(i, r, k)
+	if (i->state == worst)
+		return i;
+	return r->instances[0];
+}
+
+static const struct instance *
+first_with_pid(const struct runner *r)
+{
+	const struct instance *i;
+	size_t k;
+
+	RUNNER_FOREACH_INSTANCE(i, r, k)
+	if (i->child && i->child->pid)
+		return i;
+	return r->instances[0];
+}
+
+static const char *
+wanted_word(enum wanted w)
+{
+	static const char *const words[] = {"down", "up", "removed"};
+
+	return words[w];
+}
+
+static const char *
+kind_word(const struct runner *r)
+{
+	static const char *const words[] = {"service", "exec", "stdio"};
+
+	return words[r->conf.kind];
+}
+
+/* Everything but the depth of the queue, which Redis knows. */
+static json_t *
+runner_json(const struct services *s, const struct runner *r)
+{
+	const struct instance *i, *first = first_with_pid(r);
+	json_t *instances = json_array(), *command = json_array(),
+	       *queue = json_null();
+	unsigned long restarts = 0;
+	char *const *word;
+	size_t k;
+
+	RUNNER_FOREACH_INSTANCE(i, r, k)
+	{
+		json_array_append_new(instances, instance_json(i));
+		restarts += i->restarts;
+	}
+	for (word = r->conf.command; word && *word; word++)
+		json_array_append_new(command, json_string(*word));
+	if (r->conf.kind != KIND_SERVICE)
+		queue = json_pack("{s:s, s:n, s:I}", "name", runner_queue(r),
+		    "depth", "running",
+		    (json_int_t)workers_running(s->workers, r));
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:f, s:I, s:o, s:o, "
+			 "s:o, s:s}",
+	    "name", r->name, "kind", kind_word(r), "state",
+	    state_name(runner_state(r)), "wanted", wanted_word(r->wanted),
+	    "why", telling_instance(r)->why, "pid", pid_json(first), "uptime",
+	    uptime(first), "restarts", (json_int_t)restarts, "command", command,
+	    "instances", instances, "queue", queue, "settings_origin",
+	    r->origin);
+}
+
+/* ---- depths: asked of Redis, then put into what is waiting for them ---- */
+
+struct asking {
+	struct call *call; /* NULL: nobody waits any more */
+	json_t *answer; /* given when the depths are there */
+	json_t *places; /* array of objects that want a "depth" */
+};
+
+static void
+asking_gone(void *arg)
+{
+	struct asking *a = arg;
+
+	a->call = NULL;
+}
+
+static void
+depths_are_there(void *arg, const long long *depths, size_t n)
+{
+	struct asking *a = arg;
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		json_object_set_new(json_array_get(a->places, i), "depth",
+		    depths[i] < 0 ? json_null() : json_integer(depths[i]));
+	if (a->call)
+		call_reply(a->call, json_incref(a->answer));
+	json_decref(a->answer);
+	json_decref(a->places);
+	free(a);
+}
+
+/* Answers (taking over both) once the depths are filled in.  Each place has
+ * the queue's name as its "name", or names has it. */
+static void
+reply_with_depths(
+    struct call *call, json_t *answer, json_t *places, const char *const *names)
+{
+	struct asking *a = xcalloc(1, sizeof(*a));
+
+	a->call = call;
+	a->answer = answer;
+	a->places = places;
+	call_on_gone(call, asking_gone, a);
+	workers_depths(call->services->workers, names, json_array_size(places),
+	    depths_are_there, a);
+}
+
+/* The places for depths in [RunnerStatus...], and the queues' names. */
+static json_t *
+places_in(json_t *statuses, const char ***names)
+{
+	json_t *places = json_array(), *status, *queue;
+	size_t i, n = 0;
+
+	*names = xcalloc(json_array_size(statuses) + 1, sizeof(**names));
+	json_array_foreach (statuses, i, status) {
+		queue = json_object_get(status, "queue");
+		if (!json_is_object(queue))
+			continue;
+		json_array_append(places, queue);
+		(*names)[n++] =
+		    json_string_value(json_object_get(queue, "name"));
+	}
+	return places;
+}
+
+static void
+reply_runner(struct call *call, const struct runner *r)
+{
+	json_t *status = runner_json(call->services, r), *places;
+	json_t *list = json_pack("[O]", status);
+	const char **names;
+
+	places = places_in(list, &names);
+	json_decref(list);
+	if (json_array_size(places) == 0) {
+		json_decref(places);
+		call_reply(call, status);
+	} else {
+		reply_with_depths(call, status, places, names);
+	}
+	free(names);
+}
+
+/* ---- finding ---- */
+
+static void
+refuse_unknown(struct call *call, const char *name)
+{
+	const char *nearest = runner_nearest(call->services->runners, name);
+	struct err e = {0};
+
+	err_set(&e, ERR_NO_RUNNER, "there is no runner %s", name);
+	err_subject(&e, name);
+	if (nearest)
+		err_hint(&e, "did you mean %s?", nearest);
+	call_refuse(call, &e);
+}
+
+/* The runner of the parameter "name", or NULL after refusing. */
+static struct runner *
+runner_of(struct call *call)
+{
+	const char *name = call_string(call, "name");
+	struct runner *r = runner_find(call->services->runners, name);
+
+	if (r == NULL)
+		refuse_unknown(call, name);
+	return r;
+}
+
+/* True after refusing: nothing new is begun while herod ends. */
+static bool
+is_ending(struct call *call)
+{
+	struct err e = {0};
+
+	if (!runners_are_ending(call->services->runners))
+		return false;
+	err_set(&e, ERR_SHUTTING_DOWN, "herod is shutting down");
+	call_refuse(call, &e);
+	return true;
+}
+
+/* ---- reading ---- */
+
+HANDLER(list_runners)
+{
+	json_t *names = json_array();
+	struct runner *r;
+
+	RUNNERS_FOREACH(r, call->services->runners)
+	json_array_append_new(names, json_string(r->name));
+	call_reply(call, names);
+}
+
+HANDLER(get_runner_status)
+{
+	struct runner *r = runner_of(call);
+
+	if (r)
+		reply_runner(call, r);
+}
+
+HANDLER(get_all_runner_status)
+{
+	json_t *statuses = json_array(), *places;
+	const char **names;
+	struct runner *r;
+
+	RUNNERS_FOREACH(r, call->services->runners)
+	json_array_append_new(statuses, runner_json(call->services, r));
+	places = places_in(statuses, &names);
+	reply_with_depths(call, statuses, places, names);
+	free(names);
+}
+
+static json_t *
+states_json(struct runners *rs)
+{
+	json_t *states = json_pack("{s:i}", "total", 0);
+	const char *name;
+	struct runner *r;
+	json_int_t total = 0;
+
+	RUNNERS_FOREACH(r, rs)
+	{
+		name = state_name(runner_state(r));
+		json_object_set_new(states, name,
+		    json_integer(
+			1 + json_integer_value(json_object_get(states, name))));
+		total++;
+	}
+	json_object_set_new(states, "total", json_integer(total));
+	return states;
+}
+
+/* {queue: {running}} for each queue once; depth comes later. */
+static json_t *
+queues_json(const struct services *s)
+{
+	json_t *queues = json_object(), *queue;
+	struct runner *r;
+	json_int_t running;
+
+	RUNNERS_FOREACH(r, s->runners)
+	{
+		if (r->conf.kind == KIND_SERVICE)
+			continue;
+		queue = json_object_get(queues, runner_queue(r));
+		running = json_integer_value(json_object_get(queue, "running"));
+		json_object_set_new(queues, runner_queue(r),
+		    json_pack("{s:n, s:I}", "depth", "running",
+			running + (json_int_t)workers_running(s->workers, r)));
+	}
+	return queues;
+}
+
+static json_t *
+redis_json(const struct services *s)
+{
+	return json_pack("{s:b, s:s, s:s}", "up", redis_is_up(s->redis),
+	    "address", redis_address(s->redis), "why", redis_why(s->redis));
+}
+
+HANDLER(get_all_status)
+{
+	const struct services *s = call->services;
+	json_t *queues = queues_json(s), *places = json_array(), *queue;
+	const char **names, *name;
+	size_t n = 0;
+
+	names = xcalloc(json_object_size(queues) + 1, sizeof(*names));
+	json_object_foreach (queues, name, queue) {
+		names[n++] = name;
+		json_array_append(places, queue);
+	}
+	reply_with_depths(call,
+	    json_pack("{s:{s:s, s:i, s:f}, s:o, s:o, s:O, s:o, s:{s:s}}",
+		"herod", "version", PACKAGE_VERSION, "pid", (int)getpid(),
+		"uptime", ev_time() - s->started_at, "runners",
+		states_json(s->runners), "jobs", workers_summary(s->workers),
+		"queues", queues, "redis", redis_json(s), "node", "name",
+		s->node),
+	    places, names);
+	json_decref(queues);
+	free(names);
+}
+
+/* ---- start, stop, restart: answered when it is so ---- */
+
+struct waiting {
+	struct call *call;
+	struct runner *runner;
+	struct runner_wait *wait;
+	enum wanted what;
+};
+
+static void
+refuse_wait(struct call *call, const struct runner *r, enum wait_end end)
+{
+	const char *state = state_name(runner_state(r));
+	const char *why = telling_instance(r)->why;
+	struct err e = {0};
+
+	err_subject(&e, r->name);
+	if (end == WAIT_SUPERSEDED)
+		err_set(&e, ERR_SUPERSEDED,
+		    "runner %s: a later request wants it %s", r->name,
+		    wanted_word(r->wanted));
+	else if (end == WAIT_TIMED_OUT)
+		err_set(&e, ERR_TIMED_OUT, "runner %s: still %s: %s", r->name,
+		    state, why);
+	else
+		err_set(&e, ERR_CANNOT_START, "runner %s: %s: %s", r->name,
+		    state, why);
+	if (end == WAIT_FAILED)
+		err_hint(&e, "heroctl logs %s shows its output", r->name);
+	call_refuse(call, &e);
+}
+
+/* A program that ended as it should is no failed start. */
+static bool
+ended_well(const struct runner *r, enum wait_end end)
+{
+	return end == WAIT_FAILED && runner_state(r) == EXITED;
+}
+
+static void
+waiting_over(void *arg, enum wait_end end)
+{
+	struct waiting *w = arg;
+	struct call *call = w->call;
+	struct runner *r = w->runner;
+
+	free(w);
+	call_on_gone(call, NULL, NULL);
+	if (end == WAIT_DONE || ended_well(r, end))
+		reply_runner(call, r);
+	else
+		refuse_wait(call, r, end);
+}
+
+static void
+waiting_gone(void *arg)
+{
+	struct waiting *w = arg;
+
+	runner_wait_cancel(w->wait);
+	free(w);
+}
+
+/* Answers when the runner is as wanted, or now when not to wait. */
+static void
+reply_when(struct call *call, struct runner *r, enum wanted what)
+{
+	struct waiting *w;
+	struct runner_wait *wait;
+
+	if (!call_bool(call, "wait")) {
+		reply_runner(call, r);
+		return;
+	}
+	w = xcalloc(1, sizeof(*w));
+	w->call = call;
+	w->runner = r;
+	wait =
+	    runner_wait(r, what, call_number(call, "timeout"), waiting_over, w);
+	if (wait == NULL)
+		return; /* answered */
+	w->wait = wait;
+	call_on_gone(call, waiting_gone, w);
+}
+
+HANDLER(start_runner)
+{
+	struct runner *r = runner_of(call);
+
+	if (r == NULL || is_ending(call))
+		return;
+	runner_start(r);
+	reply_when(call, r, WANTED_UP);
+}
+
+HANDLER(stop_runner)
+{
+	struct runner *r = runner_of(call);
+
+	if (r == NULL)
+		return;
+	runner_stop(r, call_bool(call, "drain"));
+	reply_when(call, r, WANTED_DOWN);
+}
+
+HANDLER(restart_runner)
+{
+	struct runner *r = runner_of(call);
+
+	if (r == NULL || is_ending(call))
+		return;
+	runner_restart(r, call_bool(call, "drain"));
+	reply_when(call, r, WANTED_UP);
+}
+
+/* ---- start_all, stop_all ---- */
+
+struct bulk {
+	struct call *call; /* NULL: the asker has left */
+	json_t *changes; /* [RunnerChange...] */
+	size_t nwaiting;
+	LIST_HEAD(, bulk_wait) waits;
+};
+
+struct bulk_wait {
+	LIST_ENTRY(bulk_wait) entry;
+	struct bulk *bulk;
+	struct runner *runner;
+	struct runner_wait *wait;
+	json_t *change; /* borrowed from bulk.changes */
+};
+
+static void
+fill_change(json_t *change, const struct runner *r, bool ok)
+{
+	json_object_set_new(change, "ok", json_boolean(ok));
+	json_object_set_new(
+	    change, "state", json_string(state_name(runner_state(r))));
+	json_object_set_new(
+	    change, "why", json_string(telling_instance(r)->why));
+}
+
+static void
+bulk_reply_if_over(struct bulk *b)
+{
+	if (b->nwaiting > 0)
+		return;
+	call_on_gone(b->call, NULL, NULL);
+	call_reply(b->call, b->changes);
+	free(b);
+}
+
+static void
+bulk_wait_over(void *arg, enum wait_end end)
+{
+	struct bulk_wait *w = arg;
+	struct bulk *b = w->bulk;
+
+	fill_change(w->change, w->runner,
+	    end == WAIT_DONE || ended_well(w->runner, end));
+	LIST_REMOVE(w, entry);
+	free(w);
+	b->nwaiting--;
+	bulk_reply_if_over(b);
+}
+
+static void
+bulk_gone(void *arg)
+{
+	struct bulk *b = arg;
+	struct bulk_wait *w;
+
+	while ((w = LIST_FIRST(&b->waits)) != NULL) {
+		if (w->wait)
+			runner_wait_cancel(w->wait);
+		LIST_REMOVE(w, entry);
+		free(w);
+	}
+	json_decref(b->changes);
+	free(b);
+}
+
+static void
+bulk_add(struct bulk *b, struct runner *r, enum wanted what)
+{
+	struct bulk_wait *w;
+	struct runner_wait *wait;
+	json_t *change = json_pack("{s:s}", "name", r->name);
+
+	json_array_append_new(b->changes, change);
+	if (!call_bool(b->call, "wait")) {
+		fill_change(change, r, true);
+		return;
+	}
+	w = xcalloc(1, sizeof(*w));
+	w->bulk = b;
+	w->runner = r;
+	w->change = change;
+	LIST_INSERT_HEAD(&b->waits, w, entry);
+	b->nwaiting++;
+	wait = runner_wait(
+	    r, what, call_number(b->call, "timeout"), bulk_wait_over, w);
+	if (wait)
+		w->wait = wait;
+}
+
+static void
+bulk_do(struct call *call, enum wanted what)
+{
+	struct bulk *b = xcalloc(1, sizeof(*b));
+	struct runner *r;
+
+	b->call = call;
+	b->changes = json_array();
+	b->nwaiting = 1; /* ourselves, until all have begun */
+	LIST_INIT(&b->waits);
+	call_on_gone(call, bulk_gone, b);
+	RUNNERS_FOREACH(r, call->services->runners)
+	{
+		if (r->internal || r->wanted == WANTED_REMOVED)
+			continue;
+		if (what == WANTED_UP)
+			runner_start(r);
+		else
+			runner_stop(r, call_bool(call, "drain"));
+	}
+	RUNNERS_FOREACH(r, call->services->runners)
+	if (!r->internal && r->wanted != WANTED_REMOVED)
+		bulk_add(b, r, what);
+	b->nwaiting--;
+	bulk_reply_if_over(b);
+}
+
+HANDLER(start_all)
+{
+	if (!is_ending(call))
+		bulk_do(call, WANTED_UP);
+}
+
+HANDLER(stop_all)
+{
+	bulk_do(call, WANTED_DOWN);
+}
+
+/* ---- add, remove, signal ---- */
+
+static void
+added_over(void *arg, enum wait_end end)
+{
+	struct waiting *w = arg;
+	struct call *call = w->call;
+	struct runner *r = w->runner;
+
+	(void)end; /* its status says it all */
+	free(w);
+	call_on_gone(call, NULL, NULL);
+	reply_runner(call, r);
+}
+
+/* Adds and starts it; the answer shows what became of the first start. */
+static void
+add_and_start(
+    struct call *call, const char *name, const struct runner_conf *conf)
+{
+	struct waiting *w;
+	struct runner_wait *wait;
+	struct runner *r;
+	struct err e = {0};
+
+	r = runner_add(call->services->runners, name, conf, "rpc", &e);
+	if (r == NULL) {
+		call_refuse(call, &e);
+		return;
+	}
+	r->persist = call_bool(call, "persist");
+	keep_touch(call->services->keep);
+	if (!r->conf.autostart) {
+		reply_runner(call, r);
+		return;
+	}
+	runner_start(r);
+	w = xcalloc(1, sizeof(*w));
+	w->call = call;
+	w->runner = r;
+	wait = runner_wait(r, WANTED_UP, r->conf.startsecs + 1, added_over, w);
+	if (wait == NULL)
+		return;
+	w->wait = wait;
+	call_on_gone(call, waiting_gone, w);
+}
+
+/* The object without "name", which is no setting. */
+static int
+read_settings(
+    json_t *runner, struct runner_conf *conf, const char **name, struct err *e)
+{
+	static const struct kind kind = {TYPE_NAME, NULL};
+	json_t *given = json_object_get(runner, "name"), *checked, *settings;
+	int bad;
+
+	if (given == NULL)
+		return err_set(e, ERR_PARAMS,
+		    "runner: name is missing (wanted {\"name\": ..., "
+		    "\"command\": [...]})");
+	checked = type_check(&kind, "name", given, e);
+	if (checked == NULL)
+		return -1;
+	json_decref(checked);
+	*name = json_string_value(given);
+	settings = json_copy(runner);
+	json_object_del(settings, "name");
+	settings_init(runner_settings, conf);
+	bad = settings_from_json(runner_settings, conf, settings, e) ||
+	    conf_check_runner(*name, conf, e);
+	json_decref(settings);
+	return bad ? -1 : 0;
+}
+
+HANDLER(add_runner)
+{
+	struct runner_conf conf = {0};
+	const char *name = NULL;
+	struct err e = {0};
+
+	if (is_ending(call))
+		return;
+	if (read_settings(call_json(call, "runner"), &conf, &name, &e) != 0)
+		call_refuse(call, &e);
+	else
+		add_and_start(call, name, &conf);
+	settings_clear(runner_settings, &conf);
+}
+
+struct removing {
+	struct call *call;
+	struct runner_wait *wait;
+	char *name, *queue; /* queue NULL: has none */
+};
+
+static void
+removing_free(struct removing *m)
+{
+	free(m->name);
+	free(m->queue);
+	free(m);
+}
+
+static void
+removing_gone(void *arg)
+{
+	struct removing *m = arg;
+
+	if (m->wait)
+		runner_wait_cancel(m->wait);
+	removing_free(m);
+}
+
+/* depth is spelled queued_jobs here. */
+static void
+removed_depth(void *arg, const long long *depths, size_t n)
+{
+	struct removing *m = arg;
+
+	(void)n;
+	if (m->call) {
+		call_on_gone(m->call, NULL, NULL);
+		call_reply(m->call,
+		    json_pack("{s:s, s:b, s:o}", "name", m->name, "removed", 1,
+			"queued_jobs",
+			depths[0] < 0 ? json_null() : json_integer(depths[0])));
+	}
+	removing_free(m);
+}
+
+static void
+counting_gone(void *arg)
+{
+	struct removing *m = arg;
+
+	m->call = NULL;
+}
+
+static void
+removed(void *arg, enum wait_end end)
+{
+	static const long long none[] = {0};
+	struct removing *m = arg;
+	const char *queue = m->queue;
+
+	(void)end;
+	m->wait = NULL;
+	if (queue == NULL) {
+		removed_depth(m, none, 1);
+		return;
+	}
+	call_on_gone(m->call, counting_gone, m);
+	workers_depths(m->call->services->workers, &queue, 1, removed_depth, m);
+}
+
+HANDLER(remove_runner)
+{
+	struct runner *r = runner_of(call);
+	struct removing *m;
+	struct err e = {0};
+
+	if (r == NULL)
+		return;
+	if (r->internal) {
+		err_set(&e, ERR_FORBIDDEN, "runner %s is herod's own", r->name);
+		call_refuse(call, &e);
+		return;
+	}
+	m = xcalloc(1, sizeof(*m));
+	m->call = call;
+	m->name = xstrdup(r->name);
+	if (r->conf.kind != KIND_SERVICE)
+		m->queue = xstrdup(runner_queue(r));
+	call_on_gone(call, removing_gone, m);
+	runner_remove(r);
+	m->wait = runner_wait(r, WANTED_REMOVED, 0, removed, m);
+}
+
+static size_t
+signal_instances(struct runner *r, int number, bool group)
+{
+	struct instance *i;
+	size_t k, n = 0;
+
+	RUNNER_FOREACH_INSTANCE(i, r, k)
+	{
+		if (i->child == NULL || i->child->pid == 0 || i->child->is_over)
+			continue;
+		child_signal(i->child, number, group);
+		n++;
+	}
+	return n;
+}
+
+HANDLER(signal_runner)
+{
+	const char *text = call_string(call, "signal");
+	struct runner *r = runner_of(call);
+	int number = signal_number(text);
+	struct err e = {0};
+
+	if (r == NULL)
+		return;
+	if (number < 0)
+		err_set(&e, ERR_PARAMS,
+		    "signal: '%.40s' is not a signal such as HUP or 10", text);
+	else if (signal_instances(r, number, call_bool(call, "group")) == 0)
+		err_set(&e, ERR_NOT_RUNNING, "runner %s has no process (%s)",
+		    r->name, state_name(runner_state(r)));
+	if (err_is_set(&e))
+		call_refuse(call, &e);
+	else
+		reply_runner(call, r);
+}
+
+/* ---- logs ---- */
+
+static int
+stream_of(const struct call *call)
+{
+	const char *stream = call_string(call, "stream");
+
+	if (strcmp(stream, "all") == 0)
+		return -1;
+	return strcmp(stream, "stderr") == 0 ? CHILD_STDERR : CHILD_STDOUT;
+}
+
+HANDLER(get_runner_logs)
+{
+	struct runner *r = runner_of(call);
+	struct output_filter f = {.instance = -1};
+
+	if (r == NULL)
+		return;
+	f.lines = (size_t)call_count(call, "lines");
+	f.stream = stream_of(call);
+	if (call_has(call, "instance"))
+		f.instance = (int)call_count(call, "instance");
+	f.job = call_string(call, "job");
+	call_reply(call, output_tail(r->output, &f));
+}
+
+/*
+ * A follower collects the lines of a loop turn and sends them as one
+ * notification.  While the reader is behind, lines are counted, not kept.
+ */
+struct follower {
+	struct stream *stream;
+	struct output_follower *output;
+	struct runner *runner;
+	struct ev_loop *loop;
+	ev_timer flush;
+	json_t *lines;
+	json_int_t dropped;
+	int wanted_stream;
+};
+
+#define FOLLOWER_BATCH 1000 /* lines in one notification */
+
+static void
+follower_gone(void *arg)
+{
+	struct follower *f = arg;
+
+	ev_timer_stop(f->loop, &f->flush);
+	output_unfollow(f->output);
+	json_decref(f->lines);
+	free(f);
+}
+
+static void
+follower_flush(struct follower *f)
+{
+	json_int_t n = (json_int_t)json_array_size(f->lines);
+
+	if (f->dropped &&
+	    stream_notify(
+		f->stream, "log", json_pack("{s:I}", "dropped", f->dropped)))
+		f->dropped = 0;
+	if (n == 0)
+		return;
+	if (f->dropped ||
+	    !stream_notify(
+		f->stream, "log", json_pack("{s:O}", "lines", f->lines)))
+		f->dropped += n;
+	json_decref(f->lines);
+	f->lines = json_array();
+}
+
+static void
+on_flush(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	(void)loop;
+	(void)revents;
+	follower_flush(timer->data);
+}
+
+static void
+follower_ready(void *arg)
+{
+	follower_flush(arg);
+}
+
+static void
+follower_line(void *arg, const struct output_line *line)
+{
+	struct follower *f = arg;
+
+	if (f->wanted_stream >= 0 && f->wanted_stream != line->stream)
+		return;
+	if (json_array_size(f->lines) >= FOLLOWER_BATCH || f->dropped) {
+		f->dropped++;
+		return;
+	}
+	json_array_append_new(
+	    f->lines, output_line_json(f->runner->output, line));
+	if (!ev_is_active(&f->flush))
+		ev_timer_start(f->loop, &f->flush);
+}
+
+static struct follower *
+follower_new(struct call *call, struct runner *r)
+{
+	struct follower *f = xcalloc(1, sizeof(*f));
+
+	f->stream = call_stream(call, follower_gone, f);
+	if (f->stream == NULL) {
+		free(f);
+		return NULL;
+	}
+	f->runner = r;
+	f->loop = call->services->loop;
+	f->lines = json_array();
+	f->wanted_stream = stream_of(call);
+	ev_timer_init(&f->flush, on_flush, 0, 0);
+	f->flush.data = f;
+	stream_on_ready(f->stream, follower_ready);
+	f->output = output_follow(r->output, follower_line, f);
+	return f;
+}
+
+HANDLER(follow_logs)
+{
+	struct runner *r = runner_of(call);
+	struct output_filter filter = {.instance = -1};
+	struct err e = {0};
+
+	if (r == NULL)
+		return;
+	if (follower_new(call, r) == NULL) {
+		err_set(&e, ERR_INVALID,
+		    "follow_logs works on a line connection, not over HTTP");
+		err_hint(&e, "use get_runner_logs, or a socket");
+		call_refuse(call, &e);
+		return;
+	}
+	filter.lines = (size_t)call_count(call, "lines");
+	filter.stream = stream_of(call);
+	call_reply(
+	    call, json_pack("{s:o}", "lines", output_tail(r->output, &filter)));
+}
