@@ -80,24 +80,39 @@ setting_nearest(const struct setting *table, const char *typo)
 	return nearest_word(typo, name_at, table);
 }
 
+/* The default in canonical form, json null where there is none; new. */
+static json_t *
+fallback(const struct setting *s)
+{
+	json_t *text, *value;
+
+	if (s->fallback == NULL)
+		return json_null();
+	text = json_string(s->fallback);
+	value = type_check(&s->kind, s->name, text, NULL);
+	json_decref(text);
+	return value;
+}
+
+/* A value in canonical form, null standing for the default; new. */
+static json_t *
+check(const struct setting *s, const json_t *value, struct err *e)
+{
+	return json_is_null(value) ? fallback(s)
+				   : type_check(&s->kind, s->name, value, e);
+}
+
 void
 settings_init(const struct setting *table, void *conf)
 {
 	const struct setting *s;
-	struct err e = {0};
-	json_t *text, *value;
+	json_t *value;
 
 	SETTINGS_FOREACH(s, table)
 	{
-		if (s->fallback == NULL) {
-			type_store(&s->kind, FIELD(conf, s), NULL);
-			continue;
-		}
-		text = json_string(s->fallback);
-		value = type_check(&s->kind, s->name, text, &e);
+		value = fallback(s);
 		type_store(&s->kind, FIELD(conf, s), value);
 		json_decref(value);
-		json_decref(text);
 	}
 }
 
@@ -144,7 +159,7 @@ settings_set(const struct setting *table, void *conf, const char *name,
 
 	if (s == NULL)
 		return refuse_unknown(table, name, e);
-	canonical = type_check(&s->kind, s->name, value, e);
+	canonical = check(s, value, e);
 	if (canonical == NULL)
 		return -1;
 	type_store(&s->kind, FIELD(conf, s), canonical);
@@ -166,7 +181,7 @@ settings_from_json(const struct setting *table, void *conf,
 		s = setting_find(table, name);
 		if (s == NULL)
 			bad = refuse_unknown(table, name, e);
-		else if ((canonical = type_check(&s->kind, name, value, e)))
+		else if ((canonical = check(s, value, e)))
 			json_object_set_new(checked, name, canonical);
 		else
 			bad = -1;
@@ -184,16 +199,11 @@ settings_from_json(const struct setting *table, void *conf,
 static bool
 is_default(const struct setting *s, const json_t *value)
 {
-	json_t *text, *fallback;
-	bool same;
+	json_t *wanted = fallback(s);
+	bool same = json_equal(value, wanted) ||
+	    (s->fallback == NULL && json_is_false(value));
 
-	if (s->fallback == NULL)
-		return json_is_null(value) || json_equal(value, json_false());
-	text = json_string(s->fallback);
-	fallback = type_check(&s->kind, s->name, text, NULL);
-	same = json_equal(value, fallback);
-	json_decref(fallback);
-	json_decref(text);
+	json_decref(wanted);
 	return same;
 }
 

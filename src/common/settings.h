@@ -69,8 +69,8 @@ void settings_init(const struct setting *table, void *conf);
 void settings_clear(const struct setting *table, void *conf);
 void settings_copy(const struct setting *table, void *to, const void *from);
 
-/* Sets one by name; refuses unknown names (with the nearest) and bad
- * values, leaving conf as it was.  Returns 0 or -1. */
+/* Sets one by name, json null being the default; refuses unknown names
+ * (with the nearest) and bad values, leaving conf as it was.  Returns 0 or -1. */
 int settings_set(const struct setting *table, void *conf, const char *name,
     const json_t *value, struct err *e);
 
