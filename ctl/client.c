@@ -1,0 +1,314 @@
+/* The connection to herod: lines of JSON-RPC over a blocking socket. */
+#include "client.h"
+
+#include <errno.h>
+#include <math.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "frame.h"
+#include "jsonrpc.h"
+#include "mem.h"
+#include "sock.h"
+
+#define CONNECT_PATIENCE 5.0 /* seconds */
+#define ANSWER_MAX ((size_t)1 << 30)
+
+struct client {
+	char *server;
+	int fd; /* -1: not connected */
+	struct frame in;
+	double deadline; /* monotonic seconds; 0: none */
+	enum trouble trouble;
+};
+
+static double
+now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+struct client *
+client_new(const char *server)
+{
+	struct client *c = xcalloc(1, sizeof(*c));
+
+	c->server = xstrdup(server);
+	c->fd = -1;
+	frame_init(&c->in);
+	return c;
+}
+
+static void
+hang_up(struct client *c)
+{
+	if (c->fd != -1)
+		close(c->fd);
+	c->fd = -1;
+	frame_clear(&c->in);
+	frame_init(&c->in);
+}
+
+void
+client_free(struct client *c)
+{
+	if (c == NULL)
+		return;
+	hang_up(c);
+	frame_clear(&c->in);
+	free(c->server);
+	free(c);
+}
+
+const char *
+client_server(const struct client *c)
+{
+	return c->server;
+}
+
+enum trouble
+client_trouble(const struct client *c)
+{
+	return c->trouble;
+}
+
+/* A connection kept from an earlier command may have been closed since. */
+static bool
+is_closed(const struct client *c)
+{
+	char byte;
+	ssize_t n = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	return n == 0 || (n == -1 && errno != EAGAIN && errno != EINTR);
+}
+
+void
+client_begin(struct client *c, double seconds)
+{
+	c->deadline = seconds > 0 ? now() + seconds : 0;
+	c->trouble = TROUBLE_NONE;
+	if (c->fd != -1 && is_closed(c))
+		hang_up(c);
+}
+
+/* ---- refusals ---- */
+
+static int
+is_away(struct client *c, struct err *e, const char *why)
+{
+	hang_up(c);
+	c->trouble = TROUBLE_AWAY;
+	return err_set(e, ERR_SHUTTING_DOWN, "%s: the connection was lost: %s",
+	    c->server, why);
+}
+
+static int
+is_interrupted(struct client *c, struct err *e)
+{
+	hang_up(c);
+	c->trouble = TROUBLE_INTERRUPTED;
+	return err_set(e, ERR_TIMED_OUT, "interrupted");
+}
+
+static int
+is_late(struct client *c, struct err *e)
+{
+	hang_up(c);
+	return err_set(e, ERR_TIMED_OUT,
+	    "no answer from %s within the time given", c->server);
+}
+
+static void
+hint_connect(struct err *e, int error)
+{
+	if (error == EACCES || error == EPERM)
+		err_hint(e, "you may not use this socket; ask who runs herod");
+	else
+		err_hint(e,
+		    "start herod, or name its address with -s or "
+		    "HEROCTL_SERVER");
+}
+
+/* HTTP is spoken at the same port; lines are simpler and faster. */
+static int
+refuse_http(const char *server, struct err *e)
+{
+	const char *host = strstr(server, "://") + 3;
+
+	err_set(e, ERR_PARAMS, "%s: heroctl does not speak HTTP", server);
+	return err_hint(
+	    e, "the same port takes tcp:%.*s", (int)strcspn(host, "/"), host);
+}
+
+static int
+parse_server(const char *server, struct address *a, struct err *e)
+{
+	if (strncmp(server, "http://", 7) == 0 ||
+	    strncmp(server, "https://", 8) == 0)
+		return refuse_http(server, e);
+	return address_parse(a, server, e);
+}
+
+static int
+dial(struct client *c, struct err *e)
+{
+	double left = c->deadline > 0 ? c->deadline - now() : CONNECT_PATIENCE;
+	struct err why = {0};
+	struct address a;
+	int error;
+
+	if (parse_server(c->server, &a, e) != 0) {
+		c->trouble = TROUBLE_ADDRESS;
+		return -1;
+	}
+	errno = 0;
+	c->fd = address_connect(&a, fmax(left, 0.001), &why);
+	if (c->fd != -1)
+		return 0;
+	error = errno;
+	c->trouble = TROUBLE_AWAY;
+	err_set(e, ERR_SHUTTING_DOWN, "no daemon at %s: %s", c->server,
+	    error ? strerror(error) : why.text);
+	hint_connect(e, error);
+	return -1;
+}
+
+/* ---- bytes ---- */
+
+/* Waits until the socket is ready; -1 with a refusal. */
+static int
+wait_ready(struct client *c, short events, struct err *e)
+{
+	struct pollfd p = {.fd = c->fd, .events = events};
+	double left = c->deadline > 0 ? c->deadline - now() : 0;
+	int n;
+
+	if (c->deadline > 0 && left <= 0)
+		return is_late(c, e);
+	n = poll(
+	    &p, 1, c->deadline > 0 ? (int)fmin(ceil(left * 1000), 1e9) : -1);
+	if (n == -1 && errno == EINTR)
+		return is_interrupted(c, e);
+	if (n == -1)
+		return is_away(c, e, strerror(errno));
+	return n == 0 ? is_late(c, e) : 0;
+}
+
+/* A refusal may be on its way although herod takes no more of ours. */
+static bool
+is_refused_early(int error)
+{
+	return error == EPIPE || error == ECONNRESET;
+}
+
+static int
+write_all(struct client *c, const char *text, size_t len, struct err *e)
+{
+	ssize_t n;
+
+	while (len > 0) {
+		if (wait_ready(c, POLLOUT, e) != 0)
+			return -1;
+		n = send(c->fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n == -1 && is_refused_early(errno))
+			return 0;
+		if (n == -1 && errno != EAGAIN && errno != EINTR)
+			return is_away(c, e, strerror(errno));
+		if (n > 0) {
+			text += n;
+			len -= (size_t)n;
+		}
+	}
+	return 0;
+}
+
+static int
+read_some(struct client *c, struct err *e)
+{
+	size_t room;
+	char *to;
+	ssize_t n;
+
+	if (wait_ready(c, POLLIN, e) != 0)
+		return -1;
+	if (frame_rest(&c->in) > ANSWER_MAX)
+		return is_away(c, e, "its answer is too long");
+	to = frame_room(&c->in, 65536, &room);
+	n = recv(c->fd, to, room, MSG_DONTWAIT);
+	if (n == 0)
+		return is_away(c, e, "herod closed it");
+	if (n == -1)
+		return errno == EAGAIN || errno == EINTR
+		    ? 0
+		    : is_away(c, e, strerror(errno));
+	frame_add(&c->in, (size_t)n);
+	return 0;
+}
+
+/* ---- messages ---- */
+
+int
+client_send(struct client *c, const char *method, json_t *stolen, long long id,
+    struct err *e)
+{
+	json_t *request = jsonrpc_request(method, stolen, id);
+	size_t len;
+	char *text;
+	int bad;
+
+	if (c->fd == -1 && dial(c, e) != 0) {
+		json_decref(request);
+		return -1;
+	}
+	text = jsonrpc_text(request, &len);
+	bad = write_all(c, text, len, e);
+	free(text);
+	json_decref(request);
+	return bad;
+}
+
+json_t *
+client_receive(struct client *c, struct err *e)
+{
+	json_t *message;
+	size_t len;
+	char *line;
+
+	if (c->fd == -1) {
+		is_away(c, e, "herod closed it");
+		return NULL;
+	}
+	while ((line = frame_line(&c->in, &len)) == NULL)
+		if (read_some(c, e) != 0)
+			return NULL;
+	message = jsonrpc_parse(line, len, e);
+	if (message == NULL || !json_is_object(message)) {
+		json_decref(message);
+		err_clear(e);
+		is_away(c, e, "what answers does not speak JSON-RPC");
+		return NULL;
+	}
+	return message;
+}
+
+const json_t *
+client_result(const json_t *answer, struct err *e)
+{
+	const json_t *error = json_object_get(answer, "error");
+	const json_t *result = json_object_get(answer, "result");
+
+	if (error) {
+		err_from_json(e, error);
+		return NULL;
+	}
+	if (result == NULL)
+		err_set(e, ERR_INTERNAL, "herod's answer has no result");
+	return result;
+}

@@ -1,0 +1,49 @@
+/*
+ * The connection to herod: JSON-RPC, a line each way.
+ *
+ * Connects when the first call is made and again when a later call finds
+ * the connection gone.  Several calls may be under way; who sent them tells
+ * the answers apart by id.
+ */
+#ifndef CLIENT_H
+#define CLIENT_H
+
+#include <jansson.h>
+
+#include "err.h"
+
+struct client;
+
+/* What ended a call without an answer of herod's. */
+enum trouble {
+	TROUBLE_NONE,
+	TROUBLE_ADDRESS, /* not one that could be dialled */
+	TROUBLE_AWAY, /* nobody there, or gone in the middle */
+	TROUBLE_INTERRUPTED
+};
+
+/* Server as for -s. */
+struct client *client_new(const char *server);
+void client_free(struct client *c);
+const char *client_server(const struct client *c);
+
+/* A command begins: all its calls must be over in this many seconds; 0:
+ * whenever. */
+void client_begin(struct client *c, double seconds);
+
+/* What ended the command's last call. */
+enum trouble client_trouble(const struct client *c);
+
+/* Sends one call.  params stolen, may be NULL.  Returns -1 with a refusal;
+ * the connection is then closed. */
+int client_send(struct client *c, const char *method, json_t *stolen,
+    long long id, struct err *e);
+
+/* The next message, an answer or a notification; new.  NULL with a
+ * refusal; the connection is then closed. */
+json_t *client_receive(struct client *c, struct err *e);
+
+/* The result in an answer, borrowed; NULL with the refusal in it. */
+const json_t *client_result(const json_t *answer, struct err *e);
+
+#endif

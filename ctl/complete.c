@@ -1,0 +1,334 @@
+/*
+ * Completion.  The scripts for the shells only ask "heroctl completion
+ * words", which knows the tables and may ask the daemon for names.
+ */
+#include <ctype.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client.h"
+#include "heroctl.h"
+#include "mem.h"
+
+#define PATIENCE 1.0 /* seconds; nobody waits longer behind a Tab */
+
+static const char bash_script[] =
+    "# Completion of heroctl(1) for bash: heroctl completion bash\n"
+    "\n"
+    "_heroctl()\n"
+    "{\n"
+    "\tlocal line=${COMP_LINE:0:COMP_POINT}\n"
+    "\tlocal -a words\n"
+    "\n"
+    "\tread -ra words <<<\"$line\"\n"
+    "\t[[ $line == *[[:space:]] ]] && words+=('')\n"
+    "\tmapfile -t COMPREPLY < <(heroctl completion words -- \\\n"
+    "\t\t\"${words[@]:1}\" 2>/dev/null | cut -f 1)\n"
+    "}\n"
+    "complete -o default -F _heroctl heroctl\n";
+
+static const char zsh_script[] =
+    "#compdef heroctl\n"
+    "# Completion of heroctl(1) for zsh: heroctl completion zsh\n"
+    "\n"
+    "_heroctl()\n"
+    "{\n"
+    "\tlocal -a items\n"
+    "\tlocal line tab=$'\\t'\n"
+    "\n"
+    "\theroctl completion words -- \"${(@)words[2,CURRENT]}\" "
+    "2>/dev/null |\n"
+    "\twhile IFS= read -r line; do\n"
+    "\t\titems+=(\"${${line%%$tab*}//:/\\\\:}:${line#*$tab}\")\n"
+    "\tdone\n"
+    "\tif (( ${#items} )); then\n"
+    "\t\t_describe heroctl items\n"
+    "\telse\n"
+    "\t\t_files\n"
+    "\tfi\n"
+    "}\n"
+    "if [ \"$funcstack[1]\" = _heroctl ]; then\n"
+    "\t_heroctl \"$@\"\n"
+    "else\n"
+    "\tcompdef _heroctl heroctl\n"
+    "fi\n";
+
+static const char fish_script[] =
+    "# Completion of heroctl(1) for fish: heroctl completion fish\n"
+    "\n"
+    "complete -c heroctl -f -a '(heroctl completion words -- "
+    "(commandline -opc)[2..-1] (commandline -ct) 2>/dev/null)'\n"
+    "complete -c heroctl -n '__fish_seen_subcommand_from check' -F\n";
+
+static const struct {
+	const char *shell, *script;
+} scripts[] = {
+    {"bash", bash_script}, {"zsh", zsh_script}, {"fish", fish_script}};
+
+/* ---- candidates ---- */
+
+/* What stands before the word to complete, and that word. */
+struct line {
+	struct ctl *ctl;
+	const char *begun;
+	bool has_verb;
+	struct verb verb;
+	const char *group; /* "job", when only that was given */
+	bool expects; /* the word is the value of value_of */
+	struct option value_of;
+	const char *server; /* of -s, or NULL */
+};
+
+/* Of a meaning only the first clause: a list has little room. */
+static int
+clause(const char *meaning)
+{
+	return (int)strcspn(meaning, ".:;");
+}
+
+static void
+offer(const struct line *l, const char *word, const char *meaning)
+{
+	if (strncmp(word, l->begun, strlen(l->begun)) == 0)
+		fprintf(
+		    l->ctl->out, "%s\t%.*s\n", word, clause(meaning), meaning);
+}
+
+static void
+offer_choices(const struct line *l)
+{
+	const struct kind *k = &l->value_of.kind;
+	char word[128];
+	int i;
+
+	if (k->type != TYPE_ENUM)
+		return;
+	for (i = 0; *type_enum_word(k->limits, i, word, sizeof(word)); i++)
+		offer(l, word, l->value_of.meaning);
+}
+
+/* A global option may be hidden by the verb's own of that name. */
+static bool
+is_reachable(const struct line *l, const struct option *o)
+{
+	struct option found;
+
+	return !l->has_verb ||
+	    (verb_option_find(&l->verb, o->name, strlen(o->name), &found) &&
+		found.home == o->home);
+}
+
+/* --no-wait is offered where waiting is the default. */
+static void
+offer_options(const struct line *l, const struct verb *v)
+{
+	char word[80], name[64];
+	struct option o;
+	size_t i;
+
+	for (i = 0; verb_option(v, i, &o); i++) {
+		if (!is_reachable(l, &o))
+			continue;
+		snprintf(word, sizeof(word), "--%s%s",
+		    option_is_on(&o) ? "no-" : "",
+		    option_text(o.name, name, sizeof(name)));
+		offer(l, word, o.meaning);
+	}
+}
+
+/* First words of verbs, or the second ones of a group. */
+static void
+offer_verbs(const struct line *l)
+{
+	struct verb verbs[VERBS_MAX];
+	size_t i, n = verbs_list(verbs), len;
+	char word[64], last[64] = "";
+
+	for (i = 0; i < n; i++) {
+		len = strcspn(verbs[i].name, " ");
+		snprintf(word, sizeof(word), "%.*s", (int)len, verbs[i].name);
+		if (l->group && strcmp(word, l->group) == 0)
+			offer(l, verbs[i].name + len + 1, verbs[i].summary);
+		else if (!l->group && strcmp(word, last) != 0)
+			offer(l, word, verbs[i].summary);
+		strlcpy(last, word, sizeof(last));
+	}
+}
+
+/* ---- asking the daemon ---- */
+
+/* Its silence is no reason to complain in the middle of a command line. */
+static json_t *
+ask_quietly(const struct line *l, const char *method)
+{
+	struct client *c =
+	    client_new(l->server ? l->server : client_server(l->ctl->client));
+	json_t *answer = NULL, *result = NULL;
+
+	client_begin(c, PATIENCE);
+	if (client_send(c, method, NULL, 1, NULL) == 0)
+		answer = client_receive(c, NULL);
+	result = json_incref((json_t *)client_result(answer, NULL));
+	json_decref(answer);
+	client_free(c);
+	return result;
+}
+
+static void
+offer_names(const struct line *l)
+{
+	json_t *names = ask_quietly(l, "list_runners");
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach (names, i, name)
+		if (json_is_string(name))
+			offer(l, json_string_value(name), "Runner");
+	json_decref(names);
+}
+
+static void
+offer_ids(const struct line *l)
+{
+	json_t *page = ask_quietly(l, "jobs.list");
+	const json_t *job, *id;
+	size_t i;
+
+	json_array_foreach (json_object_get(page, "jobs"), i, job) {
+		id = json_object_get(job, "id");
+		if (json_is_string(id))
+			offer(l, json_string_value(id), "Job");
+	}
+	json_decref(page);
+}
+
+/* ---- operands ---- */
+
+/* The words in small letters: "NAME... running|stopped". */
+static void
+offer_literals(const struct line *l, const char *operands)
+{
+	char word[32];
+	size_t len;
+
+	while (*operands) {
+		for (len = 0; islower((unsigned char)operands[len]); len++)
+			;
+		snprintf(word, sizeof(word), "%.*s", (int)len, operands);
+		if (len > 0)
+			offer(l, word, "");
+		operands += len > 0 ? len : 1;
+	}
+}
+
+static void
+offer_operands(const struct line *l)
+{
+	char operands[128];
+
+	verb_operands(&l->verb, operands, sizeof(operands));
+	if (strstr(operands, "NAME"))
+		offer_names(l);
+	if (strstr(operands, "ID"))
+		offer_ids(l);
+	if (strstr(operands, "VERB"))
+		offer_verbs(l);
+	offer_literals(l, operands);
+}
+
+static void
+offer_all(const struct line *l)
+{
+	if (l->expects) {
+		offer_choices(l);
+	} else if (l->begun[0] == '-') {
+		offer_options(l, l->has_verb ? &l->verb : NULL);
+		if (l->has_verb)
+			offer_options(l, NULL);
+	} else if (l->has_verb) {
+		offer_operands(l);
+	} else {
+		offer_verbs(l);
+	}
+}
+
+/* ---- reading what is there ---- */
+
+static void
+read_option(struct line *l, const char *word)
+{
+	const char *name =
+	    word[1] == '-' ? word + 2 : option_of_letter(word[1]);
+
+	if (name && strchr(word, '=') == NULL &&
+	    verb_option_find(l->has_verb ? &l->verb : NULL, name, strlen(name),
+		&l->value_of))
+		l->expects = l->value_of.kind.type != TYPE_BOOL;
+}
+
+static void
+read_value(struct line *l, const char *word)
+{
+	l->expects = false;
+	if (l->value_of.home == OPTION_GLOBAL &&
+	    strcmp(l->value_of.name, "server") == 0)
+		l->server = word;
+}
+
+static void
+read_verb(struct line *l, const char *word)
+{
+	char *words[] = {(char *)(l->group ? l->group : word),
+	    (char *)(l->group ? word : NULL), NULL};
+	size_t n;
+
+	l->has_verb = verb_find(words, &l->verb, &n);
+	if (!l->has_verb)
+		l->group = word;
+}
+
+static void
+read_word(struct line *l, const char *word)
+{
+	if (l->expects)
+		read_value(l, word);
+	else if (word[0] == '-')
+		read_option(l, word);
+	else if (!l->has_verb)
+		read_verb(l, word);
+}
+
+static void
+complete_words(struct ctl *ctl, char *const *words, size_t n)
+{
+	struct line l = {.ctl = ctl, .begun = n > 0 ? words[n - 1] : ""};
+	size_t i;
+
+	for (i = 0; i + 1 < n; i++)
+		read_word(&l, words[i]);
+	offer_all(&l);
+}
+
+enum status
+verb_completion(struct ctl *ctl, const struct args *a)
+{
+	struct err e = {0};
+	size_t i;
+
+	if (args_count(a, 1, SIZE_MAX, &e) != 0)
+		return ctl_misused(&e);
+	if (strcmp(a->operands[0], "words") == 0) {
+		complete_words(ctl, a->operands + 1, a->noperands - 1);
+		return STATUS_DONE;
+	}
+	for (i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++) {
+		if (strcmp(a->operands[0], scripts[i].shell) != 0)
+			continue;
+		fputs(scripts[i].script, ctl->out);
+		return STATUS_DONE;
+	}
+	err_set(&e, ERR_PARAMS, "completion: '%s' is not bash, zsh or fish",
+	    a->operands[0]);
+	return ctl_misused(&e);
+}

@@ -1,0 +1,211 @@
+/* Work: add-runner, queue, run and a job's logs. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client.h"
+#include "heroctl.h"
+#include "mem.h"
+
+/* ---- add-runner ---- */
+
+static int
+set_command(json_t *runner, char *const *command, struct err *e)
+{
+	json_t *words = json_array();
+
+	for (; *command; command++)
+		if (json_array_append_new(words, json_string(*command)) != 0) {
+			json_decref(words);
+			return err_set(
+			    e, ERR_PARAMS, "command: not UTF-8 text");
+		}
+	return json_object_set_new(runner, "command", words);
+}
+
+static int
+check_add(const struct args *a, json_t *runner, struct err *e)
+{
+	const struct kind name = {TYPE_NAME, NULL};
+	json_t *text, *value;
+
+	if (args_count(a, 1, 1, e) != 0)
+		return -1;
+	text = json_string(a->operands[0]);
+	value = text ? type_check(&name, "name", text, e) : NULL;
+	json_decref(text);
+	if (value == NULL)
+		return err_set(e, ERR_PARAMS, "name: not UTF-8 text");
+	json_object_set_new(runner, "name", value);
+	if (a->command && *a->command &&
+	    set_command(runner, a->command, e) != 0)
+		return -1;
+	if (json_object_get(runner, "command"))
+		return 0;
+	err_set(e, ERR_PARAMS, "add-runner: the command is missing");
+	return err_hint(
+	    e, "heroctl add-runner %s -- PROGRAM ARGUMENT...", a->operands[0]);
+}
+
+enum status
+verb_add_runner(struct ctl *ctl, const struct args *a)
+{
+	json_t *runner = a->given[OPTION_SETTING], *result;
+	json_t *params = a->given[OPTION_PARAM];
+	enum status status;
+	struct err e = {0};
+
+	if (check_add(a, runner, &e) != 0)
+		return ctl_misused(&e);
+	json_object_set(params, "runner", runner);
+	result = call_once(ctl, a->verb.method, json_incref(params), &status);
+	if (result)
+		status = show_result(ctl, a->verb.method->result, result);
+	json_decref(result);
+	return status;
+}
+
+/* ---- payloads ---- */
+
+#define PAYLOAD_MAX ((size_t)1 << 30)
+
+static char *
+read_stdin(size_t *len, struct err *e)
+{
+	size_t size = 65536;
+	char *text = xmalloc(size);
+	ssize_t n;
+
+	for (*len = 0;
+	     (n = read(STDIN_FILENO, text + *len, size - *len)) > 0;) {
+		*len += (size_t)n;
+		if (*len >= PAYLOAD_MAX)
+			break;
+		if (*len == size)
+			text = xreallocarray(text, size *= 2, 1);
+	}
+	if (n == 0)
+		return text;
+	free(text);
+	if (n == -1)
+		err_set(e, ERR_PARAMS, "standard input: cannot be read");
+	else
+		err_set(e, ERR_TOO_LARGE, "standard input: too long");
+	return NULL;
+}
+
+static json_t *
+payload_text(const char *text, size_t len, struct err *e)
+{
+	json_t *payload =
+	    memchr(text, '\0', len) ? NULL : json_stringn(text, len);
+
+	if (payload == NULL) {
+		err_set(e, ERR_PARAMS, "the payload is not UTF-8 text");
+		err_hint(e, "encode it, for instance with base64");
+	}
+	return payload;
+}
+
+static json_t *
+payload_stdin(struct err *e)
+{
+	size_t len;
+	char *text = read_stdin(&len, e);
+	json_t *payload;
+
+	if (text == NULL)
+		return NULL;
+	payload = payload_text(text, len, e);
+	free(text);
+	return payload;
+}
+
+/* As operand, as option, or from standard input. */
+static int
+set_payload(const struct args *a, json_t *job, struct err *e)
+{
+	const char *operand = a->noperands > 1 ? a->operands[1] : NULL;
+	json_t *payload;
+
+	if (operand && json_object_get(job, "payload"))
+		return err_set(
+		    e, ERR_PARAMS, "%s: there are two payloads", a->verb.name);
+	if (operand && strcmp(operand, "-") != 0)
+		payload = payload_text(operand, strlen(operand), e);
+	else if (operand == NULL &&
+	    (json_object_get(job, "payload") || isatty(STDIN_FILENO)))
+		return 0;
+	else
+		payload = payload_stdin(e);
+	if (payload == NULL)
+		return -1;
+	return json_object_set_new(job, "payload", payload);
+}
+
+static enum status
+send_job(struct ctl *ctl, const struct args *a, json_t *stolen)
+{
+	const struct method *m = a->verb.method;
+	enum status status;
+	json_t *result = call_once(ctl, m, stolen, &status);
+
+	if (result)
+		status = show_result(ctl, m->result, result);
+	json_decref(result);
+	return status;
+}
+
+enum status
+verb_queue(struct ctl *ctl, const struct args *a)
+{
+	json_t *job = a->given[OPTION_SETTING];
+	struct err e = {0};
+
+	if (args_count(a, 1, 2, &e) != 0 || set_payload(a, job, &e) != 0)
+		return ctl_misused(&e);
+	return send_job(ctl, a,
+	    json_pack("{s:s, s:O}", "runner", a->operands[0], "job", job));
+}
+
+enum status
+verb_run(struct ctl *ctl, const struct args *a)
+{
+	json_t *job = a->given[OPTION_SETTING];
+	struct err e = {0};
+
+	if (args_count(a, 1, 2, &e) != 0 || set_payload(a, job, &e) != 0)
+		return ctl_misused(&e);
+	json_object_set_new(job, "runner", json_string(a->operands[0]));
+	return send_job(ctl, a, json_pack("{s:O}", "job", job));
+}
+
+/* ---- job logs ---- */
+
+#define JOB_LINES 100000 /* as many as get_runner_logs gives */
+
+enum status
+verb_job_logs(struct ctl *ctl, const struct args *a)
+{
+	const struct method *m = &methods[METHOD_get_runner_logs];
+	enum status status;
+	struct err e = {0};
+	json_t *job, *lines, *params;
+
+	if (args_count(a, 1, 1, &e) != 0)
+		return ctl_misused(&e);
+	job = call_once(ctl, a->verb.method,
+	    json_pack("{s:s}", "id", a->operands[0]), &status);
+	if (job == NULL)
+		return status;
+	params =
+	    json_pack("{s:O, s:s, s:i}", "name", json_object_get(job, "runner"),
+		"job", a->operands[0], "lines", JOB_LINES);
+	json_decref(job);
+	lines = call_once(ctl, m, params, &status);
+	if (lines)
+		status = show_result(ctl, m->result, lines);
+	json_decref(lines);
+	return status;
+}

@@ -1,0 +1,165 @@
+/* One command line: from words to a verb's function to an exit status. */
+#include "heroctl.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client.h"
+#include "config.h"
+
+/* ---- saying no ---- */
+
+static void
+say(const struct err *e)
+{
+	fflush(stdout);
+	fprintf(stderr, "heroctl: %s", e->text);
+	if (*e->hint)
+		fprintf(stderr, " (%s)", e->hint);
+	fputc('\n', stderr);
+}
+
+static enum status
+status_of(enum err_code code)
+{
+	switch (code) {
+	case ERR_NO_RUNNER:
+	case ERR_NO_JOB:
+		return STATUS_NO_SUCH_NAME;
+	case ERR_TIMED_OUT:
+		return STATUS_TIMED_OUT;
+	default:
+		return STATUS_REFUSED;
+	}
+}
+
+enum status
+ctl_complain(const struct ctl *ctl, const struct err *e)
+{
+	say(e);
+	switch (client_trouble(ctl->client)) {
+	case TROUBLE_AWAY:
+		return STATUS_NO_DAEMON;
+	case TROUBLE_INTERRUPTED:
+		return STATUS_INTERRUPTED;
+	case TROUBLE_ADDRESS:
+		return STATUS_USAGE;
+	default:
+		return status_of(e->code);
+	}
+}
+
+enum status
+ctl_misused(const struct err *e)
+{
+	say(e);
+	return STATUS_USAGE;
+}
+
+bool
+ctl_ask(const struct ctl *ctl, const char *fmt, ...)
+{
+	char *answer = NULL;
+	size_t size = 0;
+	va_list ap;
+	bool yes;
+
+	if (ctl->yes || !isatty(STDIN_FILENO))
+		return true;
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputs("? [y/N] ", stderr);
+	yes = getline(&answer, &size, stdin) > 0 &&
+	    (answer[0] == 'y' || answer[0] == 'Y');
+	free(answer);
+	return yes;
+}
+
+/* ---- verbs ---- */
+
+static enum status (*const functions[VERB_COUNT])(
+    struct ctl *ctl, const struct args *a) = {
+#define VERB(id, ...) [VERB_##id] = verb_##id,
+#include "verbs.def"
+#undef VERB
+    [VERB_METHOD] = verb_method,
+};
+
+static bool
+global_bool(const struct args *a, const char *name)
+{
+	return json_is_true(args_option(a, OPTION_GLOBAL, name));
+}
+
+/* Options hold for one command line: in the shell the next is free again. */
+static void
+set_globals(struct ctl *ctl, const struct args *a)
+{
+	const json_t *timeout = args_option(a, OPTION_GLOBAL, "timeout");
+
+	if (global_bool(a, "json"))
+		ctl->format = FORMAT_JSON;
+	else if (global_bool(a, "plain"))
+		ctl->format = FORMAT_PLAIN;
+	ctl->quiet = ctl->quiet || global_bool(a, "quiet");
+	ctl->yes = ctl->yes || global_bool(a, "yes");
+	if (timeout)
+		ctl->timeout = json_number_value(timeout);
+}
+
+static enum status
+run_verb(struct ctl *ctl, const struct args *a)
+{
+	const json_t *server = args_option(a, OPTION_GLOBAL, "server");
+	struct client *other = NULL;
+	struct ctl own = *ctl;
+	enum status status;
+
+	set_globals(&own, a);
+	if (server)
+		own.client = other = client_new(json_string_value(server));
+	status = functions[a->verb.id](&own, a);
+	client_free(other);
+	fflush(own.out);
+	return status;
+}
+
+static enum status
+run_parsed(struct ctl *ctl, const struct args *a)
+{
+	struct ctl own = *ctl;
+
+	if (global_bool(a, "version")) {
+		fprintf(ctl->out, "heroctl %s\n", PACKAGE_VERSION);
+		return STATUS_DONE;
+	}
+	if (global_bool(a, "help")) {
+		if (a->has_verb)
+			help_verb(&a->verb, ctl->out);
+		else
+			help_overview(ctl->out);
+		return STATUS_DONE;
+	}
+	if (a->has_verb)
+		return run_verb(ctl, a);
+	set_globals(&own, a);
+	return shell_run(&own);
+}
+
+enum status
+ctl_run(struct ctl *ctl, char *const *argv)
+{
+	enum status status;
+	struct err e = {0};
+	struct args a;
+
+	if (args_parse(&a, argv, &e) == 0)
+		status = run_parsed(ctl, &a);
+	else
+		status = ctl_misused(&e);
+	args_clear(&a);
+	return status;
+}

@@ -1,0 +1,554 @@
+/*
+ * Results as people and scripts want to see them, by the shape that
+ * methods.def names.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "heroctl.h"
+#include "mem.h"
+#include "table.h"
+
+#define GREEN "32"
+#define YELLOW "33"
+#define RED "31"
+#define DIM "2"
+
+/* ---- members of results ---- */
+
+static const char *
+text_of(const json_t *object, const char *name)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	return text ? text : "";
+}
+
+/* A scalar as text, anything else as JSON; new string. */
+static char *
+value_text(const json_t *value)
+{
+	if (value == NULL || json_is_null(value))
+		return xstrdup("-");
+	if (json_is_string(value))
+		return xstrdup(json_string_value(value));
+	return json_dumps(
+	    value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
+}
+
+static void
+add_member(struct table *t, const json_t *object, const char *name)
+{
+	char *text = value_text(json_object_get(object, name));
+
+	table_add(t, text);
+	free(text);
+}
+
+static void
+finish_table(struct ctl *ctl, struct table *t)
+{
+	if (!ctl->quiet && ctl->format == FORMAT_TABLE)
+		table_print(t, ctl->out, ctl->colour);
+	else if (!ctl->quiet)
+		table_print_plain(t, ctl->out);
+	table_clear(t);
+}
+
+/* ---- runners ---- */
+
+static const char *
+state_colour(const char *state)
+{
+	if (strcmp(state, "RUNNING") == 0)
+		return GREEN;
+	if (strcmp(state, "FATAL") == 0)
+		return RED;
+	if (strcmp(state, "STOPPED") == 0 || strcmp(state, "EXITED") == 0)
+		return DIM;
+	return YELLOW;
+}
+
+bool
+is_running(const json_t *runner)
+{
+	const char *state = text_of(runner, "state");
+
+	return strcmp(state, "RUNNING") == 0 || strcmp(state, "DRAINING") == 0;
+}
+
+static void
+add_state(struct table *t, const json_t *object)
+{
+	const char *state = text_of(object, "state");
+
+	table_add_coloured(t, state, state_colour(state));
+}
+
+/* Time that a process lives; an exec runner between jobs has none. */
+static void
+add_uptime(struct table *t, const json_t *object)
+{
+	char text[32] = "";
+
+	if (json_is_integer(json_object_get(object, "pid")))
+		duration_text(
+		    json_number_value(json_object_get(object, "uptime")), text);
+	table_add(t, text);
+}
+
+/* Jobs waiting / running; ? while Redis is away. */
+static void
+add_queue(struct table *t, const json_t *runner)
+{
+	const json_t *queue = json_object_get(runner, "queue");
+	const json_t *depth = json_object_get(queue, "depth");
+	char text[64] = "";
+
+	if (json_is_object(queue)) {
+		if (json_is_integer(depth))
+			snprintf(text, sizeof(text), "%lld",
+			    (long long)json_integer_value(depth));
+		else
+			strlcpy(text, "?", sizeof(text));
+		snprintf(text + strlen(text), 32, "/%lld",
+		    (long long)json_integer_value(
+			json_object_get(queue, "running")));
+	}
+	table_add(t, text);
+}
+
+static void
+add_runner(struct table *t, const json_t *runner)
+{
+	table_add(t, text_of(runner, "name"));
+	add_state(t, runner);
+	add_member(t, runner, "pid");
+	add_uptime(t, runner);
+	add_member(t, runner, "restarts");
+	add_queue(t, runner);
+	table_add(t, text_of(runner, "why"));
+}
+
+static void
+add_instance(struct table *t, const json_t *runner, const json_t *instance)
+{
+	char name[160];
+
+	snprintf(name, sizeof(name), "%s:%lld", text_of(runner, "name"),
+	    (long long)json_integer_value(json_object_get(instance, "n")));
+	table_add(t, name);
+	add_state(t, instance);
+	add_member(t, instance, "pid");
+	add_uptime(t, instance);
+	add_member(t, instance, "restarts");
+	table_add(t, "");
+	table_add(t, text_of(instance, "why"));
+}
+
+static void
+add_instances(struct table *t, const json_t *runner)
+{
+	const json_t *instances = json_object_get(runner, "instances");
+	const json_t *instance;
+	size_t i;
+
+	if (json_array_size(instances) < 2)
+		return;
+	json_array_foreach (instances, i, instance)
+		add_instance(t, runner, instance);
+}
+
+void
+show_runners(struct ctl *ctl, const json_t *runners, bool instances)
+{
+	static const char *const heads[] = {
+	    "NAME", "STATE", "PID", "UPTIME", "RESTARTS", "QUEUE", "WHY", NULL};
+	const json_t *runner;
+	struct table t;
+	size_t i;
+
+	table_init(&t, heads);
+	json_array_foreach (runners, i, runner) {
+		add_runner(&t, runner);
+		if (instances)
+			add_instances(&t, runner);
+	}
+	finish_table(ctl, &t);
+}
+
+/* Asked to be up, but it is not. */
+static bool
+has_failed(const json_t *runner)
+{
+	return strcmp(text_of(runner, "wanted"), "up") == 0 &&
+	    strcmp(text_of(runner, "state"), "FATAL") == 0;
+}
+
+static void
+show_runner_list(struct ctl *ctl, const json_t *runners)
+{
+	show_runners(ctl, runners, false);
+}
+
+static void
+show_runner(struct ctl *ctl, const json_t *runner)
+{
+	json_t *list = json_array();
+
+	json_array_append(list, (json_t *)runner);
+	show_runners(ctl, list, true);
+	json_decref(list);
+}
+
+static bool
+is_ok(const json_t *change)
+{
+	return json_is_true(json_object_get(change, "ok"));
+}
+
+static void
+show_changes(struct ctl *ctl, const json_t *changes)
+{
+	static const char *const heads[] = {"NAME", "STATE", "WHY", NULL};
+	const json_t *change;
+	struct table t;
+	size_t i;
+
+	table_init(&t, heads);
+	json_array_foreach (changes, i, change) {
+		table_add(&t, text_of(change, "name"));
+		add_state(&t, change);
+		table_add(&t, text_of(change, "why"));
+		if (!is_ok(change))
+			fprintf(stderr, "heroctl: %s: %s\n",
+			    text_of(change, "name"), text_of(change, "why"));
+	}
+	finish_table(ctl, &t);
+}
+
+static void
+show_removed(struct ctl *ctl, const json_t *removed)
+{
+	long long jobs =
+	    json_integer_value(json_object_get(removed, "queued_jobs"));
+	char *text;
+
+	if (jobs == 0)
+		text = xasprintf("%s: removed", text_of(removed, "name"));
+	else
+		text = xasprintf("%s: removed; %lld queued job%s left",
+		    text_of(removed, "name"), jobs,
+		    jobs == 1 ? " is" : "s are");
+	show_text(ctl, text);
+	free(text);
+}
+
+/* ---- logs ---- */
+
+/* "20:33:43.123" of an RFC 3339 time. */
+static void
+short_time(const char *time, char buf[16])
+{
+	const char *clock = strchr(time, 'T');
+
+	snprintf(buf, 16, "%.12s", clock ? clock + 1 : time);
+}
+
+static void
+line_plain(FILE *out, const json_t *line)
+{
+	fprintf(out, "%s\t%s:%lld\t%s\t%s\n", text_of(line, "time"),
+	    text_of(line, "runner"),
+	    (long long)json_integer_value(json_object_get(line, "instance")),
+	    text_of(line, "stream"), text_of(line, "text"));
+}
+
+static void
+line_table(struct ctl *ctl, const json_t *line, bool name)
+{
+	bool is_error = strcmp(text_of(line, "stream"), "stderr") == 0;
+	char time[16];
+
+	short_time(text_of(line, "time"), time);
+	fprintf(ctl->out, ctl->colour ? "\033[2m%s\033[0m " : "%s ", time);
+	if (name)
+		fprintf(ctl->out, "%s:%lld ", text_of(line, "runner"),
+		    (long long)json_integer_value(
+			json_object_get(line, "instance")));
+	if (is_error && ctl->colour)
+		fputs("\033[33m|\033[0m ", ctl->out);
+	else
+		fputs(is_error ? "! " : "| ", ctl->out);
+	fprintf(ctl->out, "%s\n", text_of(line, "text"));
+}
+
+void
+show_log_line(
+    struct ctl *ctl, const json_t *line, const struct line_style *style)
+{
+	bool goes_on = json_is_true(json_object_get(line, "partial"));
+
+	if (ctl->quiet)
+		return;
+	if (ctl->format == FORMAT_JSON) {
+		json_dumpf(line, ctl->out, JSON_COMPACT);
+		putc('\n', ctl->out);
+	} else if (style->raw) {
+		if (style->name)
+			fprintf(ctl->out, "%s: ", text_of(line, "runner"));
+		fprintf(ctl->out, "%s%s", text_of(line, "text"),
+		    goes_on ? "" : "\n");
+	} else if (ctl->format == FORMAT_PLAIN) {
+		line_plain(ctl->out, line);
+	} else {
+		line_table(ctl, line, style->name);
+	}
+}
+
+static void
+show_lines(struct ctl *ctl, const json_t *lines)
+{
+	struct line_style style = {false, false};
+	const json_t *line;
+	size_t i;
+
+	json_array_foreach (lines, i, line)
+		show_log_line(ctl, line, &style);
+}
+
+/* ---- jobs ---- */
+
+/* As the program wrote it; only on a terminal the line is ended for it. */
+static void
+show_job_result(struct ctl *ctl, const json_t *result)
+{
+	const json_t *success = json_object_get(result, "success");
+	const char *text = json_string_value(success);
+	size_t len = json_string_length(success);
+
+	if (text == NULL) {
+		fprintf(stderr, "heroctl: the job failed: %s\n",
+		    text_of(result, "error"));
+		return;
+	}
+	if (ctl->quiet)
+		return;
+	fwrite(text, 1, len, ctl->out);
+	if (ctl->tty && len > 0 && text[len - 1] != '\n')
+		putc('\n', ctl->out);
+}
+
+static void
+show_jobs(struct ctl *ctl, const json_t *page)
+{
+	static const char *const heads[] = {"ID", "RUNNER", "STATUS",
+	    "ATTEMPTS", "CREATED", "FINISHED", "ERROR", NULL};
+	static const char *const members[] = {"id", "runner", "status",
+	    "attempts", "created_at", "finished_at", "error"};
+	const char *cursor = text_of(page, "cursor");
+	const json_t *job;
+	struct table t;
+	size_t i, c;
+
+	table_init(&t, heads);
+	json_array_foreach (json_object_get(page, "jobs"), i, job)
+		for (c = 0; c < sizeof(members) / sizeof(members[0]); c++)
+			add_member(&t, job, members[c]);
+	finish_table(ctl, &t);
+	if (*cursor && !ctl->quiet)
+		fprintf(stderr, "There are more: --cursor %s\n", cursor);
+}
+
+/* ---- objects ---- */
+
+static char *
+member_text(const struct ctl *ctl, const char *name, const json_t *value)
+{
+	char duration[32];
+
+	if (ctl->format == FORMAT_TABLE && strcmp(name, "uptime") == 0)
+		return xstrdup(
+		    duration_text(json_number_value(value), duration));
+	return value_text(value);
+}
+
+/* "version 0.1.0, pid 4711, uptime 12s" */
+static char *
+members_text(const struct ctl *ctl, const json_t *object)
+{
+	char *text = xstrdup(""), *value, *longer;
+	json_t *member;
+	const char *name;
+
+	json_object_foreach ((json_t *)object, name, member) {
+		value = member_text(ctl, name, member);
+		longer = xasprintf(
+		    "%s%s%s %s", text, *text ? ", " : "", name, value);
+		free(text);
+		free(value);
+		text = longer;
+	}
+	return text;
+}
+
+/* A line for each member. */
+static void
+show_members(struct ctl *ctl, const json_t *object)
+{
+	static const char *const heads[] = {"WHAT", "VALUE", NULL};
+	json_t *member;
+	const char *name;
+	struct table t;
+	char *text;
+
+	table_init(&t, heads);
+	json_object_foreach ((json_t *)object, name, member) {
+		text = json_is_object(member) ? members_text(ctl, member)
+					      : value_text(member);
+		table_add(&t, name);
+		table_add(&t, text);
+		free(text);
+	}
+	finish_table(ctl, &t);
+}
+
+/* ---- plain results ---- */
+
+void
+show_json(struct ctl *ctl, const json_t *value)
+{
+	size_t flags = JSON_ENCODE_ANY;
+
+	if (ctl->quiet)
+		return;
+	flags |= ctl->tty ? JSON_INDENT(2) : JSON_COMPACT;
+	json_dumpf(value, ctl->out, flags);
+	putc('\n', ctl->out);
+}
+
+void
+show_text(struct ctl *ctl, const char *text)
+{
+	if (!ctl->quiet)
+		fprintf(ctl->out, "%s\n", text);
+}
+
+static void
+show_string(struct ctl *ctl, const json_t *value)
+{
+	char *text = value_text(value);
+
+	show_text(ctl, text);
+	free(text);
+}
+
+static void
+show_strings(struct ctl *ctl, const json_t *list)
+{
+	const json_t *value;
+	size_t i;
+
+	json_array_foreach (list, i, value)
+		show_string(ctl, value);
+}
+
+static void
+show_any(struct ctl *ctl, const json_t *value)
+{
+	show_json(ctl, value);
+}
+
+/* ---- by shape ---- */
+
+static const struct shape {
+	const char *name;
+	void (*show)(struct ctl *ctl, const json_t *result);
+} shapes[] = {
+    {"RunnerStatus", show_runner},
+    {"[RunnerStatus]", show_runner_list},
+    {"[RunnerChange]", show_changes},
+    {"Removed", show_removed},
+    {"[LogLine]", show_lines},
+    {"JobResult", show_job_result},
+    {"JobStatus", show_string},
+    {"Job", show_members},
+    {"JobPage", show_jobs},
+    {"Summary", show_members},
+    {"Version", show_members},
+    {"string", show_string},
+    {"[string]", show_strings},
+    {NULL, show_any},
+};
+
+static const struct shape *
+shape_find(const char *name)
+{
+	const struct shape *s = shapes;
+
+	while (s->name && strcmp(s->name, name) != 0)
+		s++;
+	return s;
+}
+
+bool
+show_has_rows(const char *shape)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "[%s]", shape);
+	return shape_find(name)->name != NULL;
+}
+
+/* ---- exit statuses ---- */
+
+static enum status
+changes_status(const json_t *changes)
+{
+	const json_t *change;
+	size_t i;
+
+	json_array_foreach (changes, i, change)
+		if (!is_ok(change))
+			return STATUS_REFUSED;
+	return STATUS_DONE;
+}
+
+static enum status
+runners_status(const json_t *runners)
+{
+	const json_t *runner;
+	size_t i;
+
+	json_array_foreach (runners, i, runner)
+		if (has_failed(runner))
+			return STATUS_REFUSED;
+	return STATUS_DONE;
+}
+
+/* Does the result itself tell of a failure? */
+static enum status
+result_status(const char *shape, const json_t *result)
+{
+	if (strcmp(shape, "JobResult") == 0)
+		return json_object_get(result, "success") ? STATUS_DONE
+							  : STATUS_JOB_FAILED;
+	if (strcmp(shape, "RunnerStatus") == 0)
+		return has_failed(result) ? STATUS_REFUSED : STATUS_DONE;
+	if (strcmp(shape, "[RunnerStatus]") == 0)
+		return runners_status(result);
+	if (strcmp(shape, "[RunnerChange]") == 0)
+		return changes_status(result);
+	return STATUS_DONE;
+}
+
+enum status
+show_result(struct ctl *ctl, const char *shape, const json_t *result)
+{
+	if (ctl->format == FORMAT_JSON)
+		show_json(ctl, result);
+	else
+		shape_find(shape)->show(ctl, result);
+	return result_status(shape, result);
+}
