@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <ini.h>
@@ -402,16 +403,28 @@ read_includes(struct file *f)
 			include(r, f->path, &r->entries[i]);
 }
 
+/* A pipe or device could keep us for ever. */
+static FILE *
+open_regular(struct reading *r, const char *path)
+{
+	FILE *stream = NULL;
+	struct stat st;
+
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		complain(r, path, "cannot read: not a regular file");
+	else if ((stream = fopen(path, "re")) == NULL)
+		complain(r, path, "cannot read: %s", strerror(errno));
+	return stream;
+}
+
 static void
 read_file(struct reading *r, const char *path)
 {
 	struct file f = {.reading = r, .path = path, .first = r->n};
 
-	f.stream = fopen(path, "re");
-	if (f.stream == NULL) {
-		complain(r, path, "cannot read: %s", strerror(errno));
+	f.stream = open_regular(r, path);
+	if (f.stream == NULL)
 		return;
-	}
 	parse(&f);
 	complain_lines(&f);
 	finish(&f);

@@ -1,0 +1,915 @@
+/*
+ * herod: options, wiring, signals.
+ *
+ * Typed by a user, it checks its options and configuration and executes
+ * herod-keeper, which executes it again with --keeper-fd: that one is the
+ * daemon.  The struct that knows everything is private to this file.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <libgen.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <ev.h>
+
+#include "conf.h"
+#include "keep.h"
+#include "listen.h"
+#include "log.h"
+#include "mem.h"
+#include "private_redis.h"
+#include "redis.h"
+#include "rpc.h"
+#include "runners.h"
+#include "worker.h"
+
+#define EXIT_USAGE 2
+#define LOCK_NAME "lock" /* with the keeper */
+#define DOOR_PREFIX "listen:" /* with the keeper, then the address */
+
+/* What the command line says. */
+struct options {
+	char *file; /* -c, or the default; NULL: none */
+	json_t *overrides; /* [herod] settings from argv and environment */
+	bool check, daemon, version, help;
+	int keeper_fd; /* -1: we are what the user typed */
+};
+
+struct stored {
+	TAILQ_ENTRY(stored) entry;
+	char *name;
+	int fd;
+};
+
+struct herod {
+	struct options options;
+	struct conf *conf;
+	struct ev_loop *loop;
+	struct keeper *keeper;
+	struct redis *redis;
+	struct workers *workers;
+	struct runners *runners;
+	struct runner_hooks hooks;
+	struct runner_watch watch;
+	struct keep *keep;
+	struct doors *doors;
+	struct services services;
+	TAILQ_HEAD(, stored) stored; /* what the keeper held for us */
+	ev_signal signals[4];
+	int lock_fd;
+	bool ending;
+};
+
+/* ---- options ---- */
+
+static const char usage[] =
+    "usage: herod [-c FILE] [-l LEVEL] [--check] [--daemon] [--KEY VALUE]...\n"
+    "       herod --version | --help\n";
+
+static void
+print_help(void)
+{
+	const struct setting *s;
+
+	fputs(usage, stdout);
+	puts("\n  -c FILE    configuration (default: see herod.conf(5))\n"
+	     "  -l LEVEL   error, warn, info, debug or trace\n"
+	     "  --check    check options and configuration, start nothing\n"
+	     "  --daemon   go to the background once ready\n"
+	     "\nSettings of [herod], as --KEY VALUE or HEROD_KEY:\n");
+	for (s = daemon_settings; s->name; s++)
+		if (!setting_is_group(s))
+			printf("  --%-18s %s\n", s->name,
+			    s->fallback ? s->fallback : "");
+}
+
+static void
+dashes_to_underscores(char *word)
+{
+	for (; *word; word++)
+		if (*word == '-')
+			*word = '_';
+}
+
+/* --key value or --key=value of [herod]; *i is stepped on. */
+static int
+read_setting(struct options *o, char **argv, int *i, struct err *e)
+{
+	char *name = xstrdup(argv[*i] + 2), *eq = strchr(name, '=');
+	const char *value = NULL, *nearest;
+	int bad = 0;
+
+	if (eq)
+		*eq = '\0';
+	dashes_to_underscores(name);
+	if (setting_find(daemon_settings, name) == NULL) {
+		nearest = setting_nearest(daemon_settings, name);
+		bad = err_set(e, ERR_PARAMS, "there is no option %s", argv[*i]);
+		if (nearest)
+			err_hint(e, "did you mean --%s?", nearest);
+	} else {
+		value = eq ? eq + 1 : argv[*i + 1];
+		*i += eq ? 0 : 1;
+		if (value == NULL)
+			bad =
+			    err_set(e, ERR_PARAMS, "--%s needs a value", name);
+	}
+	if (!bad)
+		json_object_set_new(
+		    o->overrides, name, text_json(value, strlen(value)));
+	free(name);
+	return bad;
+}
+
+/* -c and -l, with their argument in the same word or the next. */
+static int
+read_letter(struct options *o, char **argv, int *i, struct err *e)
+{
+	char letter = argv[*i][1];
+	const char *value = argv[*i][2] ? argv[*i] + 2 : argv[++*i];
+
+	if (letter != 'c' && letter != 'l')
+		return err_set(e, ERR_PARAMS, "there is no option -%c", letter);
+	if (value == NULL)
+		return err_set(e, ERR_PARAMS, "-%c needs a value", letter);
+	if (letter == 'c') {
+		free(o->file);
+		o->file = xstrdup(value);
+	} else {
+		json_object_set_new(
+		    o->overrides, "log_level", text_json(value, strlen(value)));
+	}
+	return 0;
+}
+
+static int
+read_word(struct options *o, char **argv, int *i, struct err *e)
+{
+	const char *word = argv[*i];
+
+	if (strcmp(word, "--check") == 0)
+		o->check = true;
+	else if (strcmp(word, "--daemon") == 0)
+		o->daemon = true;
+	else if (strcmp(word, "--version") == 0)
+		o->version = true;
+	else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+		o->help = true;
+	else if (strcmp(word, "--keeper-fd") == 0 && argv[*i + 1])
+		o->keeper_fd = atoi(argv[++*i]);
+	else if (strncmp(word, "--", 2) == 0 && word[2])
+		return read_setting(o, argv, i, e);
+	else if (word[0] == '-' && word[1] && word[1] != '-')
+		return read_letter(o, argv, i, e);
+	else
+		return err_set(e, ERR_PARAMS, "'%.80s' is not an option", word);
+	return 0;
+}
+
+/* HEROD_KEY, and HERO_LOG for the level; argv comes later and wins. */
+static void
+read_environment(struct options *o)
+{
+	const struct setting *s;
+	const char *value;
+	char name[64], *c;
+
+	for (s = daemon_settings; s->name; s++) {
+		snprintf(name, sizeof(name), "HEROD_%s", s->name);
+		for (c = name; *c; c++)
+			*c = (char)toupper((unsigned char)*c);
+		value = setting_is_group(s) ? NULL : getenv(name);
+		if (value)
+			json_object_set_new(o->overrides, s->name,
+			    text_json(value, strlen(value)));
+	}
+	value = getenv("HERO_LOG");
+	if (value)
+		json_object_set_new(
+		    o->overrides, "log_level", text_json(value, strlen(value)));
+}
+
+static int
+read_options(struct options *o, char **argv, struct err *e)
+{
+	int i;
+
+	*o = (struct options){.keeper_fd = -1, .overrides = json_object()};
+	read_environment(o);
+	for (i = 1; argv[i]; i++)
+		if (read_word(o, argv, &i, e) != 0)
+			return -1;
+	if (o->file == NULL)
+		o->file = conf_default_path();
+	return 0;
+}
+
+/* ---- directories ---- */
+
+/* Makes a directory and those above it. */
+static int
+make_dir(const char *path, mode_t mode, struct err *e)
+{
+	char *copy = xstrdup(path), *slash;
+	int bad = 0;
+
+	for (slash = copy + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
+		*slash = '\0';
+		mkdir(copy, 0755);
+		*slash = '/';
+	}
+	if (mkdir(path, mode) != 0 && errno != EEXIST)
+		bad = err_set(e, ERR_INTERNAL, "cannot make %s: %s", path,
+		    strerror(errno));
+	free(copy);
+	return bad;
+}
+
+/* In a place where others may write, a directory must be ours alone. */
+static int
+check_owner(const char *what, const char *path, struct err *e)
+{
+	struct stat st;
+
+	if (lstat(path, &st) != 0)
+		return err_set(
+		    e, ERR_INTERNAL, "%s %s: %s", what, path, strerror(errno));
+	if (!S_ISDIR(st.st_mode) && !S_ISLNK(st.st_mode))
+		return err_set(
+		    e, ERR_INTERNAL, "%s %s is not a directory", what, path);
+	if (st.st_uid != geteuid() && st.st_uid != 0)
+		return err_set(e, ERR_INTERNAL,
+		    "%s %s belongs to uid %u; wanted uid %u", what, path,
+		    (unsigned)st.st_uid, (unsigned)geteuid());
+	return 0;
+}
+
+static int
+make_dirs(const struct daemon_conf *d, struct err *e)
+{
+	mode_t mode = geteuid() == 0 ? 0755 : 0700;
+	char *log = xasprintf("%s/log", d->state_dir);
+	int bad = make_dir(d->state_dir, 0750, e) ||
+	    check_owner("state_dir", d->state_dir, e) ||
+	    make_dir(log, 0750, e) || make_dir(d->runtime_dir, mode, e) ||
+	    check_owner("runtime_dir", d->runtime_dir, e);
+
+	free(log);
+	return bad ? -1 : 0;
+}
+
+/* ---- what the keeper held ---- */
+
+static void
+on_found(void *arg, struct child *c, const char *tag)
+{
+	struct herod *h = arg;
+
+	runners_adopt(h->runners, c, tag);
+}
+
+static void
+on_stored(void *arg, const char *name, int fd)
+{
+	struct herod *h = arg;
+	struct stored *s = xcalloc(1, sizeof(*s));
+
+	s->name = xstrdup(name);
+	s->fd = fd;
+	TAILQ_INSERT_TAIL(&h->stored, s, entry);
+}
+
+static void
+on_keeper_lost(void *arg)
+{
+	struct herod *h = arg;
+
+	log_errorx("herod-keeper has ended: exit statuses of %s are lost, "
+		   "ending too",
+	    "runners");
+	ev_break(h->loop, EVBREAK_ALL);
+}
+
+static const struct keeper_ops keeper_ops = {
+    .found = on_found,
+    .stored = on_stored,
+    .lost = on_keeper_lost,
+};
+
+/* The descriptor, which is the caller's then; -1 when it held none. */
+static int
+take_stored(struct herod *h, const char *name)
+{
+	struct stored *s;
+	int fd;
+
+	TAILQ_FOREACH (s, &h->stored, entry)
+		if (strcmp(s->name, name) == 0)
+			break;
+	if (s == NULL)
+		return -1;
+	fd = s->fd;
+	TAILQ_REMOVE(&h->stored, s, entry);
+	free(s->name);
+	free(s);
+	return fd;
+}
+
+static void
+drop_stored(struct herod *h)
+{
+	struct stored *s;
+
+	while ((s = TAILQ_FIRST(&h->stored)) != NULL) {
+		keeper_drop(h->keeper, s->name);
+		close(take_stored(h, s->name));
+	}
+}
+
+/* ---- one herod a state directory ---- */
+
+static int
+refuse_second(const char *path, int fd, struct err *e)
+{
+	char pid[24] = "";
+	ssize_t n = pread(fd, pid, sizeof(pid) - 1, 0);
+
+	pid[n > 0 ? n : 0] = '\0';
+	pid[strcspn(pid, "\n")] = '\0';
+	err_set(e, ERR_EXISTS,
+	    "a herod runs on this state_dir already (%s, "
+	    "pid %s)",
+	    path, pid);
+	return err_hint(e, "end it, or give this one another --state_dir");
+}
+
+/* The lock is held as long as the keeper lives, which has a copy. */
+static int
+lock_state(struct herod *h, struct err *e)
+{
+	char *path = xasprintf("%s/herod.pid", h->conf->daemon.state_dir);
+	int bad = 0;
+
+	h->lock_fd = take_stored(h, LOCK_NAME);
+	if (h->lock_fd < 0) {
+		h->lock_fd =
+		    open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+		if (h->lock_fd < 0)
+			bad = err_set(
+			    e, ERR_INTERNAL, "%s: %s", path, strerror(errno));
+		else if (flock(h->lock_fd, LOCK_EX | LOCK_NB) != 0)
+			bad = refuse_second(path, h->lock_fd, e);
+		else if (ftruncate(h->lock_fd, 0) == 0 &&
+		    dprintf(h->lock_fd, "%d\n", (int)getppid()) > 0)
+			keeper_store(h->keeper, LOCK_NAME, h->lock_fd);
+	}
+	free(path);
+	return bad;
+}
+
+/* ---- systemd ---- */
+
+/* sd_notify(3)'s protocol: one datagram to $NOTIFY_SOCKET. */
+static void
+tell_systemd(const char *what)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	size_t len = path ? strlen(path) : 0;
+	int fd;
+
+	if (len == 0 || len >= sizeof(sun.sun_path))
+		return;
+	memcpy(sun.sun_path, path, len);
+	if (sun.sun_path[0] == '@')
+		sun.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	if (sendto(fd, what, strlen(what), MSG_NOSIGNAL,
+		(struct sockaddr *)&sun,
+		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
+		log_warn("systemd: %s", path);
+	close(fd);
+}
+
+/* ---- the end ---- */
+
+static void
+on_all_down(void *arg)
+{
+	struct herod *h = arg;
+
+	ev_break(h->loop, EVBREAK_ALL);
+}
+
+static void
+end(struct herod *h, const char *why)
+{
+	bool hurry = h->ending;
+
+	log_info("%s: %s", why, hurry ? "killing what is left" : "stopping");
+	if (!h->ending) {
+		tell_systemd("STOPPING=1");
+		/* Nothing wanted now is to be kept as wanted by the user. */
+		keep_flush(h->keep);
+		h->ending = true;
+	}
+	runners_shutdown(h->runners, hurry, on_all_down, h);
+}
+
+static void
+on_shutdown_call(void *master)
+{
+	struct herod *h = master;
+
+	if (!h->ending)
+		end(h, "shutdown");
+}
+
+static void
+on_end_signal(struct ev_loop *loop, ev_signal *w, int revents)
+{
+	char name[16], why[24];
+
+	(void)loop;
+	(void)revents;
+	snprintf(why, sizeof(why), "SIG%s", signal_name(w->signum, name));
+	end(w->data, why);
+}
+
+/* SIGHUP and others that are nobody's wish to end. */
+static void
+on_other_signal(struct ev_loop *loop, ev_signal *w, int revents)
+{
+	char name[16];
+
+	(void)loop;
+	(void)revents;
+	log_info("SIG%s: nothing is done", signal_name(w->signum, name));
+}
+
+static void
+watch_signals(struct herod *h)
+{
+	static const int numbers[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
+	size_t i;
+
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+	for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		ev_signal_init(&h->signals[i],
+		    numbers[i] == SIGHUP ? on_other_signal : on_end_signal,
+		    numbers[i]);
+		h->signals[i].data = h;
+		ev_signal_start(h->loop, &h->signals[i]);
+	}
+}
+
+/* ---- what runners tell ---- */
+
+static void
+on_added(void *arg, struct runner *r)
+{
+	struct herod *h = arg;
+
+	workers_runner_added(h->workers, r);
+}
+
+static void
+on_removed(void *arg, struct runner *r)
+{
+	struct herod *h = arg;
+
+	workers_runner_gone(h->workers, r);
+	if (h->keep)
+		keep_touch(h->keep);
+}
+
+static void
+on_wanted(void *arg, struct runner *r)
+{
+	struct herod *h = arg;
+
+	(void)r;
+	keep_touch(h->keep);
+}
+
+static void
+on_changed(void *arg, struct instance *i, enum state old)
+{
+	struct herod *h = arg;
+
+	(void)old;
+	if (i->runner->internal && i->state == RUNNING)
+		redis_dial(h->redis);
+}
+
+/* ---- wiring ---- */
+
+/* The private Redis is a runner like any other, but herod's own. */
+static int
+add_private_redis(struct herod *h, struct err *e)
+{
+	struct runner_conf conf = {0};
+	struct runner *r = NULL;
+	char *url = NULL;
+
+	if (private_redis_conf(&h->conf->daemon, &conf, &url, e) == 0)
+		r = runner_add(h->runners, "herod-redis", &conf, "herod", e);
+	if (r) {
+		r->internal = true;
+		r->wanted = WANTED_UP;
+	}
+	free(url);
+	settings_clear(runner_settings, &conf);
+	return r ? 0 : -1;
+}
+
+/* Before runners exist: their environment tells the URL. */
+static int
+set_redis_url(struct herod *h, struct err *e)
+{
+	struct runner_conf conf = {0};
+	int bad;
+
+	bad = private_redis_conf(
+	    &h->conf->daemon, &conf, &h->conf->daemon.redis_url, e);
+	settings_clear(runner_settings, &conf);
+	return bad;
+}
+
+static int
+add_runners(struct herod *h, bool own_redis, struct err *e)
+{
+	size_t i;
+
+	if (own_redis && add_private_redis(h, e) != 0)
+		return -1;
+	for (i = 0; i < h->conf->nrunners; i++)
+		if (runner_add(h->runners, h->conf->runners[i].name,
+			&h->conf->runners[i].settings,
+			h->conf->runners[i].origin, e) == NULL)
+			return -1;
+	keep_restore(h->keep, h->runners);
+	return 0;
+}
+
+static int
+make_parts(struct herod *h, struct err *e)
+{
+	struct daemon_conf *d = &h->conf->daemon;
+	bool own_redis = d->redis_url == NULL;
+
+	if (own_redis && set_redis_url(h, e) != 0)
+		return -1;
+	h->keep = keep_open(h->loop, d->state_dir, e);
+	h->redis = h->keep
+	    ? redis_new(h->loop, d->redis_url, d->redis_timeout, e)
+	    : NULL;
+	if (h->redis == NULL)
+		return -1;
+	h->workers = workers_new(h->loop, h->redis, d, d->state_dir);
+	workers_hooks(h->workers, &h->hooks);
+	h->watch = (struct runner_watch){
+	    h, on_added, on_removed, on_wanted, on_changed};
+	h->runners = runners_new(h->loop, d, &h->hooks, &h->watch);
+	workers_attach(h->workers, h->runners);
+	return add_runners(h, own_redis, e);
+}
+
+/* Addresses nobody asked for may be missing (no IPv6), not taken. */
+static bool
+is_tolerable(const struct herod *h, const char *address)
+{
+	return h->conf->default_listen && strstr(address, "[::1]") != NULL;
+}
+
+static int
+open_door(struct herod *h, const char *address, struct err *e)
+{
+	char *name = xasprintf(DOOR_PREFIX "%.*s", 54, address);
+	int held = take_stored(h, name);
+	int fd = doors_listen(h->doors, address, held, e);
+
+	if (fd >= 0 && held < 0)
+		keeper_store(h->keeper, name, fd);
+	free(name);
+	if (fd >= 0)
+		return 0;
+	if (!is_tolerable(h, address))
+		return -1;
+	log_warnx("%s", e->text);
+	err_clear(e);
+	return 0;
+}
+
+static int
+open_doors(struct herod *h, struct err *e)
+{
+	char *const *a;
+
+	h->services = (struct services){h->loop, &h->conf->daemon, h->runners,
+	    h->workers, h->redis, h->keep, h->conf->daemon.node, ev_time(),
+	    on_shutdown_call, h};
+	h->doors = doors_new(&h->services);
+	for (a = h->conf->daemon.listen; a && *a; a++)
+		if (open_door(h, *a, e) != 0)
+			return -1;
+	return 0;
+}
+
+static int
+begin(struct herod *h, struct err *e)
+{
+	if (make_dirs(&h->conf->daemon, e) != 0 || make_parts(h, e) != 0)
+		return -1;
+	h->keeper =
+	    keeper_open(h->loop, h->options.keeper_fd, &keeper_ops, h, e);
+	if (h->keeper == NULL)
+		return -1;
+	runners_set_keeper(h->runners, h->keeper);
+	if (lock_state(h, e) != 0 || open_doors(h, e) != 0)
+		return -1;
+	drop_stored(h);
+	workers_recover(h->workers);
+	watch_signals(h);
+	runners_settle(h->runners);
+	keeper_ready(h->keeper);
+	tell_systemd("READY=1");
+	return 0;
+}
+
+/* In reverse.  Parts that were never made are NULL. */
+static void
+finish(struct herod *h, int code)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(h->signals) / sizeof(h->signals[0]); i++)
+		ev_signal_stop(h->loop, &h->signals[i]);
+	if (h->keep)
+		keep_flush(h->keep);
+	keep_free(h->keep);
+	h->keep = NULL;
+	if (h->doors)
+		doors_free(h->doors);
+	if (h->runners)
+		runners_free(h->runners);
+	if (h->workers)
+		workers_free(h->workers);
+	if (h->redis)
+		redis_free(h->redis);
+	if (h->keeper) {
+		drop_stored(h);
+		keeper_stop(h->keeper, code);
+		keeper_close(h->keeper);
+	}
+	ev_loop_destroy(h->loop);
+}
+
+static void
+options_clear(struct options *o)
+{
+	free(o->file);
+	json_decref(o->overrides);
+}
+
+/* Level of the log; the word was checked with the rest. */
+static int
+set_log(const struct conf *c, struct err *e)
+{
+	return log_set_levels(c->daemon.log_level, e);
+}
+
+static int
+complain(const struct err *e)
+{
+	fprintf(stderr, "herod: %s%s%s%s\n", e->text, *e->hint ? " (" : "",
+	    e->hint, *e->hint ? ")" : "");
+	return EXIT_FAILURE;
+}
+
+/* Loads the configuration, printing every mistake; NULL when there are. */
+static struct conf *
+load(const struct options *o)
+{
+	char **errors = NULL, **line;
+	struct conf *c = conf_load(o->file, o->overrides, &errors);
+	struct err e = {0};
+
+	for (line = errors; line && *line; line++)
+		fprintf(stderr, "%s\n", *line);
+	strv_free(errors);
+	if (c && set_log(c, &e) != 0) {
+		complain(&e);
+		conf_free(c);
+		c = NULL;
+	}
+	return c;
+}
+
+/* ---- the daemon ---- */
+
+/* In the background herod's own log goes to a file. */
+static void
+log_to_file(const struct daemon_conf *d)
+{
+	char *path = xasprintf("%s/log/herod.log", d->state_dir);
+	int fd = open(path,
+	    O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC,
+	    0640);
+
+	if (fd >= 0) {
+		dup2(fd, STDERR_FILENO);
+		close(fd);
+	} else {
+		log_warn("%s", path);
+	}
+	free(path);
+}
+
+/* Did the terminal hear already that the first herod was ready? */
+static bool
+stderr_is_null(void)
+{
+	struct stat st, null;
+
+	return fstat(STDERR_FILENO, &st) == 0 &&
+	    stat("/dev/null", &null) == 0 && S_ISCHR(st.st_mode) &&
+	    st.st_rdev == null.st_rdev;
+}
+
+static int
+run_daemon(struct herod *h)
+{
+	struct err e = {0};
+	int code = EXIT_SUCCESS;
+
+	srandom((unsigned)getpid());
+	TAILQ_INIT(&h->stored);
+	h->lock_fd = -1;
+	h->loop = ev_loop_new(EVFLAG_AUTO);
+	if (h->options.daemon && stderr_is_null())
+		log_to_file(&h->conf->daemon);
+	if (begin(h, &e) != 0) {
+		code = complain(&e);
+	} else {
+		if (h->options.daemon)
+			log_to_file(&h->conf->daemon);
+		ev_run(h->loop, 0);
+	}
+	if (!h->ending)
+		code = EXIT_FAILURE;
+	finish(h, code);
+	return code;
+}
+
+/* ---- what the user typed ---- */
+
+/* herod-keeper lies beside us (a build directory) or where it was
+ * installed. */
+static char *
+keeper_path(const char *self)
+{
+	char *copy = xstrdup(self), *path;
+
+	path = xasprintf("%s/herod-keeper", dirname(copy));
+	free(copy);
+	if (access(path, X_OK) == 0)
+		return path;
+	free(path);
+	return xstrdup(LIBEXECDIR "/herod-keeper");
+}
+
+static int
+exec_keeper(char **argv, int ready_fd)
+{
+	char self[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char **args = NULL, *keeper;
+	int i;
+
+	self[len > 0 ? len : 0] = '\0';
+	keeper = keeper_path(self);
+	strv_add(&args, xstrdup("herod-keeper"));
+	if (ready_fd >= 0) {
+		strv_add(&args, xstrdup("--ready-fd"));
+		strv_add(&args, xasprintf("%d", ready_fd));
+	}
+	strv_add(&args, xstrdup("--"));
+	strv_add(&args, xstrdup(self));
+	for (i = 1; argv[i]; i++)
+		strv_add(&args, xstrdup(argv[i]));
+	execv(keeper, args);
+	fprintf(
+	    stderr, "herod: cannot execute %s: %s\n", keeper, strerror(errno));
+	return EXIT_FAILURE;
+}
+
+/* The parent of a daemon ends when it is ready, or has failed. */
+static int
+wait_ready(int fd)
+{
+	char byte;
+	ssize_t n;
+
+	do
+		n = read(fd, &byte, 1);
+	while (n < 0 && errno == EINTR);
+	return n == 1 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int
+go_to_background(char **argv)
+{
+	int ready[2], null;
+
+	if (pipe(ready) != 0)
+		return EXIT_FAILURE;
+	switch (fork()) {
+	case -1:
+		fprintf(stderr, "herod: fork: %s\n", strerror(errno));
+		return EXIT_FAILURE;
+	case 0:
+		break;
+	default:
+		close(ready[1]);
+		return wait_ready(ready[0]);
+	}
+	close(ready[0]);
+	setsid();
+	null = open("/dev/null", O_RDWR);
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	if (null > STDERR_FILENO)
+		close(null);
+	return exec_keeper(argv, ready[1]);
+}
+
+static int
+run_user(struct herod *h, char **argv)
+{
+	if (h->options.check) {
+		printf("configuration %s is well: %zu runner%s\n",
+		    h->options.file ? h->options.file : "(none)",
+		    h->conf->nrunners, h->conf->nrunners == 1 ? "" : "s");
+		return EXIT_SUCCESS;
+	}
+	return h->options.daemon ? go_to_background(argv)
+				 : exec_keeper(argv, -1);
+}
+
+/* Started with 0, 1 or 2 closed, a socket would become one of them. */
+static void
+fill_standard_fds(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct herod h = {0};
+	struct err e = {0};
+	int code;
+
+	(void)argc;
+	fill_standard_fds();
+	if (read_options(&h.options, argv, &e) != 0) {
+		complain(&e);
+		fputs(usage, stderr);
+		code = EXIT_USAGE;
+	} else if (h.options.help) {
+		print_help();
+		code = EXIT_SUCCESS;
+	} else if (h.options.version) {
+		puts("herod " PACKAGE_VERSION);
+		code = EXIT_SUCCESS;
+	} else if ((h.conf = load(&h.options)) == NULL) {
+		code = EXIT_USAGE;
+	} else {
+		code = h.options.keeper_fd >= 0 ? run_daemon(&h)
+						: run_user(&h, argv);
+	}
+	conf_free(h.conf);
+	options_clear(&h.options);
+	return code;
+}

@@ -1,0 +1,293 @@
+/* What runners write: the file, the ring, followers. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "child.h"
+#include "mem.h"
+#include "output.h"
+
+static struct runner_conf conf;
+
+static struct output *
+open_output(const char *maxbytes, size_t ring)
+{
+	json_t *value = json_string(maxbytes);
+
+	settings_init(runner_settings, &conf);
+	settings_set(
+	    runner_settings, &conf, "stdout_logfile_maxbytes", value, NULL);
+	json_decref(value);
+	return output_new("web", &conf, ".", ring);
+}
+
+static void
+close_output(struct output *o)
+{
+	output_free(o);
+	settings_clear(runner_settings, &conf);
+}
+
+static void
+feed(struct output_source *s, const char *text)
+{
+	output_feed(s, text, strlen(text));
+}
+
+/* Texts of the last lines joined by |. */
+static char *
+tail(struct output *o, struct output_filter f)
+{
+	json_t *lines = output_tail(o, &f), *line;
+	char *joined = xstrdup(""), *next;
+	size_t i;
+
+	json_array_foreach (lines, i, line) {
+		next = xasprintf("%s%s%s", joined, i ? "|" : "",
+		    json_string_value(json_object_get(line, "text")));
+		free(joined);
+		joined = next;
+	}
+	json_decref(lines);
+	return joined;
+}
+
+static const struct output_filter everything = {1000, -1, -1, NULL};
+
+static void
+check_tail(struct output *o, struct output_filter f, const char *want)
+{
+	char *got = tail(o, f);
+
+	check_str(got, want);
+	free(got);
+}
+
+void
+test_lines_are_stamped_and_kept(void)
+{
+	struct output *o = open_output("1MB", 65536);
+	struct output_source *out = output_source_new(o, 0, CHILD_STDOUT, NULL),
+			     *err =
+				 output_source_new(o, 3, CHILD_STDERR, "job-1");
+	char *text;
+
+	feed(out, "one\ntw");
+	feed(err, "oops\n");
+	feed(out, "o\n");
+	text = read_file("web.log");
+	check_has(text, "Z 0 out one\n");
+	check_has(text, "Z 3 err/job-1 oops\n");
+	check_has(text, "Z 0 out two\n");
+	check_int(text[4], '-');
+	free(text);
+	output_source_end(out);
+	output_source_end(err);
+	close_output(o);
+}
+
+void
+test_tail_filters(void)
+{
+	struct output *o = open_output("1MB", 65536);
+	struct output_source *a = output_source_new(o, 0, CHILD_STDOUT, NULL),
+			     *b = output_source_new(o, 1, CHILD_STDERR, "j");
+
+	feed(a, "a1\na2\n");
+	feed(b, "b1\n");
+	feed(a, "a3\n");
+	check_tail(o, everything, "a1|a2|b1|a3");
+	check_tail(o, (struct output_filter){2, -1, -1, NULL}, "b1|a3");
+	check_tail(o, (struct output_filter){9, CHILD_STDERR, -1, NULL}, "b1");
+	check_tail(o, (struct output_filter){9, -1, 0, NULL}, "a1|a2|a3");
+	check_tail(o, (struct output_filter){9, -1, -1, "j"}, "b1");
+	check_tail(o, (struct output_filter){0, -1, -1, NULL}, "");
+	output_source_end(a);
+	output_source_end(b);
+	close_output(o);
+}
+
+void
+test_last_half_line_is_written_at_the_end(void)
+{
+	struct output *o = open_output("1MB", 65536);
+	struct output_source *s = output_source_new(o, 0, CHILD_STDOUT, NULL);
+
+	feed(s, "no newline");
+	check_tail(o, everything, "");
+	output_source_end(s);
+	check_tail(o, everything, "no newline");
+	close_output(o);
+}
+
+void
+test_long_lines_are_split_with_a_mark(void)
+{
+	struct output *o = open_output("1MB", 1 << 20);
+	struct output_source *s;
+	char big[200001], *text;
+	json_t *lines;
+
+	s = output_source_new(o, 0, CHILD_STDOUT, NULL);
+	memset(big, 'x', 200000);
+	big[200000] = '\0';
+	feed(s, big);
+	feed(s, "end\n");
+	lines = output_tail(o, &everything);
+	check_int(json_array_size(lines), 4);
+	check(
+	    json_is_true(json_object_get(json_array_get(lines, 0), "partial")));
+	check(json_object_get(json_array_get(lines, 3), "partial") == NULL);
+	check_int(json_string_length(
+		      json_object_get(json_array_get(lines, 0), "text")),
+	    65536);
+	text = read_file("web.log");
+	check_has(text, " 0 out+ xxx");
+	free(text);
+	json_decref(lines);
+	output_source_end(s);
+	close_output(o);
+}
+
+void
+test_bytes_are_kept_as_they_came(void)
+{
+	struct output *o = open_output("1MB", 65536);
+	struct output_source *s = output_source_new(o, 0, CHILD_STDOUT, NULL);
+	char text[256];
+	FILE *f;
+	size_t n;
+
+	output_feed(s, "a\0b\xff\n", 5);
+	f = fopen("web.log", "r");
+	n = fread(text, 1, sizeof(text), f);
+	fclose(f);
+	check(memmem(text, n, "out a\0b\xff\n", 9) != NULL);
+	output_source_end(s);
+	close_output(o);
+}
+
+void
+test_files_rotate_before_they_are_too_big(void)
+{
+	struct output *o = open_output("1000B", 0);
+	struct output_source *s = output_source_new(o, 0, CHILD_STDOUT, NULL);
+	struct stat st;
+	int i;
+
+	for (i = 0; i < 2000; i++)
+		feed(s, "0123456789\n");
+	check(stat("web.log", &st) == 0 && st.st_size <= 1000);
+	check(stat("web.log.1", &st) == 0 && st.st_size <= 1000);
+	check(stat("web.log.10", &st) == 0 && st.st_size > 0);
+	check(stat("web.log.11", &st) != 0);
+	output_source_end(s);
+	close_output(o);
+}
+
+void
+test_ring_is_filled_from_the_file_of_an_earlier_herod(void)
+{
+	struct output *o = open_output("1MB", 300);
+	struct output_source *s = output_source_new(o, 0, CHILD_STDOUT, NULL);
+	char *got;
+	int i;
+
+	for (i = 0; i < 100; i++)
+		feed(s, "old line\n");
+	output_source_end(s);
+	close_output(o);
+	o = open_output("1MB", 300);
+	s = output_source_new(o, 1, CHILD_STDOUT, NULL);
+	feed(s, "new line\n");
+	got = tail(o, everything);
+	check_has(got, "old line|old line|new line");
+	check(strncmp(got, "old line|", 9) == 0);
+	free(got);
+	output_source_end(s);
+	close_output(o);
+}
+
+void
+test_ring_stays_bounded(void)
+{
+	struct output *o = open_output("0", 1000);
+	struct output_source *s = output_source_new(o, 0, CHILD_STDOUT, NULL);
+	json_t *lines;
+	int i;
+
+	for (i = 0; i < 10000; i++)
+		feed(s, "0123456789\n");
+	lines = output_tail(o, &everything);
+	check(json_array_size(lines) >= 20 && json_array_size(lines) < 60);
+	json_decref(lines);
+	output_source_end(s);
+	close_output(o);
+}
+
+static void
+count_line(void *arg, const struct output_line *line)
+{
+	check_int(line->len, 4);
+	(*(int *)arg)++;
+}
+
+void
+test_followers_get_each_new_line(void)
+{
+	struct output *o = open_output("1MB", 65536);
+	struct output_source *s = output_source_new(o, 0, CHILD_STDOUT, NULL);
+	struct output_follower *f, *stays;
+	int n = 0, m = 0;
+
+	feed(s, "past\n");
+	f = output_follow(o, count_line, &n);
+	stays = output_follow(o, count_line, &m);
+	feed(s, "now1\nnow2\n");
+	output_unfollow(f);
+	feed(s, "now3\n");
+	check_int(n, 2);
+	check_int(m, 3);
+	output_source_end(s);
+	close_output(o);
+	output_unfollow(stays);
+}
+
+void
+test_full_disk_is_counted_and_healed(void)
+{
+	struct output *o;
+	struct output_source *s;
+	const char *why;
+
+	settings_init(runner_settings, &conf);
+	free(conf.stdout_logfile);
+	conf.stdout_logfile = xstrdup("/dev/full");
+	o = output_new("web", &conf, ".", 65536);
+	s = output_source_new(o, 0, CHILD_STDOUT, NULL);
+	feed(s, "lost\n");
+	check(output_dropped(o, &why) > 0);
+	check_str(why, "No space left on device");
+	check_tail(o, everything, "lost");
+	output_source_end(s);
+	close_output(o);
+}
+
+void
+test_symbolic_links_are_not_followed(void)
+{
+	struct output *o = open_output("1MB", 65536);
+	struct output_source *s = output_source_new(o, 0, CHILD_STDOUT, NULL);
+	const char *why;
+	struct stat st;
+
+	check(symlink("target", "web.log") == 0);
+	feed(s, "x\n");
+	check(output_dropped(o, &why) > 0);
+	check(stat("target", &st) != 0);
+	output_source_end(s);
+	close_output(o);
+}

@@ -1,0 +1,529 @@
+/*
+ * The machine of an instance, with processes that do what the test says:
+ * what real ones cannot be made to show.  tests/integration has the rest.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "check.h"
+#include "mem.h"
+#include "runners.h"
+
+/* ---- processes that obey (in place of child.c) ---- */
+
+/* A new process may be there before the old one is gone. */
+static struct child pool[2], *current = pool;
+#define the_child (*current)
+static int nstarts, nstops, nkills;
+
+struct child *
+child_start(struct keeper *k, const struct child_spec *spec,
+    const struct child_ops *ops, void *arg, struct err *e)
+{
+	(void)spec;
+	(void)e;
+	current = &pool[nstarts % 2];
+	memset(&the_child, 0, sizeof(the_child));
+	the_child.keeper = k;
+	the_child.ops = ops;
+	the_child.arg = arg;
+	nstarts++;
+	return &the_child;
+}
+
+void
+child_adopt(struct child *c, const struct child_ops *ops, void *arg)
+{
+	c->ops = ops;
+	c->arg = arg;
+}
+
+void
+child_stop(struct child *c, const struct stop_rules *rules)
+{
+	(void)rules;
+	c->stopping = true;
+	nstops++;
+}
+
+void
+child_kill(struct child *c)
+{
+	c->stopping = c->killed = true;
+	nkills++;
+}
+
+void
+child_leftover(struct child *c, double grace)
+{
+	(void)c;
+	(void)grace;
+}
+
+void
+child_be_lazy(struct child *c, int stream)
+{
+	(void)c;
+	(void)stream;
+}
+
+const char *
+child_end_text(const struct child *c, char *buf, size_t size)
+{
+	snprintf(buf, size, "%s",
+	    c->stage		      ? strerror(c->error)
+		: c->status == 3 << 8 ? "exit 3"
+				      : "exit 0");
+	return buf;
+}
+
+/* ---- a house with one runner ---- */
+
+struct house {
+	struct ev_loop *loop;
+	struct daemon_conf conf;
+	struct runner_hooks hooks;
+	struct runner_watch watch;
+	struct runners *all;
+	struct runner *runner;
+	struct instance *i;
+};
+
+static void
+open_house(struct house *h, const char *settings)
+{
+	struct runner_conf conf = {0};
+	json_t *object = json_loads(settings, 0, NULL);
+	struct err e = {0};
+
+	memset(h, 0, sizeof(*h));
+	h->loop = ev_loop_new(EVFLAG_AUTO);
+	settings_init(daemon_settings, &h->conf);
+	h->conf.state_dir = xstrdup(".");
+	h->conf.node = xstrdup("box");
+	settings_init(runner_settings, &conf);
+	settings_from_json(runner_settings, &conf, object, &e);
+	check_str(e.text, "");
+	h->all = runners_new(h->loop, &h->conf, &h->hooks, &h->watch);
+	h->runner = runner_add(h->all, "web", &conf, "test", &e);
+	h->i = h->runner->instances[0];
+	settings_clear(runner_settings, &conf);
+	json_decref(object);
+	nstarts = nstops = nkills = 0;
+}
+
+static void
+close_house(struct house *h)
+{
+	runners_free(h->all);
+	settings_clear(daemon_settings, &h->conf);
+	ev_loop_destroy(h->loop);
+}
+
+static void
+turn(struct house *h)
+{
+	ev_run(h->loop, EVRUN_NOWAIT);
+}
+
+static void
+executed(void)
+{
+	the_child.pid = 4711;
+	the_child.started_at = ev_time();
+	the_child.ops->started(&the_child);
+}
+
+static void
+over(int code)
+{
+	the_child.is_over = true;
+	the_child.status = code << 8;
+	the_child.status_known = true;
+	the_child.exited_at = ev_time();
+	the_child.ops->over(&the_child);
+}
+
+static void
+failed(const char *stage, int error, bool shortage)
+{
+	the_child.stage = stage;
+	the_child.error = error;
+	the_child.shortage = shortage;
+	the_child.is_over = true;
+	the_child.ops->over(&the_child);
+}
+
+#define COMMAND "\"command\": [\"x\"]"
+
+/* ---- promises ---- */
+
+void
+test_running_after_startsecs(void)
+{
+	struct house h;
+
+	open_house(&h, "{" COMMAND ", \"startsecs\": 0.01}");
+	runner_start(h.runner);
+	check_int(h.i->state, STARTING);
+	executed();
+	check_int(h.i->state, STARTING);
+	wait_for((turn(&h), h.i->state == RUNNING));
+	close_house(&h);
+}
+
+void
+test_missing_program_is_fatal_at_once(void)
+{
+	struct house h;
+
+	open_house(&h, "{" COMMAND "}");
+	runner_start(h.runner);
+	failed("exec", ENOENT, false);
+	check_int(h.i->state, FATAL);
+	check_str(h.i->why, "No such file or directory");
+	check_int(nstarts, 1);
+	close_house(&h);
+}
+
+void
+test_shortage_never_makes_a_runner_fatal(void)
+{
+	struct house h;
+	int k;
+
+	open_house(&h,
+	    "{" COMMAND ", \"backoff_base\": 0.001,"
+	    " \"backoff_max\": 0.002, \"startretries\": 0}");
+	runner_start(h.runner);
+	for (k = 1; k <= 20; k++) {
+		failed("fork", EAGAIN, true);
+		check_int(h.i->state, BACKOFF);
+		wait_for((turn(&h), nstarts == k + 1));
+	}
+	close_house(&h);
+}
+
+void
+test_startretries_end_in_fatal(void)
+{
+	struct house h;
+	int k;
+
+	open_house(&h, "{" COMMAND ", \"backoff_base\": 0.001}");
+	runner_start(h.runner);
+	for (k = 1; k <= 3; k++) {
+		executed();
+		over(3);
+		check_int(h.i->state, BACKOFF);
+		check_has(h.i->why, "exit 3; failure");
+		wait_for((turn(&h), nstarts == k + 1));
+	}
+	executed();
+	over(3);
+	check_int(h.i->state, FATAL);
+	check_str(h.i->why, "exit 3 within startsecs, 4 times in a row");
+	close_house(&h);
+}
+
+void
+test_delays_grow_and_are_capped(void)
+{
+	struct house h;
+	double last = 0;
+	int k;
+
+	open_house(&h,
+	    "{" COMMAND ", \"startretries\": -1,"
+	    " \"backoff_base\": 1, \"backoff_max\": 10}");
+	runner_start(h.runner);
+	for (k = 0; k < 8; k++) {
+		executed();
+		over(3);
+		check(h.i->delay <= 11);
+		check(h.i->delay > last || h.i->delay >= 9);
+		last = h.i->delay;
+		instance_event(h.i, EVENT_TIMER);
+	}
+	check(last >= 9);
+	close_house(&h);
+}
+
+void
+test_healthy_process_is_replaced_at_once(void)
+{
+	struct house h;
+
+	open_house(&h, "{" COMMAND ", \"startsecs\": 0}");
+	runner_start(h.runner);
+	executed();
+	check_int(h.i->state, RUNNING);
+	over(3);
+	check_int(h.i->state, STARTING);
+	check_int(nstarts, 2);
+	check_int(h.i->restarts, 1);
+	executed();
+	over(3);
+	check_int(h.i->state, BACKOFF);
+	close_house(&h);
+}
+
+void
+test_expected_exit_is_left_alone(void)
+{
+	struct house h;
+
+	open_house(&h, "{" COMMAND ", \"startsecs\": 0}");
+	runner_start(h.runner);
+	executed();
+	over(0);
+	check_int(h.i->state, EXITED);
+	check_int(h.i->exit.status, 0);
+	check_int(nstarts, 1);
+	close_house(&h);
+}
+
+void
+test_short_lives_do_not_make_a_busy_loop(void)
+{
+	struct house h;
+
+	open_house(&h,
+	    "{" COMMAND ", \"startsecs\": 0,"
+	    " \"autorestart\": \"always\"}");
+	runner_start(h.runner);
+	executed();
+	over(0);
+	executed();
+	over(0);
+	check_int(h.i->state, BACKOFF);
+	close_house(&h);
+}
+
+void
+test_stop_in_backoff_is_at_once(void)
+{
+	struct house h;
+
+	open_house(&h, "{" COMMAND "}");
+	runner_start(h.runner);
+	executed();
+	over(3);
+	runner_stop(h.runner, true);
+	check_int(h.i->state, STOPPED);
+	check(!ev_is_active(&h.i->timer));
+	close_house(&h);
+}
+
+static void
+note_end(void *arg, enum wait_end end)
+{
+	*(int *)arg = (int)end;
+}
+
+void
+test_start_while_stopping_is_remembered(void)
+{
+	struct house h;
+	int stop_end = -1, start_end = -1;
+
+	open_house(&h, "{" COMMAND ", \"startsecs\": 0}");
+	runner_start(h.runner);
+	executed();
+	runner_stop(h.runner, true);
+	check_int(h.i->state, STOPPING);
+	runner_wait(h.runner, WANTED_DOWN, 0, note_end, &stop_end);
+	runner_start(h.runner);
+	check_int(stop_end, WAIT_SUPERSEDED);
+	runner_wait(h.runner, WANTED_UP, 0, note_end, &start_end);
+	over(0);
+	check_int(h.i->state, STARTING);
+	executed();
+	check_int(start_end, WAIT_DONE);
+	check_int(nstarts, 2);
+	close_house(&h);
+}
+
+void
+test_last_request_wins(void)
+{
+	struct house h;
+	int end = -1;
+
+	open_house(&h, "{" COMMAND ", \"startsecs\": 0}");
+	runner_start(h.runner);
+	executed();
+	runner_stop(h.runner, true);
+	runner_start(h.runner);
+	runner_stop(h.runner, true);
+	runner_wait(h.runner, WANTED_DOWN, 0, note_end, &end);
+	over(0);
+	check_int(h.i->state, STOPPED);
+	check_int(end, WAIT_DONE);
+	check_int(nstarts, 1);
+	close_house(&h);
+}
+
+void
+test_waits_time_out(void)
+{
+	struct house h;
+	int end = -1;
+
+	open_house(&h, "{" COMMAND "}");
+	runner_start(h.runner);
+	runner_wait(h.runner, WANTED_UP, 0.01, note_end, &end);
+	wait_for((turn(&h), end == WAIT_TIMED_OUT));
+	close_house(&h);
+}
+
+void
+test_restart_of_a_stopped_runner_starts_it(void)
+{
+	struct house h;
+
+	open_house(&h, "{" COMMAND ", \"startsecs\": 0}");
+	runner_restart(h.runner, true);
+	check_int(h.i->state, STARTING);
+	executed();
+	runner_restart(h.runner, true);
+	check_int(h.i->state, STOPPING);
+	over(0);
+	check_int(h.i->state, STARTING);
+	close_house(&h);
+}
+
+void
+test_removed_runner_is_forgotten_when_down(void)
+{
+	struct house h;
+	int end = -1;
+
+	open_house(&h, "{" COMMAND ", \"startsecs\": 0}");
+	runner_start(h.runner);
+	executed();
+	runner_remove(h.runner);
+	runner_wait(h.runner, WANTED_REMOVED, 0, note_end, &end);
+	turn(&h);
+	check(runner_find(h.all, "web") != NULL);
+	over(0);
+	wait_for((turn(&h), runner_find(h.all, "web") == NULL));
+	check_int(end, WAIT_DONE);
+	close_house(&h);
+}
+
+static void
+note_done(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+void
+test_shutdown_stops_and_then_kills(void)
+{
+	struct house h;
+	bool done = false;
+
+	open_house(&h, "{" COMMAND ", \"startsecs\": 0}");
+	runner_start(h.runner);
+	executed();
+	runners_shutdown(h.all, false, note_done, &done);
+	wait_for((turn(&h), nstops == 1));
+	check_int(h.runner->wanted, WANTED_UP);
+	runners_shutdown(h.all, true, note_done, &done);
+	wait_for((turn(&h), nkills == 1));
+	over(0);
+	wait_for((turn(&h), done));
+	close_house(&h);
+}
+
+/* Does an event make sense for the process there is? */
+static bool
+is_possible(const struct house *h, enum runner_event e)
+{
+	const struct child *c = h->i->child;
+
+	switch (e) {
+	case EVENT_ADOPT:
+		return c == NULL && h->i->state == STOPPED;
+	case EVENT_STARTED:
+		return c && c->started_at <= 0;
+	case EVENT_PAUSED:
+	case EVENT_CONTINUED:
+		return c && c->started_at > 0;
+	case EVENT_OVER:
+		return c != NULL;
+	case EVENT_TIMER:
+		return ev_is_active(&h->i->timer);
+	default:
+		return true;
+	}
+}
+
+static void
+let_happen(struct house *h, enum runner_event e, unsigned salt)
+{
+	switch (e) {
+	case EVENT_ADOPT:
+		memset(&the_child, 0, sizeof(the_child));
+		the_child.pid = 1;
+		the_child.started_at = 1;
+		instance_adopt(h->i, &the_child);
+		break;
+	case EVENT_STARTED:
+		executed();
+		break;
+	case EVENT_OVER:
+		if (the_child.started_at > 0)
+			over(salt % 2 ? 3 : 0);
+		else
+			failed("chdir", salt % 3 ? ENOENT : EIO, salt % 2);
+		break;
+	default:
+		instance_event(h->i, e);
+	}
+}
+
+/* States and what must be true in them. */
+static void
+check_invariants(const struct house *h)
+{
+	const struct instance *i = h->i;
+
+	switch (i->state) {
+	case STARTING:
+	case RUNNING:
+	case PAUSED:
+	case STOPPING:
+		check(i->child != NULL);
+		break;
+	case DRAINING:
+		check(false); /* nobody gives jobs here */
+		break;
+	default:
+		check(i->child == NULL);
+	}
+	check(i->state == BACKOFF || i->state == STARTING ||
+	    i->state == RUNNING || !ev_is_active(&i->timer));
+	check(*i->why != '\0');
+}
+
+void
+test_every_event_in_every_state_keeps_the_invariants(void)
+{
+	struct house h;
+	enum runner_event e;
+	unsigned step, seed = 12345;
+
+	open_house(&h, "{" COMMAND ", \"startsecs\": 100}");
+	for (step = 0; step < 200000; step++) {
+		seed = seed * 1103515245 + 12345;
+		e = (enum runner_event)(seed >> 16) % EVENT_COUNT;
+		if (!is_possible(&h, e))
+			continue;
+		let_happen(&h, e, seed >> 8);
+		check_invariants(&h);
+	}
+	close_house(&h);
+}
