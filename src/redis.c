@@ -96,6 +96,8 @@ struct redis {
 	char why[256];
 	char told[256]; /* the why that was logged last */
 	bool warned; /* of eviction */
+	char run_id[64]; /* of the server process */
+	bool forgot; /* it is another one than when it was up before */
 	double delay, up_since;
 	ev_timer dial, deadline;
 	ev_prepare flush;
@@ -358,6 +360,8 @@ lose(struct redis *r, const char *why)
 	ev_timer_start(r->loop, &r->dial);
 	for (i = 0; i < LINKS; i++)
 		link_answer_null(&r->links[i]);
+	if (was_up)
+		r->forgot = false;
 	if (was_up && r->ops && r->ops->down)
 		r->ops->down(r->arg);
 }
@@ -490,6 +494,16 @@ warn_of_eviction(struct redis *r, const char *info)
 }
 
 static void
+note_server(struct redis *r, const char *info)
+{
+	char id[sizeof(r->run_id)];
+
+	info_value(info, "run_id", id, sizeof(id));
+	r->forgot = r->forgot || (*r->run_id && strcmp(id, r->run_id));
+	strlcpy(r->run_id, id, sizeof(r->run_id));
+}
+
+static void
 on_info(void *arg, const struct redis_reply *reply)
 {
 	struct redis *r = arg;
@@ -511,6 +525,7 @@ on_info(void *arg, const struct redis_reply *reply)
 		     info_value(info, "role", value, sizeof(value)), "slave"))
 		fail(r, "%s", sentence_of("READONLY"));
 	else {
+		note_server(r, info);
 		warn_of_eviction(r, info);
 		greeting_done(r);
 	}
@@ -1183,6 +1198,12 @@ redis_is_up(const struct redis *r)
 	return r->phase == UP;
 }
 
+bool
+redis_forgot(const struct redis *r)
+{
+	return r->forgot;
+}
+
 const char *
 redis_why(const struct redis *r)
 {
@@ -1238,6 +1259,16 @@ words_add_number(struct redis_words *w, long long n)
 
 	assert(w->used + 32 <= sizeof(w->numbers));
 	words_add_mem(w, at, snprintf(at, 32, "%lld", n));
+	w->used += 32;
+}
+
+void
+words_add_real(struct redis_words *w, double n)
+{
+	char *at = w->numbers + w->used;
+
+	assert(w->used + 32 <= sizeof(w->numbers));
+	words_add_mem(w, at, snprintf(at, 32, "%.15g", n));
 	w->used += 32;
 }
 

@@ -56,6 +56,10 @@ void redis_dial(struct redis *r);
 
 bool redis_is_up(const struct redis *r);
 
+/* This is another server process than the one before: it may not know
+ * what that one had acknowledged in its last seconds. */
+bool redis_forgot(const struct redis *r);
+
 /* A sentence on why it is not up ("connection refused", "loading", "wrong
  * password", "version 6.2, herod needs 7.0"); "" when it is. */
 const char *redis_why(const struct redis *r);
@@ -75,13 +79,14 @@ struct redis_words {
 		size_t len;
 	} v[REDIS_WORDS_MAX];
 	size_t used;
-	char numbers[32 * 12];
+	char numbers[32 * 16];
 };
 
 void words_begin(struct redis_words *w, const char *verb);
 void words_add(struct redis_words *w, const char *s);
 void words_add_mem(struct redis_words *w, const char *s, size_t len);
-void words_add_number(struct redis_words *w, long long n); /* at most 12 */
+void words_add_number(struct redis_words *w, long long n); /* at most 16 */
+void words_add_real(struct redis_words *w, double n); /* of both */
 
 /*
  * Sends a command.  fn (may be NULL) is called exactly once, never before

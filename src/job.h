@@ -1,0 +1,118 @@
+/*
+ * A job: what was asked (job.def) and what became of it; as JSON for
+ * callers, as a Redis hash for everybody, as a request for stdio workers.
+ *
+ * In the hash "status" holds Hero's words only and "reason" refines them;
+ * callers see the refined word.  Both come from one table here.
+ */
+#ifndef JOB_H
+#define JOB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <jansson.h>
+
+#include "err.h"
+#include "redis.h"
+#include "settings.h"
+
+enum job_status {
+	JOB_CREATED,
+	JOB_DISPATCHED,
+	JOB_STARTED,
+	JOB_STOPPING,
+	JOB_FINISHED,
+	JOB_ERROR,
+	JOB_TIMEOUT,
+	JOB_CANCELLED,
+	JOB_QUARANTINED,
+	JOB_STATUSES
+};
+
+#define JOB_ID_SIZE 37 /* of ids made here, with NUL */
+#define JOB_TIME_SIZE 40 /* others write times longer than we do */
+
+struct job {
+	struct job_spec spec;
+	size_t payload_len; /* a foreign payload may hold any bytes */
+	char *variables; /* spec.env_vars as JSON text, or NULL */
+	char *queue;
+	bool foreign; /* queued the Hero way, without herod */
+	enum job_status status;
+	long long attempts; /* begun, but for those that do not count */
+	long long deaths;
+	char *result; /* NULL: none */
+	size_t result_len;
+	char *error;
+	bool has_exit;
+	long long exit; /* as by wait(2) */
+	char *node;
+	long long instance; /* -1: none */
+	/* RFC 3339 as they stand in the hash, "" when not yet. */
+	char created_at[JOB_TIME_SIZE];
+	char started_at[JOB_TIME_SIZE];
+	char finished_at[JOB_TIME_SIZE];
+	/* Reported by a stdio worker; not kept in Redis. */
+	double progress; /* < 0: none */
+	char *progress_text;
+};
+
+struct job *job_new(void);
+void job_free(struct job *j);
+
+/* A random UUID (version 4). */
+void job_make_id(char id[JOB_ID_SIZE]);
+
+/* What a caller says: settings of job.def; Hero's older "script" is read
+ * as payload.  All or nothing. */
+int job_read(struct job *j, const json_t *object, struct err *e);
+
+/* The schema Job; brief leaves payload, result and variables out. */
+json_t *job_json(const struct job *j, bool brief);
+
+/* {"success": result} or {"error": why}: the schema JobResult, of a job
+ * that is over; new. */
+json_t *job_result_json(const struct job *j);
+
+/* One line for a stdio worker's stdin, with its newline; free(3) it. */
+char *job_request(const struct job *j, size_t *len);
+
+/* Environment of an exec job as a strv: what was asked, then JOB_ID,
+ * CALLER_ID, CONTEXT_ID; free with strv_free(). */
+char **job_environment(const struct job *j);
+
+/* Keeps stdout or a worker's text as the result: without one final
+ * newline when trim, always UTF-8 without NUL. */
+void job_set_result(struct job *j, const char *text, size_t len, bool trim);
+void job_set_error(struct job *j, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* ---- statuses ---- */
+
+const char *job_status_word(enum job_status s); /* refined: "cancelled" */
+const char *job_hero_word(enum job_status s); /* Hero's: "error" */
+enum job_status job_status_of(const char *hero_word, const char *reason);
+bool job_is_over(enum job_status s);
+
+/* The only way to a new status; refuses what the table of legal moves does
+ * not have.  Returns 0 or -1. */
+int job_move(struct job *j, enum job_status to, struct err *e);
+
+/* ---- the hash ---- */
+
+/* Appends field, value pairs: all that was asked / what a claim sets / what
+ * an end sets.  They point into j. */
+void job_put_asked(const struct job *j, struct redis_words *w);
+void job_put_started(const struct job *j, struct redis_words *w);
+void job_put_over(const struct job *j, struct redis_words *w);
+
+/* From HGETALL's flat array; unknown fields are passed over.  NULL when it
+ * is no job (no fields). */
+struct job *job_from_hash(const char *id, const struct redis_reply *fields);
+
+/* One field, as job_from_hash() reads it. */
+void job_set_field(
+    struct job *j, const char *name, const char *value, size_t len);
+
+#endif

@@ -1,0 +1,159 @@
+/*
+ * Queues on Redis: the schema, one function for each transition.
+ *
+ * Keys are Hero's where Hero's programs read them (NS:job:ID hash,
+ * NS:work_queue:QUEUE list, NS:reply:ID) and herod's own otherwise:
+ *
+ *	NSd:own:QUEUE:NODE	hash id -> "EPOCH SEQUENCE LABEL", the claims
+ *	NSd:jobs:QUEUE		zset id by time of creation (us), for listing
+ *	NSd:done:QUEUE		zset id by when it may be forgotten (ms)
+ *	NSd:queues		set of names
+ *	NSd:node:NODE		hash; epoch counts the daemons before us
+ *
+ * where NODE is the UUID in state_dir/node.id.  Order makes plain
+ * pipelines safe: what survives a crash is a prefix of what was sent.
+ *	claim, then job started	   claim without job: never acknowledged
+ *	job over, then claim off   over and still claimed: just take it off
+ */
+#ifndef QUEUE_H
+#define QUEUE_H
+
+#include <ev.h>
+
+#include "job.h"
+#include "redis.h"
+
+struct queues;
+struct queue;
+
+/* Gets NULL when it is done, else why not; e is valid during the call. */
+typedef void (*queue_fn)(void *arg, const struct err *e);
+
+struct queues_ops {
+	/* A job given back stands in its queue again. */
+	void (*given_back)(void *arg, struct queue *q);
+};
+
+/*
+ * namespace, node (name for people) and id (UUID) are copied.  Sets redis's
+ * library and bell.  result_ttl (seconds) is for jobs that have none.
+ */
+struct queues *queues_new(struct ev_loop *loop, struct redis *redis,
+    const char *ns, const char *node, const char *id, double result_ttl);
+void queues_set_ops(struct queues *qs, const struct queues_ops *ops, void *arg);
+void queues_free(struct queues *qs);
+
+/* This node's UUID from FILE in the state directory, made when missing;
+ * new string, or NULL with a refusal. */
+char *queues_node_id(const char *state_dir, struct err *e);
+
+/* One object for each name, kept until queues_free(). */
+struct queue *queue_open(struct queues *qs, const char *name);
+const char *queue_name(const struct queue *q);
+
+/* The queue whose list was rung, or NULL when it is none that is open;
+ * *id is set instead when it is a job's key. */
+struct queue *queues_rung(
+    struct queues *qs, const char *key, size_t len, const char **id);
+/* From now on the bell rings for jobs that others change, too. */
+void queues_watch_jobs(struct queues *qs);
+
+/* Redis is there (again): the epoch of this process is taken once, then
+ * the names of all queues there ever were are given to fn, with NULL last.
+ * On loss fn is not called; call again after the next up. */
+void queues_register(
+    struct queues *qs, void (*fn)(void *arg, const char *name), void *arg);
+
+/* ---- into the queue.  -1 with a refusal when it cannot be tried; else fn
+ * is called once, later.  Nothing of the job is kept. ---- */
+
+/* named: the caller chose the id, which must be new (ERR_DUPLICATE). */
+int queue_push(struct queue *q, const struct job *j, bool named, queue_fn fn,
+    void *arg, struct err *e);
+
+/* A new job that a free slot begins at once, past the (empty) queue. */
+int queue_push_started(struct queue *q, const struct job *j, const char *label,
+    queue_fn fn, void *arg, struct err *e);
+
+/* ---- out of the queue ---- */
+
+#define TAKE_MAX 64
+
+/*
+ * Claims as many jobs as there are labels (RUNNER/INSTANCE...), at most.
+ * fn gets them, the i-th for the i-th label, and owns them; more: the queue
+ * holds others. jobs is NULL when it is not known (Redis lost): the claims will
+ * be found by queue_claims().  False, and no fn: Redis is away.
+ */
+typedef void (*take_fn)(void *arg, struct job **jobs, size_t n, bool more);
+bool queue_take(struct queue *q, const char *const *labels, size_t n,
+    take_fn fn, void *arg);
+
+/* ---- over, or back.  The job is taken over and kept in memory until
+ * Redis has it, however often that must be tried. ---- */
+
+/* j's status says how it ended (job_move() was done). */
+void queue_finish(struct queue *q, struct job *stolen);
+
+enum back { BACK_HEAD, BACK_TAIL, BACK_DIED };
+/* Uncounted unless BACK_DIED, which also goes to the head. */
+void queue_give_back(struct queue *q, struct job *stolen, enum back how);
+
+/* Sends again what is not settled.  forgot: as redis_forgot(). */
+void queues_resend(struct queues *qs, bool forgot);
+/* Is that job waiting to be settled?  For telling claims apart. */
+bool queues_is_settling(struct queues *qs, const char *id);
+size_t queues_unsettled(const struct queues *qs);
+
+/* ---- claims ---- */
+
+struct claim {
+	const char *id;
+	long long epoch, sequence;
+	const char *label;
+};
+
+/* All claims of this node, in the order they were made; then n is how many
+ * there are.  Not called on loss. */
+typedef void (*claims_fn)(
+    void *arg, struct queue *q, const struct claim *claims, size_t n);
+void queue_claims(struct queue *q, claims_fn fn, void *arg);
+
+/* We hold that job, whatever Redis forgot.  j must be wholly known. */
+void queue_keep(struct queue *q, const struct job *j, const char *label);
+
+/* The status "stopping" for those who look. */
+void queue_mark_stopping(struct queue *q, const char *id);
+
+/* ---- looking ---- */
+
+/* j is NULL when there is none or (e set) it cannot be known; else fn owns
+ * it.  -1 with a refusal and no fn when Redis is away. */
+typedef void (*job_fn)(void *arg, struct job *j, const struct err *e);
+int queues_read(
+    struct queues *qs, const char *id, job_fn fn, void *arg, struct err *e);
+
+/* Takes a waiting job out.  was: its status word of Hero before (created
+ * and dispatched mean that it is cancelled now), or NULL with e. */
+typedef void (*cancel_fn)(void *arg, const char *was, const struct err *e);
+int queue_cancel(struct queue *q, const struct job *j, cancel_fn fn, void *arg,
+    struct err *e);
+
+/* A page, newest first.  fn gets a new JobPage, or NULL and e. */
+struct page_wanted {
+	const char *queue; /* or NULL: all */
+	const char *runner; /* or NULL */
+	int status; /* of enum job_status, or -1 */
+	long long limit;
+	const char *cursor; /* or NULL */
+};
+typedef void (*page_fn)(void *arg, json_t *page, const struct err *e);
+int queues_list(struct queues *qs, const struct page_wanted *want, page_fn fn,
+    void *arg, struct err *e);
+
+/* Depth of each name's list, -1 for all when Redis is away. */
+typedef void (*depths_fn)(void *arg, const long long *depths, size_t n);
+void queues_depths(struct queues *qs, const char *const *names, size_t n,
+    depths_fn fn, void *arg);
+
+#endif
