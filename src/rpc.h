@@ -11,6 +11,7 @@
 #define RPC_H
 
 #include <stdbool.h>
+#include <sys/queue.h>
 #include <sys/types.h>
 
 #include <ev.h>
@@ -74,7 +75,7 @@ long long call_count(const struct call *call, const char *name);
 json_t *call_json(const struct call *call, const char *name); /* borrowed */
 bool call_has(const struct call *call, const char *name);
 
-/* Each ends the call. */
+/* Each ends the call; reply NULL says that herod failed. */
 void call_reply(struct call *call, json_t *stolen);
 void call_refuse(struct call *call, const struct err *e);
 
@@ -85,20 +86,25 @@ void call_on_gone(struct call *call, void (*fn)(void *arg), void *arg);
 
 /*
  * A stream of notifications to the asker, beside and after the answer.
- * NULL when the door has none (HTTP).  It ends with the connection: then
- * gone(arg) is called and the stream is freed.
+ * NULL when the door has none (HTTP), has RPC_STREAMS_MAX of them or is
+ * gone.  It ends with the connection: then gone(arg) is called and the
+ * stream is freed; or by stream_close(), which calls nothing.
  */
+#define RPC_STREAMS_MAX 64
 struct stream;
 struct stream *call_stream(struct call *call, void (*gone)(void *arg),
     void *arg);
+void stream_close(struct stream *s);
 
 /* False, sending nothing, while the reader is too far behind.
- * ready(arg) of stream_on_ready() is called when it has caught up. */
+ * ready(arg) of stream_on_ready() is called when it has caught up; it may
+ * close its own stream, no other. */
 bool stream_notify(struct stream *s, const char *method, json_t *stolen);
 void stream_on_ready(struct stream *s, void (*ready)(void *arg));
 
 /* ---- for doors ---- */
 
+/* One asker: a line connection, or one HTTP request. */
 struct rpc_door {
 	const struct peer *peer;
 	const struct services *services;
@@ -108,22 +114,24 @@ struct rpc_door {
 	/* One more notification; false: too far behind.  NULL: no streams. */
 	bool (*notify)(void *arg, char *text, size_t len);
 	void *arg;
+
+	/* rpc.c's from here, for doors to read; begin with zeroes. */
+	LIST_HEAD(, rpc_text) texts;  /* not answered yet */
+	LIST_HEAD(, stream) streams;
+	size_t ntexts, nstreams;
+	size_t open_bytes;	      /* of texts not answered yet */
+	enum err_code refused;	      /* the last single call, or ERR_NONE */
 };
 
-/*
- * Takes one JSON text.  answer() is called exactly once for it, maybe
- * before this returns, unless rpc_leave() comes first.  Returns a handle
- * for rpc_leave(), or NULL when it was answered already.
- */
-struct rpc_text;
-struct rpc_text *rpc_take(const struct rpc_door *door, const char *text,
-    size_t len);
+/* Takes one JSON text.  answer() is called exactly once for it, maybe
+ * before this returns, unless rpc_door_close() comes first. */
+void rpc_take(struct rpc_door *door, const char *text, size_t len);
 
-/* The asker has left: nothing is answered any more. */
-void rpc_leave(struct rpc_text *t);
+/* The asker has left: nothing is answered any more, streams end.  Not to
+ * be called within rpc_take(). */
+void rpc_door_close(struct rpc_door *door);
 
-/* Streams of a connection that closes. */
-void rpc_streams_end(const struct rpc_door *door);
-void rpc_streams_ready(const struct rpc_door *door);
+/* The asker has read what there was: streams may go on. */
+void rpc_streams_ready(struct rpc_door *door);
 
 #endif

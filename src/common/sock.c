@@ -463,6 +463,16 @@ runtime_dir_default(void)
 
 /* ---- who is there ---- */
 
+bool
+sock_is_unix(int fd)
+{
+	int domain = 0;
+	socklen_t len = sizeof(domain);
+
+	getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len);
+	return domain == AF_UNIX;
+}
+
 static bool
 unix_peer(int fd, uid_t *uid, gid_t *gid, pid_t *pid)
 {

@@ -45,6 +45,8 @@ int address_connect(const struct address *a, double timeout, struct err *e);
  * root, else $XDG_RUNTIME_DIR/herod, else /tmp/herod-UID; new string. */
 char *runtime_dir_default(void);
 
+bool sock_is_unix(int fd);
+
 /*
  * User at the other end of a connected socket, asked of the kernel:
  * SO_PEERCRED for Unix sockets, NETLINK_SOCK_DIAG for loopback TCP (only

@@ -1,0 +1,581 @@
+/*
+ * Line connections.
+ *
+ *	OPEN		lines are read and taken
+ *	CLOSING		no more lines; what waits is sent
+ *	LINGERING	all sent and our side shut; what still comes is thrown
+ *			away, for a close with unread bytes would make the
+ *			kernel throw away our last answer at the other end
+ *	DEAD		freed when its turn in the sweep comes
+ *
+ * Callbacks only change the connection and put it on the list of those to
+ * be looked after; the sweep, run by ev_prepare after all other events of
+ * a turn, takes left-over lines, writes, decides what to wait for, and
+ * frees.  Half-closed peers (printf ... | nc) get their answers first.
+ */
+#define LOG_MODULE "conn"
+#include "conn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "frame.h"
+#include "hangup.h"
+#include "log.h"
+#include "mem.h"
+
+#define READ_SIZE 65536 /* bytes read from one peer a turn */
+#define LINES_A_TURN 128 /* lines taken from one peer a turn */
+#define OUTPUT_MARK 262144 /* with more waiting, no lines are taken */
+#define LINGER_SECONDS 5.0
+
+enum phase { OPEN, CLOSING, LINGERING, DEAD };
+
+struct output {
+	char *buf;
+	size_t len, sent, size;
+};
+
+struct conn {
+	TAILQ_ENTRY(conn) entry;
+	TAILQ_ENTRY(conn) sweep_entry;
+	struct conns *all;
+	void *arg;
+	char *name;
+	enum phase phase;
+	bool to_sweep;
+	bool eof; /* the peer has sent its last */
+	bool more; /* whole lines wait in the frame */
+	bool fresh; /* lines were taken since the timer was set */
+	bool behind; /* much waits: say so when it has left */
+	bool hangup; /* watched for a hang-up */
+	ev_io in, out;
+	ev_timer late; /* of a half line, or of lingering */
+	struct frame frame;
+	struct output output;
+};
+
+TAILQ_HEAD(conn_list, conn);
+
+struct conns {
+	struct ev_loop *loop;
+	const struct daemon_conf *conf;
+	const struct conn_ops *ops;
+	struct conn_list list, sweep;
+	struct frame spare; /* a read buffer, lent to who reads */
+	struct hangups *hangups;
+	ev_prepare prepare;
+	ev_idle awake; /* keeps the loop from sleeping before a sweep */
+};
+
+/* ---- small helpers ---- */
+
+static void
+sweep_later(struct conn *c)
+{
+	struct conns *cs = c->all;
+
+	if (c->to_sweep)
+		return;
+	c->to_sweep = true;
+	TAILQ_INSERT_TAIL(&cs->sweep, c, sweep_entry);
+	ev_idle_start(cs->loop, &cs->awake);
+}
+
+static void
+die(struct conn *c, const char *reason)
+{
+	if (c->phase == DEAD)
+		return;
+	log_debug("%s: closed: %s", c->name, reason);
+	c->phase = DEAD;
+	sweep_later(c);
+}
+
+void
+conn_end(struct conn *c, const char *reason)
+{
+	if (c->phase != OPEN)
+		return;
+	log_info("%s: closing: %s", c->name, reason);
+	c->phase = CLOSING;
+	c->more = false;
+	sweep_later(c);
+}
+
+size_t
+conn_waiting(const struct conn *c)
+{
+	return c->output.len - c->output.sent;
+}
+
+void *
+conn_arg(const struct conn *c)
+{
+	return c->arg;
+}
+
+static size_t
+mark_of(const struct conn *c)
+{
+	size_t quarter = (size_t)c->all->conf->max_output / 4;
+
+	return quarter < OUTPUT_MARK ? quarter : OUTPUT_MARK;
+}
+
+static bool
+takes_lines(const struct conn *c)
+{
+	return c->phase == OPEN && conn_waiting(c) <= mark_of(c) &&
+	    c->all->ops->load(c) != CONN_FULL;
+}
+
+/* ---- output ---- */
+
+static void
+output_clear(struct output *o)
+{
+	free(o->buf);
+	memset(o, 0, sizeof(*o));
+}
+
+/* The first text of a turn becomes the buffer; often it is the only one. */
+static void
+output_add(struct output *o, char *stolen, size_t len)
+{
+	if (o->buf == NULL) {
+		o->buf = stolen;
+		o->len = o->size = len;
+		return;
+	}
+	if (o->sent > 0) {
+		o->len -= o->sent;
+		memmove(o->buf, o->buf + o->sent, o->len);
+		o->sent = 0;
+	}
+	if (o->size - o->len < len) {
+		o->size = 2 * (o->len + len);
+		o->buf = xreallocarray(o->buf, o->size, 1);
+	}
+	memcpy(o->buf + o->len, stolen, len);
+	o->len += len;
+	free(stolen);
+}
+
+void
+conn_send(struct conn *c, char *stolen, size_t len)
+{
+	sweep_later(c);
+	if (stolen == NULL)
+		return;
+	if (c->phase == LINGERING || c->phase == DEAD) {
+		free(stolen);
+		return;
+	}
+	if (conn_waiting(c) > (size_t)c->all->conf->max_output) {
+		log_info("%s: closing: does not read its answers", c->name);
+		free(stolen);
+		die(c, "max_output");
+		return;
+	}
+	output_add(&c->output, stolen, len);
+	if (conn_waiting(c) > mark_of(c))
+		c->behind = true;
+}
+
+static void
+flush(struct conn *c)
+{
+	struct output *o = &c->output;
+	ssize_t n;
+
+	if (conn_waiting(c) == 0)
+		return;
+	n = send(c->in.fd, o->buf + o->sent, conn_waiting(c), MSG_NOSIGNAL);
+	if (n == -1) {
+		if (errno != EAGAIN && errno != EINTR)
+			die(c, strerror(errno));
+		return;
+	}
+	o->sent += (size_t)n;
+	if (o->sent == o->len)
+		output_clear(o);
+	if (c->behind && conn_waiting(c) <= mark_of(c) / 2) {
+		c->behind = false;
+		c->all->ops->caught_up(c);
+	}
+}
+
+static void
+on_writable(struct ev_loop *loop, ev_io *w, int revents)
+{
+	(void)loop;
+	(void)revents;
+	sweep_later(w->data);
+}
+
+/* ---- input ---- */
+
+static bool
+is_blank(const char *text, size_t len)
+{
+	return strspn(text, " \t\r") >= len;
+}
+
+static bool
+is_too_long(const struct conn *c, size_t len)
+{
+	return len > (size_t)c->all->conf->max_request;
+}
+
+static void
+refuse_long_line(struct conn *c)
+{
+	c->all->ops->too_long(c);
+	conn_end(c, "a line longer than max_request");
+}
+
+static void
+take_line(struct conn *c, char *text, size_t len)
+{
+	c->fresh = true;
+	if (is_too_long(c, len))
+		refuse_long_line(c);
+	else if (!is_blank(text, len))
+		c->all->ops->line(c, text, len);
+}
+
+/* The last line may lack its newline. */
+static void
+take_last_line(struct conn *c)
+{
+	size_t room;
+
+	if (frame_rest(&c->frame) == 0)
+		return;
+	*frame_room(&c->frame, 1, &room) = '\n';
+	frame_add(&c->frame, 1);
+	c->more = true;
+}
+
+/* What is left keeps its buffer; an empty frame gives it back. */
+static void
+return_buffer(struct conn *c)
+{
+	struct conns *cs = c->all;
+
+	if (c->frame.buf == NULL || frame_rest(&c->frame) > 0)
+		return;
+	if (cs->spare.buf == NULL && c->frame.size <= 2 * READ_SIZE) {
+		cs->spare = c->frame;
+		cs->spare.len = cs->spare.taken = cs->spare.seen = 0;
+		frame_init(&c->frame);
+	} else {
+		frame_clear(&c->frame);
+	}
+}
+
+static void
+take_lines(struct conn *c)
+{
+	size_t len, n = 0;
+	char *line;
+
+	c->more = false;
+	while (takes_lines(c) && n++ < LINES_A_TURN) {
+		line = frame_line(&c->frame, &len);
+		if (line == NULL)
+			break;
+		take_line(c, line, len);
+	}
+	if (c->phase != OPEN)
+		return;
+	c->more = frame_has_line(&c->frame);
+	if (!c->more && is_too_long(c, frame_rest(&c->frame)))
+		refuse_long_line(c);
+	else if (!c->more && c->eof)
+		take_last_line(c);
+	return_buffer(c);
+}
+
+static char *
+read_buffer(struct conn *c, size_t *room)
+{
+	struct conns *cs = c->all;
+
+	if (c->frame.buf == NULL) {
+		c->frame = cs->spare;
+		frame_init(&cs->spare);
+		return frame_room(&c->frame, READ_SIZE, room);
+	}
+	return frame_room(&c->frame, READ_SIZE / 4, room);
+}
+
+static void
+discard(struct conn *c)
+{
+	size_t room;
+	char *buf = read_buffer(c, &room);
+	ssize_t n = read(c->in.fd, buf, room);
+
+	if (n == 0 || (n == -1 && errno != EAGAIN && errno != EINTR))
+		die(c, "done");
+	c->frame.taken = c->frame.len; /* of no use to anybody */
+	return_buffer(c);
+}
+
+static void
+receive(struct conn *c)
+{
+	size_t room;
+	char *buf = read_buffer(c, &room);
+	ssize_t n = read(c->in.fd, buf, room);
+
+	sweep_later(c);
+	if (n == -1) {
+		if (errno != EAGAIN && errno != EINTR)
+			die(c, strerror(errno));
+		return_buffer(c);
+		return;
+	}
+	c->eof = n == 0;
+	frame_add(&c->frame, (size_t)n);
+	take_lines(c);
+}
+
+static void
+on_readable(struct ev_loop *loop, ev_io *w, int revents)
+{
+	struct conn *c = w->data;
+
+	(void)loop;
+	(void)revents;
+	if (c->phase == OPEN)
+		receive(c);
+	else if (c->phase == LINGERING)
+		discard(c);
+}
+
+static void
+on_late(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct conn *c = w->data;
+
+	(void)loop;
+	(void)revents;
+	if (c->phase == LINGERING) {
+		die(c, "lingered long enough");
+	} else if (c->phase == OPEN) {
+		c->all->ops->too_slow(c);
+		conn_end(c, "a line took longer than request_timeout");
+	}
+}
+
+static void
+on_hangup(void *arg)
+{
+	die(arg, "hung up");
+}
+
+/* ---- the sweep ---- */
+
+static void
+set_watcher(struct conn *c, ev_io *w, bool on)
+{
+	if (on)
+		ev_io_start(c->all->loop, w);
+	else
+		ev_io_stop(c->all->loop, w);
+}
+
+static void
+set_timer(struct conn *c, double seconds)
+{
+	ev_timer_stop(c->all->loop, &c->late);
+	ev_timer_set(&c->late, seconds, 0);
+	ev_timer_start(c->all->loop, &c->late);
+}
+
+static void
+linger(struct conn *c)
+{
+	if (c->eof) {
+		die(c, "done");
+		return;
+	}
+	shutdown(c->in.fd, SHUT_WR);
+	c->phase = LINGERING;
+	set_timer(c, LINGER_SECONDS);
+	set_watcher(c, &c->in, true);
+}
+
+/* The half line that waits for its end has a deadline, while we listen. */
+static void
+watch_half_line(struct conn *c)
+{
+	if (!ev_is_active(&c->in) || frame_rest(&c->frame) == 0)
+		ev_timer_stop(c->all->loop, &c->late);
+	else if (c->fresh || !ev_is_active(&c->late))
+		set_timer(c, c->all->conf->request_timeout);
+	c->fresh = false;
+}
+
+static void
+watch_last(struct conn *c)
+{
+	if (c->more || conn_waiting(c) > 0)
+		return;
+	if (c->all->ops->load(c) == CONN_IDLE) {
+		die(c, "done");
+	} else if (!c->hangup) {
+		c->hangup = true;
+		hangup_watch(c->all->hangups, c->in.fd, c);
+	}
+}
+
+static void
+watch_open(struct conn *c)
+{
+	bool takes = takes_lines(c);
+
+	set_watcher(c, &c->in, takes && !c->more && !c->eof);
+	watch_half_line(c);
+	if (c->more && takes)
+		sweep_later(c);
+	if (c->eof)
+		watch_last(c);
+}
+
+static void
+conn_free(struct conn *c)
+{
+	struct conns *cs = c->all;
+
+	cs->ops->closed(c);
+	if (c->to_sweep)
+		TAILQ_REMOVE(&cs->sweep, c, sweep_entry);
+	TAILQ_REMOVE(&cs->list, c, entry);
+	ev_io_stop(cs->loop, &c->in);
+	ev_io_stop(cs->loop, &c->out);
+	ev_timer_stop(cs->loop, &c->late);
+	if (c->hangup)
+		hangup_forget(cs->hangups, c->in.fd);
+	close(c->in.fd);
+	frame_clear(&c->frame);
+	output_clear(&c->output);
+	free(c->name);
+	free(c);
+}
+
+static void
+look_after(struct conn *c)
+{
+	if (c->more && takes_lines(c))
+		take_lines(c);
+	if (c->phase != DEAD)
+		flush(c);
+	if (c->phase == OPEN)
+		watch_open(c);
+	if (c->phase == CLOSING) {
+		ev_io_stop(c->all->loop, &c->in);
+		ev_timer_stop(c->all->loop, &c->late);
+		if (conn_waiting(c) == 0)
+			linger(c);
+	}
+	if (c->phase == DEAD)
+		conn_free(c);
+	else
+		set_watcher(c, &c->out, conn_waiting(c) > 0);
+}
+
+/* Once for each that was put on the list before; who comes back on it
+ * during the sweep is for the next turn, which then begins at once. */
+static void
+on_prepare(struct ev_loop *loop, ev_prepare *w, int revents)
+{
+	struct conns *cs = w->data;
+	struct conn_list now = TAILQ_HEAD_INITIALIZER(now);
+	struct conn *c;
+
+	(void)revents;
+	TAILQ_CONCAT(&now, &cs->sweep, sweep_entry);
+	while ((c = TAILQ_FIRST(&now)) != NULL) {
+		TAILQ_REMOVE(&now, c, sweep_entry);
+		c->to_sweep = false;
+		look_after(c);
+	}
+	if (TAILQ_EMPTY(&cs->sweep))
+		ev_idle_stop(loop, &cs->awake);
+}
+
+static void
+on_awake(struct ev_loop *loop, ev_idle *w, int revents)
+{
+	(void)loop;
+	(void)w;
+	(void)revents;
+}
+
+/* ---- public ---- */
+
+struct conns *
+conns_new(struct ev_loop *loop, const struct daemon_conf *conf,
+    const struct conn_ops *ops)
+{
+	struct conns *cs = xcalloc(1, sizeof(*cs));
+
+	cs->loop = loop;
+	cs->conf = conf;
+	cs->ops = ops;
+	TAILQ_INIT(&cs->list);
+	TAILQ_INIT(&cs->sweep);
+	cs->hangups = hangups_new(loop, on_hangup);
+	ev_prepare_init(&cs->prepare, on_prepare);
+	/* After what others do before the loop sleeps: they may answer. */
+	ev_set_priority(&cs->prepare, EV_MINPRI);
+	cs->prepare.data = cs;
+	ev_prepare_start(loop, &cs->prepare);
+	ev_idle_init(&cs->awake, on_awake);
+	return cs;
+}
+
+void
+conns_free(struct conns *cs)
+{
+	struct conn *c;
+
+	while ((c = TAILQ_FIRST(&cs->list)) != NULL) {
+		flush(c);
+		conn_free(c);
+	}
+	ev_prepare_stop(cs->loop, &cs->prepare);
+	ev_idle_stop(cs->loop, &cs->awake);
+	hangups_free(cs->hangups);
+	frame_clear(&cs->spare);
+	free(cs);
+}
+
+struct conn *
+conn_new(struct conns *cs, int fd, const char *name, void *arg)
+{
+	struct conn *c = xcalloc(1, sizeof(*c));
+
+	c->all = cs;
+	c->arg = arg;
+	c->name = xstrdup(name);
+	ev_io_init(&c->in, on_readable, fd, EV_READ);
+	ev_io_init(&c->out, on_writable, fd, EV_WRITE);
+	ev_init(&c->late, on_late);
+	/* Deaths of children are handled before requests. */
+	ev_set_priority(&c->in, -1);
+	ev_set_priority(&c->out, -1);
+	c->in.data = c->out.data = c->late.data = c;
+	TAILQ_INSERT_TAIL(&cs->list, c, entry);
+	ev_io_start(cs->loop, &c->in);
+	return c;
+}

@@ -1,0 +1,442 @@
+/*
+ * The doors.
+ *
+ * A connection is a struct client from accept to close.  Who it is, the
+ * kernel is asked at once, for afterwards it may not know any more.  Then
+ * the first byte is peeked at: it decides whether conn.c or http.c goes on
+ * with the descriptor.
+ */
+#define LOG_MODULE "doors"
+#include "doors.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "auth.h"
+#include "conn.h"
+#include "counters.h"
+#include "http.h"
+#include "jsonrpc.h"
+#include "listen.h"
+#include "log.h"
+#include "mem.h"
+#include "pages.h"
+#include "settings.h"
+#include "sock.h"
+
+/* Lines of one peer that may be unanswered before it must wait. */
+#define OPEN_LINES_MAX 10000
+
+#define TLS_HELLO 0x16
+
+struct client {
+	struct peer peer; /* first: pages see the client as its peer */
+	TAILQ_ENTRY(client) entry;
+	struct doors *doors;
+	bool is_unix;
+	ev_io hello; /* before the first byte */
+	ev_timer late;
+	struct conn *conn; /* lines, or NULL */
+	struct rpc_door door; /* lines */
+};
+
+struct doors {
+	const struct services *services;
+	struct ev_loop *loop;
+	const struct daemon_conf *conf;
+	struct listeners *listeners;
+	struct conns *conns;
+	struct http *http;
+	TAILQ_HEAD(, client) clients;
+	size_t nclients;
+};
+
+static void
+check_number(struct doors *d)
+{
+	listeners_pause(
+	    d->listeners, d->nclients >= (size_t)d->conf->max_connections);
+}
+
+static void
+client_free(struct client *c)
+{
+	struct doors *d = c->doors;
+
+	ev_io_stop(d->loop, &c->hello);
+	ev_timer_stop(d->loop, &c->late);
+	TAILQ_REMOVE(&d->clients, c, entry);
+	d->nclients--;
+	check_number(d);
+	free(c);
+}
+
+/* ---- lines ---- */
+
+static void
+send_refusal(struct conn *conn, const struct err *e)
+{
+	struct sink text = {0};
+
+	sink_error(&text, NULL, e);
+	sink_put(&text, "\n", 1);
+	conn_send(conn, text.buf, text.len);
+}
+
+/* Beyond Unix sockets what is no JSON may be a browser's header, made to
+ * smuggle a request into its body. */
+static bool
+is_foreign(const struct client *c, const char *text, size_t len, struct err *e)
+{
+	size_t blanks = strspn(text, " \t\r");
+	json_t *value;
+
+	if (c->is_unix || text[blanks] == '{' || text[blanks] == '[')
+		return false;
+	value = jsonrpc_parse(text, len, e);
+	json_decref(value);
+	return value == NULL;
+}
+
+static void
+on_line(struct conn *conn, char *text, size_t len)
+{
+	struct client *c = conn_arg(conn);
+	struct err e = {0};
+
+	if (is_foreign(c, text, len, &e)) {
+		send_refusal(conn, &e);
+		conn_end(conn, "a line that is not JSON");
+		return;
+	}
+	rpc_take(&c->door, text, len);
+}
+
+static void
+on_too_long(struct conn *conn)
+{
+	const struct client *c = conn_arg(conn);
+	struct err e = {0};
+
+	err_set(&e, ERR_TOO_LARGE, "a line longer than max_request, %lld bytes",
+	    c->doors->conf->max_request);
+	send_refusal(conn, &e);
+}
+
+static void
+on_too_slow(struct conn *conn)
+{
+	const struct client *c = conn_arg(conn);
+	struct err e = {0};
+
+	err_set(&e, ERR_TIMED_OUT,
+	    "a line was begun and not ended within request_timeout, %gs",
+	    c->doors->conf->request_timeout);
+	send_refusal(conn, &e);
+}
+
+static enum conn_load
+load_of(const struct conn *conn)
+{
+	const struct client *c = conn_arg(conn);
+	const struct rpc_door *door = &c->door;
+
+	if (door->ntexts >= OPEN_LINES_MAX ||
+	    door->open_bytes > (size_t)c->doors->conf->max_output)
+		return CONN_FULL;
+	return door->ntexts + door->nstreams > 0 ? CONN_BUSY : CONN_IDLE;
+}
+
+static void
+on_caught_up(struct conn *conn)
+{
+	struct client *c = conn_arg(conn);
+
+	rpc_streams_ready(&c->door);
+}
+
+static void
+on_conn_closed(struct conn *conn)
+{
+	struct client *c = conn_arg(conn);
+
+	rpc_door_close(&c->door);
+	client_free(c);
+}
+
+static const struct conn_ops line_ops = {
+    .line = on_line,
+    .too_long = on_too_long,
+    .too_slow = on_too_slow,
+    .load = load_of,
+    .caught_up = on_caught_up,
+    .closed = on_conn_closed,
+};
+
+static void
+line_answer(void *arg, char *text, size_t len)
+{
+	struct client *c = arg;
+
+	conn_send(c->conn, text, len);
+}
+
+/* Half of max_output is for answers. */
+static bool
+line_notify(void *arg, char *text, size_t len)
+{
+	struct client *c = arg;
+	size_t most = (size_t)c->doors->conf->max_output / 2;
+
+	if (conn_waiting(c->conn) + len > most) {
+		free(text);
+		return false;
+	}
+	conn_send(c->conn, text, len);
+	return true;
+}
+
+static void
+open_lines(struct client *c)
+{
+	struct doors *d = c->doors;
+
+	c->door.peer = &c->peer;
+	c->door.services = d->services;
+	c->door.answer = line_answer;
+	c->door.notify = line_notify;
+	c->door.arg = c;
+	c->conn = conn_new(d->conns, c->hello.fd, c->peer.text, c);
+}
+
+/* ---- HTTP ---- */
+
+/* One POST: an asker of its own. */
+struct post {
+	struct rpc_door door;
+	struct http_request *request;
+};
+
+static int
+status_of(enum err_code refused)
+{
+	switch (refused) {
+	case ERR_UNAUTHORIZED:
+		return 401;
+	case ERR_FORBIDDEN:
+		return 403;
+	default:
+		return 200;
+	}
+}
+
+static void
+post_answer(void *arg, char *text, size_t len)
+{
+	struct post *p = arg;
+
+	if (text == NULL)
+		http_reply(p->request, 204, NULL, NULL, 0);
+	else
+		http_reply(p->request, status_of(p->door.refused),
+		    "application/json", text, len);
+}
+
+static void
+take_post(void *arg, struct http_request *r)
+{
+	struct post *p = xcalloc(1, sizeof(*p));
+
+	r->arg = p;
+	p->request = r;
+	p->door.peer = r->client;
+	p->door.services = arg;
+	p->door.answer = post_answer;
+	p->door.arg = p;
+	rpc_take(&p->door, r->body, r->len);
+}
+
+static void
+on_http_done(struct http_request *r)
+{
+	struct post *p = r->arg;
+
+	if (p == NULL)
+		return; /* a page */
+	rpc_door_close(&p->door);
+	free(p);
+}
+
+static void
+on_http_closed(void *client)
+{
+	client_free(client);
+}
+
+static const struct http_ops web_ops = {
+    .done = on_http_done,
+    .closed = on_http_closed,
+};
+
+static const struct http_route routes[] = {
+    {"GET", "/", false, page_index},
+    {"POST", "/", true, take_post},
+    {"POST", "/rpc", true, take_post},
+    {"GET", "/page.css", false, page_css},
+    {"GET", "/page.js", false, page_js},
+    {"GET", "/healthz", false, page_healthz},
+    {"GET", "/readyz", false, page_readyz},
+    {"GET", "/metrics", false, page_metrics},
+    {"GET", "/openrpc.json", false, page_openrpc},
+    {NULL, NULL, false, NULL},
+};
+
+/* ---- the first byte ---- */
+
+static void
+turn_away(struct client *c, unsigned char first)
+{
+	struct err e = {0};
+
+	if (first == TLS_HELLO) {
+		log_warnx("%s: speaks TLS, for which no certificate is set",
+		    c->peer.text);
+		close(c->hello.fd);
+		client_free(c);
+		return;
+	}
+	err_set(&e, ERR_PARSE, "not JSON, not HTTP: the first byte is 0x%02x",
+	    first);
+	open_lines(c);
+	send_refusal(c->conn, &e);
+	conn_end(c->conn, "its first byte");
+}
+
+static void
+route(struct client *c, unsigned char first)
+{
+	ev_io_stop(c->doors->loop, &c->hello);
+	ev_timer_stop(c->doors->loop, &c->late);
+	if (memchr("{[ \t\r\n", first, 6) != NULL)
+		open_lines(c);
+	else if (isalpha(first))
+		http_add(c->doors->http, c->hello.fd, c);
+	else
+		turn_away(c, first);
+}
+
+static void
+hang_up(struct client *c)
+{
+	close(c->hello.fd);
+	client_free(c);
+}
+
+static void
+on_hello(struct ev_loop *loop, ev_io *w, int revents)
+{
+	struct client *c = w->data;
+	unsigned char first;
+	ssize_t n = recv(w->fd, &first, 1, MSG_PEEK);
+
+	(void)revents;
+	if (n == 1) {
+		route(c, first);
+	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+		ev_io_stop(loop, w);
+		hang_up(c);
+	}
+}
+
+static void
+on_silence(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct client *c = w->data;
+
+	(void)revents;
+	log_debug("%s: closed: said nothing", c->peer.text);
+	ev_io_stop(loop, &c->hello);
+	hang_up(c);
+}
+
+static void
+on_accepted(void *arg, int fd)
+{
+	struct doors *d = arg;
+	struct client *c = xcalloc(1, sizeof(*c));
+
+	counter_add(connections, 1);
+	auth_peer(&c->peer, fd, d->conf);
+	log_debug("%s: connected", c->peer.text);
+	c->doors = d;
+	c->is_unix = sock_is_unix(fd);
+	TAILQ_INSERT_TAIL(&d->clients, c, entry);
+	d->nclients++;
+	check_number(d);
+	ev_io_init(&c->hello, on_hello, fd, EV_READ);
+	ev_set_priority(&c->hello, -1);
+	ev_timer_init(&c->late, on_silence, d->conf->request_timeout, 0);
+	c->hello.data = c->late.data = c;
+	ev_io_start(d->loop, &c->hello);
+	/* A local program may connect long before it has something to say. */
+	if (!c->is_unix)
+		ev_timer_start(d->loop, &c->late);
+}
+
+/* ---- public ---- */
+
+struct doors *
+doors_new(const struct services *services, struct err *e)
+{
+	struct doors *d = xcalloc(1, sizeof(*d));
+
+	d->services = services;
+	d->loop = services->loop;
+	d->conf = services->conf;
+	TAILQ_INIT(&d->clients);
+	d->http =
+	    http_new(d->loop, d->conf, routes, &web_ops, (void *)services, e);
+	if (d->http == NULL) {
+		free(d);
+		return NULL;
+	}
+	d->conns = conns_new(d->loop, d->conf, &line_ops);
+	d->listeners = listeners_new(d->loop, on_accepted, d);
+	return d;
+}
+
+int
+doors_listen(struct doors *d, const char *address, int fd, struct err *e)
+{
+	return listeners_add(d->listeners, address, fd, e);
+}
+
+void
+doors_shut(struct doors *d)
+{
+	listeners_close(d->listeners);
+}
+
+void
+doors_free(struct doors *d)
+{
+	struct client *c, *next;
+
+	conns_free(d->conns);
+	http_free(d->http);
+	TAILQ_FOREACH_SAFE (c, &d->clients, entry, next)
+		hang_up(c);
+	listeners_free(d->listeners);
+	free(d);
+}
+
+size_t
+doors_count(const struct doors *d)
+{
+	return d->nclients;
+}

@@ -1,0 +1,32 @@
+/*
+ * The doors: connections come in, are told apart by their first byte, and
+ * become lines or HTTP; both end in rpc_take().
+ */
+#ifndef DOORS_H
+#define DOORS_H
+
+#include "rpc.h"
+
+struct doors;
+
+/* services stays the caller's; its loop and conf are used. */
+struct doors *doors_new(const struct services *services, struct err *e);
+
+/*
+ * Listens on an address, or goes on with fd, which listens there already
+ * (-1: none; taken over).  Returns the descriptor, for keeper_store() and
+ * address_of(), which stays ours; or -1 with errno and a refusal.
+ */
+int doors_listen(struct doors *d, const char *address, int fd, struct err *e);
+
+/* No more connections; Unix sockets are removed.  The open ones stay. */
+void doors_shut(struct doors *d);
+
+/* Sends what can be sent at once and closes everything.  Unix sockets that
+ * were not shut stay for the next herod. */
+void doors_free(struct doors *d);
+
+/* Connections open now. */
+size_t doors_count(const struct doors *d);
+
+#endif

@@ -1,0 +1,605 @@
+/*
+ * HTTP over libmicrohttpd, the only file that knows it.
+ *
+ * The library keeps an epoll of its own, which is one descriptor in our
+ * loop; it is run when that is readable, and before the loop sleeps when
+ * something was added or resumed.  Its timeouts are idle-only, so each
+ * connection has a timer of ours for a whole request, which shuts the
+ * socket down.  A request that is answered later is suspended meanwhile,
+ * and watched for a hang-up.
+ */
+#define LOG_MODULE "http"
+#include "http.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <microhttpd.h>
+
+#include "counters.h"
+#include "hangup.h"
+#include "http_head.h"
+#include "log.h"
+#include "mem.h"
+
+#define MEMORY_LIMIT 8192 /* a connection's, for its head and a buffer */
+#define CONNECTION_LIMIT 200000 /* the real one is max_connections */
+
+enum stage {
+	READING, /* its body */
+	HANDLED, /* given to the route */
+	SUSPENDED, /* the route answers later */
+	ANSWERED
+};
+
+/* One connection. */
+struct link {
+	TAILQ_ENTRY(link) entry;
+	struct http *http;
+	void *client;
+	int fd;
+	struct MHD_Connection *connection; /* NULL before it is known */
+	struct request *request; /* under way, or NULL */
+	ev_timer late;
+};
+
+struct request {
+	struct http_request shown; /* first: routes hold its address */
+	struct link *link;
+	const struct http_route *route;
+	char *body;
+	size_t size;
+	enum stage stage;
+	bool dropped; /* nobody is there to answer */
+	struct MHD_Response *response;
+	unsigned status;
+};
+
+struct http {
+	struct ev_loop *loop;
+	const struct daemon_conf *conf;
+	const struct http_route *routes;
+	const struct http_ops *ops;
+	void *arg;
+	struct MHD_Daemon *daemon;
+	TAILQ_HEAD(, link) links;
+	struct hangups *hangups;
+	char own_name[256];
+	ev_io io;
+	ev_prepare prepare;
+	ev_idle awake; /* active: run before sleeping */
+};
+
+/* ---- running the library ---- */
+
+static void
+run_soon(struct http *h)
+{
+	ev_idle_start(h->loop, &h->awake);
+}
+
+static void
+run(struct http *h)
+{
+	MHD_UNSIGNED_LONG_LONG ms;
+
+	MHD_run(h->daemon);
+	if (MHD_get_timeout(h->daemon, &ms) == MHD_YES && ms == 0)
+		run_soon(h);
+	else
+		ev_idle_stop(h->loop, &h->awake);
+}
+
+static void
+on_event(struct ev_loop *loop, ev_io *w, int revents)
+{
+	(void)loop;
+	(void)revents;
+	run(w->data);
+}
+
+static void
+on_prepare(struct ev_loop *loop, ev_prepare *w, int revents)
+{
+	struct http *h = w->data;
+
+	(void)loop;
+	(void)revents;
+	if (ev_is_active(&h->awake))
+		run(h);
+}
+
+static void
+on_awake(struct ev_loop *loop, ev_idle *w, int revents)
+{
+	(void)loop;
+	(void)w;
+	(void)revents;
+}
+
+/* ---- deadlines ---- */
+
+static void
+set_deadline(struct link *l)
+{
+	struct http *h = l->http;
+
+	ev_timer_stop(h->loop, &l->late);
+	ev_timer_set(&l->late, h->conf->request_timeout, 0);
+	ev_timer_start(h->loop, &l->late);
+}
+
+static void
+on_late(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct link *l = w->data;
+
+	(void)loop;
+	(void)revents;
+	log_debug("connection closed after request_timeout");
+	shutdown(l->fd, SHUT_RDWR);
+}
+
+/* ---- answers ---- */
+
+/* Nothing of ours is for other sites, frames or caches. */
+static const struct {
+	const char *name, *value;
+} safety[] = {
+    {"Cache-Control", "no-store"},
+    {"Content-Security-Policy",
+	"default-src 'none'; script-src 'self'; style-src 'self'; "
+	"connect-src 'self'; base-uri 'none'; form-action 'none'; "
+	"frame-ancestors 'none'"},
+    {"Cross-Origin-Opener-Policy", "same-origin"},
+    {"Cross-Origin-Resource-Policy", "same-origin"},
+    {"Referrer-Policy", "no-referrer"},
+    {"X-Content-Type-Options", "nosniff"},
+    {"X-Frame-Options", "DENY"},
+};
+
+static struct MHD_Response *
+make_response(const char *type, char *stolen, size_t len)
+{
+	struct MHD_Response *response;
+	size_t i;
+
+	if (stolen != NULL)
+		response = MHD_create_response_from_buffer(
+		    len, stolen, MHD_RESPMEM_MUST_FREE);
+	else
+		response = MHD_create_response_from_buffer(
+		    0, NULL, MHD_RESPMEM_PERSISTENT);
+	assert(response != NULL);
+	for (i = 0; i < sizeof(safety) / sizeof(safety[0]); i++)
+		MHD_add_response_header(
+		    response, safety[i].name, safety[i].value);
+	if (type != NULL)
+		MHD_add_response_header(response, "Content-Type", type);
+	return response;
+}
+
+static struct request *
+request_of(struct http_request *shown)
+{
+	return (struct request *)shown;
+}
+
+void
+http_reply(struct http_request *shown, int status, const char *type,
+    char *stolen, size_t len)
+{
+	struct request *r = request_of(shown);
+	struct http *h = r->link->http;
+
+	assert(r->response == NULL);
+	r->response = make_response(type, stolen, len);
+	if (status == MHD_HTTP_UNAUTHORIZED)
+		MHD_add_response_header(
+		    r->response, "WWW-Authenticate", "Bearer");
+	r->status = (unsigned)status;
+	set_deadline(r->link);
+	if (r->stage != SUSPENDED)
+		return;
+	r->stage = ANSWERED;
+	hangup_forget(h->hangups, r->link->fd);
+	MHD_resume_connection(r->link->connection);
+	run_soon(h);
+}
+
+/* A body may still be on its way that nobody will read. */
+static enum MHD_Result
+refuse_allowing(struct MHD_Connection *connection, int status, const char *why,
+    const char *allow)
+{
+	struct MHD_Response *response;
+	enum MHD_Result queued;
+	char *text = xasprintf("%s\n", why);
+
+	log_debug("refused with %d: %s", status, why);
+	response =
+	    make_response("text/plain; charset=utf-8", text, strlen(text));
+	MHD_add_response_header(response, "Connection", "close");
+	if (allow != NULL)
+		MHD_add_response_header(response, "Allow", allow);
+	queued = MHD_queue_response(connection, (unsigned)status, response);
+	MHD_destroy_response(response);
+	return queued;
+}
+
+static enum MHD_Result
+refuse(struct MHD_Connection *connection, int status, const char *why)
+{
+	return refuse_allowing(connection, status, why, NULL);
+}
+
+/* ---- requests ---- */
+
+static enum MHD_Result
+add_header(
+    void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	(void)kind;
+	http_head_add(arg, name, value);
+	return MHD_YES;
+}
+
+static bool
+serves(const struct http_route *route, const char *method)
+{
+	return strcmp(route->method, method) == 0 ||
+	    (strcmp(method, "HEAD") == 0 && strcmp(route->method, "GET") == 0);
+}
+
+/* The route, or NULL and in *allow what the path knows instead, "" when
+ * there is no such path. */
+static const struct http_route *
+find_route(const struct http *h, const char *method, const char *path,
+    char *allow, size_t size)
+{
+	const struct http_route *route;
+
+	*allow = '\0';
+	for (route = h->routes; route->method != NULL; route++) {
+		if (strcmp(route->path, path) != 0)
+			continue;
+		if (serves(route, method))
+			return route;
+		if (*allow != '\0')
+			strlcat(allow, ", ", size);
+		strlcat(allow, route->method, size);
+	}
+	return NULL;
+}
+
+static struct request *
+request_new(struct link *l, const struct http_route *route)
+{
+	struct request *r = xcalloc(1, sizeof(*r));
+
+	r->link = l;
+	r->route = route;
+	r->shown.client = l->client;
+	l->request = r;
+	return r;
+}
+
+/* The first call of a request: its head is here. */
+static enum MHD_Result
+begin(struct link *l, const char *path, const char *method, const char *version,
+    void **request)
+{
+	struct http *h = l->http;
+	struct http_head head = {.version = version};
+	const struct http_route *route;
+	const char *why;
+	char allow[64];
+	int status;
+
+	counter_add(http_requests, 1);
+	MHD_get_connection_values(
+	    l->connection, MHD_HEADER_KIND, add_header, &head);
+	status = http_head_check(
+	    &head, h->own_name, (size_t)h->conf->max_request, &why);
+	if (status != 0)
+		return refuse(l->connection, status, why);
+	route = find_route(h, method, path, allow, sizeof(allow));
+	if (route == NULL && *allow == '\0')
+		return refuse(l->connection, 404, "there is no such page");
+	if (route == NULL)
+		return refuse_allowing(
+		    l->connection, 405, "not with this method", allow);
+	if (route->json && !media_type_is_json(head.content_type))
+		return refuse(l->connection, 415,
+		    "Content-Type must be application/json");
+	*request = request_new(l, route);
+	return MHD_YES;
+}
+
+/* More of a body: chunked ones show only now how long they are. */
+static enum MHD_Result
+collect(struct request *r, const char *data, size_t *len)
+{
+	size_t most = (size_t)r->link->http->conf->max_request;
+
+	if (r->shown.len + *len > most)
+		return MHD_NO;
+	while (r->size < r->shown.len + *len + 1) {
+		r->size = r->size ? 2 * r->size : 1024;
+		r->body = xreallocarray(r->body, r->size, 1);
+	}
+	memcpy(r->body + r->shown.len, data, *len);
+	r->shown.len += *len;
+	*len = 0;
+	return MHD_YES;
+}
+
+static enum MHD_Result
+queue_answer(struct request *r)
+{
+	return MHD_queue_response(r->link->connection, r->status, r->response);
+}
+
+/* The whole request is here. */
+static enum MHD_Result
+handle(struct request *r)
+{
+	struct link *l = r->link;
+
+	if (r->dropped)
+		return MHD_NO;
+	if (r->stage == READING) {
+		if (r->body != NULL)
+			r->body[r->shown.len] = '\0';
+		r->shown.body = r->body != NULL ? r->body : "";
+		r->stage = HANDLED;
+		r->route->handle(l->http->arg, &r->shown);
+	}
+	if (r->response != NULL) {
+		r->stage = ANSWERED;
+		return queue_answer(r);
+	}
+	r->stage = SUSPENDED;
+	ev_timer_stop(l->http->loop, &l->late);
+	hangup_watch(l->http->hangups, l->fd, l);
+	MHD_suspend_connection(l->connection);
+	return MHD_YES;
+}
+
+static struct link *
+link_of(struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+	    connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+	return info->socket_context;
+}
+
+static enum MHD_Result
+on_request(void *arg, struct MHD_Connection *connection, const char *path,
+    const char *method, const char *version, const char *data, size_t *len,
+    void **request)
+{
+	struct link *l = link_of(connection);
+
+	(void)arg;
+	if (*request == NULL)
+		return begin(l, path, method, version, request);
+	if (*len > 0)
+		return collect(*request, data, len);
+	return handle(*request);
+}
+
+static void
+request_free(struct request *r)
+{
+	struct link *l = r->link;
+
+	hangup_forget(l->http->hangups, l->fd);
+	if (r->stage >= HANDLED)
+		l->http->ops->done(&r->shown);
+	if (r->response != NULL)
+		MHD_destroy_response(r->response);
+	l->request = NULL;
+	free(r->body);
+	free(r);
+}
+
+static void
+on_completed(void *arg, struct MHD_Connection *connection, void **request,
+    enum MHD_RequestTerminationCode how)
+{
+	struct link *l = link_of(connection);
+
+	(void)arg;
+	(void)how;
+	if (*request != NULL)
+		request_free(*request);
+	*request = NULL;
+	set_deadline(l); /* for the next one */
+}
+
+/* Nobody waits for a suspended request any more. */
+static void
+drop(struct link *l)
+{
+	struct request *r = l->request;
+
+	if (r == NULL || r->stage != SUSPENDED)
+		return;
+	r->dropped = true;
+	MHD_resume_connection(l->connection);
+	run_soon(l->http);
+}
+
+static void
+on_hangup(void *arg)
+{
+	drop(arg);
+}
+
+/* ---- connections ---- */
+
+static void
+link_free(struct link *l)
+{
+	struct http *h = l->http;
+	void *client = l->client;
+
+	ev_timer_stop(h->loop, &l->late);
+	TAILQ_REMOVE(&h->links, l, entry);
+	free(l);
+	h->ops->closed(client);
+}
+
+/* The link that waits for the library to begin with its descriptor. */
+static struct link *
+link_of_new(struct http *h, struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+	    connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	struct link *l;
+
+	TAILQ_FOREACH (l, &h->links, entry)
+		if (l->connection == NULL && l->fd == info->connect_fd)
+			break;
+	return l;
+}
+
+static void
+on_connection(void *arg, struct MHD_Connection *connection, void **context,
+    enum MHD_ConnectionNotificationCode what)
+{
+	struct http *h = arg;
+	struct link *l;
+
+	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+		l = link_of_new(h, connection);
+		assert(l != NULL);
+		l->connection = connection;
+		*context = l;
+	} else if (*context != NULL) {
+		link_free(*context);
+		*context = NULL;
+	}
+}
+
+void
+http_add(struct http *h, int fd, void *client)
+{
+	struct link *l = xcalloc(1, sizeof(*l));
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
+
+	l->http = h;
+	l->client = client;
+	l->fd = fd;
+	ev_init(&l->late, on_late);
+	l->late.data = l;
+	TAILQ_INSERT_HEAD(&h->links, l, entry);
+	set_deadline(l);
+	getpeername(fd, (struct sockaddr *)&sa, &len);
+	/* On failure it may have begun and ended already, or never begun. */
+	if (MHD_add_connection(h->daemon, fd, (struct sockaddr *)&sa, len) ==
+	    MHD_NO) {
+		log_warn("connection not taken");
+		l = TAILQ_FIRST(&h->links);
+		if (l != NULL && l->fd == fd && l->connection == NULL)
+			link_free(l);
+	}
+	run_soon(h);
+}
+
+/* ---- beginning and end ---- */
+
+static void
+on_panic(void *arg, const char *file, unsigned line, const char *why)
+{
+	(void)arg;
+	log_errorx("libmicrohttpd: %s:%u: %s", file, line,
+	    why ? why : "no reason given");
+	abort();
+}
+
+static struct MHD_Daemon *
+start_library(struct http *h)
+{
+	MHD_set_panic_func(on_panic, NULL);
+	return MHD_start_daemon(
+	    MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME,
+	    0, NULL, NULL, on_request, h, MHD_OPTION_NOTIFY_COMPLETED,
+	    on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
+	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_LIMIT,
+	    MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT,
+	    MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+	    MHD_OPTION_END);
+}
+
+static int
+library_descriptor(struct http *h)
+{
+	return MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD)
+	    ->epoll_fd;
+}
+
+struct http *
+http_new(struct ev_loop *loop, const struct daemon_conf *conf,
+    const struct http_route *routes, const struct http_ops *ops, void *arg,
+    struct err *e)
+{
+	struct http *h = xcalloc(1, sizeof(*h));
+
+	h->loop = loop;
+	h->conf = conf;
+	h->routes = routes;
+	h->ops = ops;
+	h->arg = arg;
+	TAILQ_INIT(&h->links);
+	gethostname(h->own_name, sizeof(h->own_name) - 1);
+	h->daemon = start_library(h);
+	if (h->daemon == NULL) {
+		err_set(e, ERR_INTERNAL, "libmicrohttpd does not start: %s",
+		    strerror(errno));
+		free(h);
+		return NULL;
+	}
+	h->hangups = hangups_new(loop, on_hangup);
+	ev_io_init(&h->io, on_event, library_descriptor(h), EV_READ);
+	ev_set_priority(&h->io, -1);
+	ev_prepare_init(&h->prepare, on_prepare);
+	ev_set_priority(&h->prepare, EV_MINPRI);
+	ev_idle_init(&h->awake, on_awake);
+	h->io.data = h->prepare.data = h;
+	ev_io_start(loop, &h->io);
+	ev_prepare_start(loop, &h->prepare);
+	return h;
+}
+
+void
+http_free(struct http *h)
+{
+	struct link *l;
+
+	TAILQ_FOREACH (l, &h->links, entry)
+		drop(l);
+	MHD_run(h->daemon);
+	MHD_stop_daemon(h->daemon);
+	assert(TAILQ_EMPTY(&h->links));
+	ev_io_stop(h->loop, &h->io);
+	ev_prepare_stop(h->loop, &h->prepare);
+	ev_idle_stop(h->loop, &h->awake);
+	hangups_free(h->hangups);
+	free(h);
+}
+
+const char *
+http_library_version(void)
+{
+	return MHD_get_version();
+}

@@ -1,0 +1,58 @@
+/*
+ * HTTP: libmicrohttpd in our loop.  Heads are checked, bodies collected
+ * within limits and deadlines; routes answer whole requests, at once or in
+ * a later turn.
+ */
+#ifndef HTTP_H
+#define HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <ev.h>
+
+#include "err.h"
+#include "settings.h"
+
+struct http;
+
+/* One request, from its last byte to its answer. */
+struct http_request {
+	void *client; /* http_add()'s */
+	const char *body; /* with a NUL behind it */
+	size_t len;
+	void *arg; /* the route's own */
+};
+
+struct http_route {
+	const char *method; /* NULL ends the table; GET serves HEAD, too */
+	const char *path;
+	bool json; /* the body must be application/json */
+	/* To be answered by http_reply(), now or later, once. */
+	void (*handle)(void *arg, struct http_request *r);
+};
+
+struct http_ops {
+	/* The request is over, answered or not: it is freed next. */
+	void (*done)(struct http_request *r);
+	/* The connection of http_add() is over. */
+	void (*closed)(void *client);
+};
+
+/* conf, routes and ops stay the caller's; arg is for routes. */
+struct http *http_new(struct ev_loop *loop, const struct daemon_conf *conf,
+    const struct http_route *routes, const struct http_ops *ops, void *arg,
+    struct err *e);
+void http_free(struct http *h);
+
+/* A connected, non-blocking socket with nothing read yet; it is ours from
+ * here.  closed(client) is called in any case, maybe at once. */
+void http_add(struct http *h, int fd, void *client);
+
+/* Answers; body is free(3)d later, NULL for none. */
+void http_reply(struct http_request *r, int status, const char *type,
+    char *stolen, size_t len);
+
+const char *http_library_version(void);
+
+#endif

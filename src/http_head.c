@@ -1,0 +1,219 @@
+/* Heads of HTTP requests: RFC 9110, RFC 9112 section 6, Fetch metadata. */
+#include "http_head.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define TOKEN \
+	"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz" \
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+static const struct {
+	const char *name;
+	size_t offset;
+} known[] = {
+    {"Host", offsetof(struct http_head, host)},
+    {"Origin", offsetof(struct http_head, origin)},
+    {"Sec-Fetch-Site", offsetof(struct http_head, fetch_site)},
+    {"Content-Type", offsetof(struct http_head, content_type)},
+    {"Content-Length", offsetof(struct http_head, content_length)},
+    {"Content-Encoding", offsetof(struct http_head, content_encoding)},
+    {"Transfer-Encoding", offsetof(struct http_head, transfer_encoding)},
+};
+
+void
+http_head_add(struct http_head *h, const char *name, const char *value)
+{
+	const char **place;
+	size_t i;
+
+	/* "Transfer-Encoding :" and the like: others may strip the blank. */
+	if (*name == '\0' || name[strspn(name, TOKEN)] != '\0')
+		h->malformed = true;
+	for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		if (strcasecmp(name, known[i].name) != 0)
+			continue;
+		place = (const char **)((char *)h + known[i].offset);
+		if (*place != NULL)
+			h->doubled = true;
+		*place = value != NULL ? value : "";
+	}
+}
+
+/* ---- whose name is it ---- */
+
+/* NAME, NAME:PORT, [V6], [V6]:PORT; the name without brackets and final
+ * dot.  False when it is none of these. */
+static bool
+host_name(const char *host, char *name, size_t size)
+{
+	const char *end;
+	size_t len;
+
+	if (*host == '[') {
+		host++;
+		len = strcspn(host, "]");
+		end = host[len] == ']' ? host + len + 1 : "?";
+	} else {
+		len = strcspn(host, ":");
+		end = host + len;
+	}
+	if (len == 0 || len >= size)
+		return false;
+	memcpy(name, host, len);
+	name[len] = '\0';
+	if (len > 1 && name[len - 1] == '.')
+		name[len - 1] = '\0';
+	if (*end == '\0')
+		return true;
+	return *end == ':' && end[1 + strspn(end + 1, "0123456789")] == '\0';
+}
+
+static bool
+is_numeric(const char *name)
+{
+	struct in6_addr a;
+
+	return inet_pton(AF_INET, name, &a) == 1 ||
+	    inet_pton(AF_INET6, name, &a) == 1;
+}
+
+/* An address cannot be rebound by a name server; our names are ours. */
+static bool
+host_is_ours(const char *host, const char *own_name)
+{
+	char name[256];
+
+	return host_name(host, name, sizeof(name)) &&
+	    (is_numeric(name) || strcasecmp(name, "localhost") == 0 ||
+		(own_name != NULL && strcasecmp(name, own_name) == 0));
+}
+
+/* The page came from where its request goes. */
+static bool
+origin_is_ours(const char *origin, const char *host)
+{
+	if (strncasecmp(origin, "http://", 7) == 0)
+		return strcasecmp(origin + 7, host) == 0;
+	if (strncasecmp(origin, "https://", 8) == 0)
+		return strcasecmp(origin + 8, host) == 0;
+	return false;
+}
+
+/* ---- framing ---- */
+
+static const char *
+framing_fault(const struct http_head *h)
+{
+	bool is_11 = strcmp(h->version, "HTTP/1.1") == 0;
+
+	if (h->malformed)
+		return "a header's name is malformed";
+	if (h->doubled)
+		return "a header stands twice that must stand once";
+	if (h->transfer_encoding != NULL && h->content_length != NULL)
+		return "Content-Length and Transfer-Encoding together";
+	if (h->transfer_encoding != NULL &&
+	    (!is_11 || strcasecmp(h->transfer_encoding, "chunked") != 0))
+		return "a Transfer-Encoding other than chunked";
+	if (h->content_length != NULL &&
+	    (*h->content_length == '\0' ||
+		h->content_length[strspn(h->content_length, "0123456789")]))
+		return "Content-Length is not a number";
+	if (is_11 && h->host == NULL)
+		return "Host is missing";
+	return NULL;
+}
+
+static bool
+is_too_large(const char *content_length, size_t max)
+{
+	return content_length != NULL &&
+	    (strlen(content_length) > 18 ||
+		strtoull(content_length, NULL, 10) > max);
+}
+
+int
+http_head_check(const struct http_head *h, const char *own_name,
+    size_t max_body, const char **why)
+{
+	*why = framing_fault(h);
+	if (*why != NULL)
+		return 400;
+	*why = "that Host is not a name of ours; use localhost or an address";
+	if (h->host != NULL && !host_is_ours(h->host, own_name))
+		return 421;
+	*why = "pages of other sites may not ask";
+	if (h->origin != NULL &&
+	    (h->host == NULL || !origin_is_ours(h->origin, h->host)))
+		return 403;
+	if (h->fetch_site != NULL &&
+	    strcasecmp(h->fetch_site, "cross-site") == 0)
+		return 403;
+	*why = "the body is longer than max_request";
+	if (is_too_large(h->content_length, max_body))
+		return 413;
+	*why = "a Content-Encoding is not understood";
+	if (h->content_encoding != NULL &&
+	    strcasecmp(h->content_encoding, "identity") != 0)
+		return 415;
+	return 0;
+}
+
+bool
+http_head_has_body(const struct http_head *h)
+{
+	return h->transfer_encoding != NULL ||
+	    (h->content_length != NULL &&
+		h->content_length[strspn(h->content_length, "0")] != '\0');
+}
+
+/* ---- media types ---- */
+
+static const char *
+skip_blanks(const char *s)
+{
+	return s + strspn(s, " \t");
+}
+
+/* One ";name=value" with or without quotes; NULL when it is none, or a
+ * charset other than UTF-8. */
+static const char *
+skip_parameter(const char *s)
+{
+	const char *name = skip_blanks(s + 1), *value;
+	size_t name_len = strspn(name, TOKEN), len;
+	bool quoted;
+
+	if (name_len == 0 || name[name_len] != '=')
+		return NULL;
+	value = name + name_len + 1;
+	quoted = *value == '"';
+	value += quoted;
+	len = strspn(value, TOKEN);
+	if (len == 0 || (quoted && value[len] != '"'))
+		return NULL;
+	if (name_len == 7 && strncasecmp(name, "charset", 7) == 0 &&
+	    !(len == 5 && strncasecmp(value, "utf-8", 5) == 0))
+		return NULL;
+	return skip_blanks(value + len + quoted);
+}
+
+bool
+media_type_is_json(const char *type)
+{
+	static const char json[] = "application/json";
+	const char *s;
+
+	if (type == NULL)
+		return false;
+	s = skip_blanks(type);
+	if (strncasecmp(s, json, sizeof(json) - 1) != 0)
+		return false;
+	s = skip_blanks(s + sizeof(json) - 1);
+	while (s != NULL && *s == ';')
+		s = skip_parameter(s);
+	return s != NULL && *s == '\0';
+}

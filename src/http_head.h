@@ -1,0 +1,37 @@
+/*
+ * What the head of an HTTP request says, and whether we go on with it:
+ * framing that two readers could understand differently, names that are
+ * not ours (DNS rebinding) and pages of other sites are refused.
+ */
+#ifndef HTTP_HEAD_H
+#define HTTP_HEAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Begin with zeroes; the texts stay the caller's. */
+struct http_head {
+	const char *version; /* "HTTP/1.1" */
+	const char *host, *origin, *fetch_site;
+	const char *content_type, *content_length, *content_encoding;
+	const char *transfer_encoding;
+	bool doubled; /* one of these stands twice */
+	bool malformed; /* a name that is no token */
+};
+
+void http_head_add(struct http_head *h, const char *name, const char *value);
+
+/*
+ * 0, or the status to refuse with and in *why a sentence: 400, 403, 413,
+ * 415 or 421.  own_name: the host's name; max_body in bytes.
+ */
+int http_head_check(const struct http_head *h, const char *own_name,
+    size_t max_body, const char **why);
+
+/* A body follows. */
+bool http_head_has_body(const struct http_head *h);
+
+/* application/json, perhaps with charset=utf-8. */
+bool media_type_is_json(const char *type);
+
+#endif

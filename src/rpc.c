@@ -1,0 +1,551 @@
+/*
+ * Calls: text in, one answer out, now or later.
+ *
+ * A text has one member, or is a batch of them.  Each member that is a
+ * request becomes a call; its answer is written into the member's slot, and
+ * when the last slot is settled the text's answer leaves through the door.
+ * A member whose asker has left goes on without a text, until its handler
+ * answers it or, when call_on_gone() was used, at once.
+ */
+#define LOG_MODULE "rpc"
+#include "rpc.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "counters.h"
+#include "jsonrpc.h"
+#include "log.h"
+#include "mem.h"
+#include "settings.h"
+
+struct member {
+	struct call call; /* first: handlers hold its address */
+	LIST_ENTRY(member) entry;
+	struct rpc_text *text; /* NULL: the asker has left */
+	json_t *id; /* NULL: a notification */
+	struct sink *slot;
+	bool running; /* its handler has not returned yet */
+	bool answered;
+	void (*gone)(void *arg);
+	void *gone_arg;
+	struct peer peer; /* used when the door's is gone */
+};
+
+struct rpc_text {
+	LIST_ENTRY(rpc_text) entry;
+	LIST_HEAD(, member) members; /* not settled yet */
+	struct rpc_door *door;
+	size_t len; /* of the text */
+	size_t nopen; /* members not settled, and one while taking */
+	size_t answer; /* bytes of all slots */
+	bool batch;
+	size_t nslots;
+	struct sink slots[];
+};
+
+struct stream {
+	LIST_ENTRY(stream) entry;
+	struct rpc_door *door;
+	void (*gone)(void *arg);
+	void (*ready)(void *arg);
+	void *arg;
+	bool behind;
+};
+
+static void (*const handlers[METHOD_COUNT])(struct call *) = {
+#define METHOD(id, ...) [METHOD_##id] = handle_##id,
+#include "methods.def"
+#undef METHOD
+};
+
+/* ---- the answer of a text ---- */
+
+static char *
+batch_answer(struct rpc_text *t, size_t *len)
+{
+	struct sink all = {0};
+	size_t i;
+
+	for (i = 0; i < t->nslots; i++) {
+		if (t->slots[i].len == 0)
+			continue;
+		sink_put(&all, all.len ? "," : "[", 1);
+		sink_put(&all, t->slots[i].buf, t->slots[i].len);
+		free(t->slots[i].buf);
+	}
+	if (all.len > 0)
+		sink_put(&all, "]\n", 2);
+	*len = all.len;
+	return all.buf;
+}
+
+static char *
+single_answer(struct rpc_text *t, size_t *len)
+{
+	if (t->slots[0].len > 0)
+		sink_put(&t->slots[0], "\n", 1);
+	*len = t->slots[0].len;
+	return t->slots[0].buf;
+}
+
+static void
+text_finish(struct rpc_text *t)
+{
+	struct rpc_door *door = t->door;
+	size_t len;
+	char *answer;
+
+	answer = t->batch ? batch_answer(t, &len) : single_answer(t, &len);
+	LIST_REMOVE(t, entry);
+	door->ntexts--;
+	door->open_bytes -= t->len;
+	free(t);
+	/* Last: the door may go with it. */
+	door->answer(door->arg, answer, len);
+}
+
+static void
+text_settle_one(struct rpc_text *t)
+{
+	if (--t->nopen == 0)
+		text_finish(t);
+}
+
+static struct rpc_text *
+text_new(struct rpc_door *door, size_t len, size_t nslots, bool batch)
+{
+	struct rpc_text *t;
+
+	t = xcalloc(1, sizeof(*t) + nslots * sizeof(t->slots[0]));
+	LIST_INIT(&t->members);
+	t->door = door;
+	t->len = len;
+	t->nopen = 1;
+	t->batch = batch;
+	t->nslots = nslots;
+	LIST_INSERT_HEAD(&door->texts, t, entry);
+	door->ntexts++;
+	door->open_bytes += len;
+	return t;
+}
+
+/* Every way to refuse something ends here. */
+static void
+put_refusal(struct rpc_text *t, struct sink *slot, const json_t *id,
+    const struct err *e)
+{
+	counter_add(refusals, 1);
+	log_debug("%s: refused: %s", t->door->peer->text, e->text);
+	if (!t->batch)
+		t->door->refused = e->code;
+	sink_error(slot, id, e);
+	t->answer += slot->len;
+}
+
+/* ---- members ---- */
+
+static void
+member_free(struct member *m)
+{
+	struct rpc_text *t = m->text;
+
+	json_decref(m->id);
+	json_decref(m->call.params);
+	if (t != NULL)
+		LIST_REMOVE(m, entry);
+	free(m);
+	if (t != NULL)
+		text_settle_one(t);
+}
+
+/* A call is answered exactly once. */
+static struct member *
+member_answered(struct call *call)
+{
+	struct member *m = call->door;
+
+	assert(!m->answered);
+	m->answered = true;
+	m->gone = NULL;
+	return m;
+}
+
+static void
+member_done(struct member *m)
+{
+	if (!m->running)
+		member_free(m);
+}
+
+static bool
+member_is_heard(const struct member *m)
+{
+	return m->text != NULL && m->id != NULL;
+}
+
+static size_t
+room_for_answer(const struct rpc_text *t)
+{
+	size_t limit = (size_t)t->door->services->conf->max_output;
+
+	return t->answer < limit ? limit - t->answer : 0;
+}
+
+static void
+put_result(struct member *m, const json_t *result)
+{
+	struct err e = {0};
+
+	m->slot->limit = room_for_answer(m->text);
+	if (result != NULL && sink_result(m->slot, m->id, result) == 0) {
+		m->text->answer += m->slot->len;
+		return;
+	}
+	if (result == NULL) {
+		err_set(&e, ERR_INTERNAL, "%s gave no result",
+		    m->call.method->name);
+		log_warnx("%s", e.text);
+	} else {
+		err_set(&e, ERR_TOO_LARGE,
+		    "the answer would be longer than max_output");
+		err_hint(&e, "ask for less at a time");
+	}
+	put_refusal(m->text, m->slot, m->id, &e);
+}
+
+void
+call_reply(struct call *call, json_t *stolen)
+{
+	struct member *m = member_answered(call);
+
+	if (member_is_heard(m))
+		put_result(m, stolen);
+	json_decref(stolen);
+	member_done(m);
+}
+
+void
+call_refuse(struct call *call, const struct err *e)
+{
+	struct member *m = member_answered(call);
+	struct err unknown = {0};
+
+	if (!err_is_set(e)) {
+		err_set(
+		    &unknown, ERR_INTERNAL, "%s failed", call->method->name);
+		e = &unknown;
+	}
+	if (member_is_heard(m))
+		put_refusal(m->text, m->slot, m->id, e);
+	member_done(m);
+}
+
+void
+call_on_gone(struct call *call, void (*fn)(void *arg), void *arg)
+{
+	struct member *m = call->door;
+
+	m->gone = fn;
+	m->gone_arg = arg;
+}
+
+/* ---- taking ---- */
+
+static const struct method *
+find_method(const char *name, struct err *e)
+{
+	const struct method *m = method_find(name);
+	const char *nearest;
+
+	if (m != NULL)
+		return m;
+	err_set(e, ERR_METHOD, "there is no method '%.100s'", name);
+	err_subject(e, name);
+	nearest = method_nearest(name);
+	if (nearest != NULL)
+		err_hint(e, "did you mean '%s'?", nearest);
+	return NULL;
+}
+
+static int
+check_scope(const struct method *m, const struct peer *peer, struct err *e)
+{
+	if (peer->scope >= m->scope)
+		return 0;
+	if (peer->scope == SCOPE_NONE)
+		return err_set(e, ERR_UNAUTHORIZED,
+		    "%s needs the scope %s; %s has none", m->name,
+		    scope_name(m->scope), peer->text);
+	err_set(e, ERR_FORBIDDEN, "%s needs the scope %s; %s has %s", m->name,
+	    scope_name(m->scope), peer->text, scope_name(peer->scope));
+	return err_hint(e,
+	    "admins are root, herod's own user and the members "
+	    "of admin_group");
+}
+
+/* A batch whose answer is already too long does nothing more: what was
+ * done could not be told. */
+static int
+check_room(const struct rpc_text *t, struct err *e)
+{
+	if (room_for_answer(t) > 0)
+		return 0;
+	err_set(e, ERR_TOO_LARGE,
+	    "the batch's answer is longer than max_output; not done");
+	return err_hint(e, "ask for less at a time");
+}
+
+static void
+member_run(struct rpc_text *t, struct sink *slot, const struct method *method,
+    const struct jsonrpc_call *asked, json_t *stolen_params)
+{
+	struct member *m = xmalloc(sizeof(*m));
+
+	m->call = (struct call){
+	    method, stolen_params, t->door->peer, t->door->services, m};
+	m->text = t;
+	m->id = json_incref(asked->id);
+	m->slot = slot;
+	m->running = true;
+	m->answered = false;
+	m->gone = NULL;
+	LIST_INSERT_HEAD(&t->members, m, entry);
+	t->nopen++;
+	log_debug("%s: %s", t->door->peer->text, method->name);
+	handlers[method - methods](&m->call);
+	m->running = false;
+	if (m->answered)
+		member_free(m);
+}
+
+static void
+take_member(struct rpc_text *t, struct sink *slot, json_t *member)
+{
+	const struct method *method = NULL;
+	struct jsonrpc_call asked;
+	json_t *params = NULL;
+	struct err *e = &asked.err;
+
+	counter_add(calls, 1);
+	jsonrpc_read(member, &asked);
+	if (asked.method != NULL && check_room(t, e) == 0)
+		method = find_method(asked.method, e);
+	if (method != NULL && check_scope(method, t->door->peer, e) == 0)
+		params = method_check(method, asked.params, e);
+	if (params != NULL)
+		member_run(t, slot, method, &asked, params);
+	else if (asked.id != NULL || e->code == ERR_INVALID)
+		put_refusal(t, slot, asked.id, e);
+	else
+		counter_add(refusals, 1);
+}
+
+static void
+refuse_text(struct rpc_door *door, size_t len, const struct err *e)
+{
+	struct rpc_text *t = text_new(door, len, 1, false);
+
+	counter_add(calls, 1);
+	put_refusal(t, &t->slots[0], NULL, e);
+	text_settle_one(t);
+}
+
+static void
+take_batch(struct rpc_door *door, size_t len, const json_t *batch)
+{
+	size_t most = (size_t)door->services->conf->max_batch;
+	size_t i, n = json_array_size(batch);
+	struct err e = {0};
+	struct rpc_text *t;
+
+	if (n == 0)
+		err_set(&e, ERR_INVALID, "a batch must not be empty");
+	else if (n > most)
+		err_set(&e, ERR_TOO_LARGE,
+		    "a batch of %zu calls; max_batch is %zu", n, most);
+	if (err_is_set(&e)) {
+		refuse_text(door, len, &e);
+		return;
+	}
+	t = text_new(door, len, n, true);
+	for (i = 0; i < n; i++)
+		take_member(t, &t->slots[i], json_array_get(batch, i));
+	text_settle_one(t);
+}
+
+void
+rpc_take(struct rpc_door *door, const char *text, size_t len)
+{
+	struct err e = {0};
+	json_t *root = jsonrpc_parse(text, len, &e);
+	struct rpc_text *t;
+
+	door->refused = ERR_NONE;
+	if (root == NULL) {
+		refuse_text(door, len, &e);
+	} else if (json_is_array(root)) {
+		take_batch(door, len, root);
+	} else {
+		t = text_new(door, len, 1, false);
+		take_member(t, &t->slots[0], root);
+		text_settle_one(t);
+	}
+	json_decref(root);
+}
+
+/* ---- leaving ---- */
+
+/* The handler may answer later: the call must still be whole then. */
+static void
+member_orphan(struct member *m)
+{
+	LIST_REMOVE(m, entry);
+	m->text = NULL;
+	m->peer = *m->call.peer;
+	m->call.peer = &m->peer;
+	if (m->gone != NULL) {
+		m->answered = true; /* it must not be any more */
+		m->gone(m->gone_arg);
+		member_free(m);
+	}
+}
+
+/* What gone() does may settle other members of the text. */
+static void
+text_leave(struct rpc_text *t)
+{
+	struct member *m;
+	size_t i;
+
+	t->nopen++;
+	LIST_REMOVE(t, entry);
+	while ((m = LIST_FIRST(&t->members)) != NULL)
+		member_orphan(m);
+	for (i = 0; i < t->nslots; i++)
+		free(t->slots[i].buf);
+	free(t);
+}
+
+void
+rpc_door_close(struct rpc_door *door)
+{
+	struct rpc_text *t;
+	struct stream *s;
+
+	while ((t = LIST_FIRST(&door->texts)) != NULL)
+		text_leave(t);
+	door->ntexts = door->open_bytes = 0;
+	while ((s = LIST_FIRST(&door->streams)) != NULL) {
+		LIST_REMOVE(s, entry);
+		if (s->gone != NULL)
+			s->gone(s->arg);
+		free(s);
+	}
+	door->nstreams = 0;
+}
+
+/* ---- streams ---- */
+
+struct stream *
+call_stream(struct call *call, void (*gone)(void *arg), void *arg)
+{
+	struct member *m = call->door;
+	struct rpc_door *door = m->text != NULL ? m->text->door : NULL;
+	struct stream *s;
+
+	if (door == NULL || door->notify == NULL ||
+	    door->nstreams >= RPC_STREAMS_MAX)
+		return NULL;
+	s = xcalloc(1, sizeof(*s));
+	s->door = door;
+	s->gone = gone;
+	s->arg = arg;
+	LIST_INSERT_HEAD(&door->streams, s, entry);
+	door->nstreams++;
+	return s;
+}
+
+void
+stream_close(struct stream *s)
+{
+	LIST_REMOVE(s, entry);
+	s->door->nstreams--;
+	free(s);
+}
+
+bool
+stream_notify(struct stream *s, const char *method, json_t *stolen)
+{
+	struct sink text = {0};
+
+	if (sink_notice(&text, method, stolen) == 0) {
+		sink_put(&text, "\n", 1);
+		s->behind = !s->door->notify(s->door->arg, text.buf, text.len);
+	} else {
+		log_warnx("%s: a notification that is not JSON", method);
+		free(text.buf);
+	}
+	json_decref(stolen);
+	return !s->behind;
+}
+
+void
+stream_on_ready(struct stream *s, void (*ready)(void *arg))
+{
+	s->ready = ready;
+}
+
+void
+rpc_streams_ready(struct rpc_door *door)
+{
+	struct stream *s, *next;
+
+	LIST_FOREACH_SAFE(s, &door->streams, entry, next)
+	{
+		if (!s->behind)
+			continue;
+		s->behind = false;
+		if (s->ready != NULL)
+			s->ready(s->arg);
+	}
+}
+
+/* ---- parameters, for handlers ---- */
+
+json_t *
+call_json(const struct call *call, const char *name)
+{
+	return json_object_get(call->params, name);
+}
+
+bool
+call_has(const struct call *call, const char *name)
+{
+	return call_json(call, name) != NULL;
+}
+
+const char *
+call_string(const struct call *call, const char *name)
+{
+	return json_string_value(call_json(call, name));
+}
+
+bool
+call_bool(const struct call *call, const char *name)
+{
+	return json_is_true(call_json(call, name));
+}
+
+double
+call_number(const struct call *call, const char *name)
+{
+	return json_number_value(call_json(call, name));
+}
+
+long long
+call_count(const struct call *call, const char *name)
+{
+	return json_integer_value(call_json(call, name));
+}
