@@ -118,8 +118,8 @@ file_exists(const char *path)
 	return access(path, F_OK) == 0;
 }
 
-static const char *
-kept_file(const char *path)
+const char *
+file_text(const char *path)
 {
 	return keep_text(read_file(path));
 }
@@ -132,7 +132,7 @@ count_lines(const char *path)
 
 	if (!file_exists(path))
 		return 0;
-	for (p = kept_file(path); (p = strchr(p, '\n')) != NULL; p++)
+	for (p = file_text(path); (p = strchr(p, '\n')) != NULL; p++)
 		n++;
 	return n;
 }
@@ -140,13 +140,13 @@ count_lines(const char *path)
 pid_t
 pid_in(const char *path)
 {
-	return file_exists(path) ? (pid_t)atoi(kept_file(path)) : 0;
+	return file_exists(path) ? (pid_t)atoi(file_text(path)) : 0;
 }
 
 const char *
 proc_text(pid_t pid, const char *name)
 {
-	return kept_file(text("/proc/%d/%s", (int)pid, name));
+	return file_text(text("/proc/%d/%s", (int)pid, name));
 }
 
 const char *
@@ -196,8 +196,8 @@ run_shell(const char *command)
 	setenv("BUILD", build_dir(), 1);
 	r.status = exit_status(
 	    system(text("{ %s\n} >%s 2>%s </dev/null", command, out, err)));
-	r.out = kept_file(out);
-	r.err = kept_file(err);
+	r.out = file_text(out);
+	r.err = file_text(err);
 	unlink(out);
 	unlink(err);
 	return r;
@@ -251,11 +251,11 @@ exec_herod(const struct herod *h)
 {
 	int log =
 	    open(LOG_FILE, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-	const char *command = text("exec '%s/herod' -c %s --state_dir %s "
+	const char *command = text("%s exec '%s/herod' -c %s --state_dir %s "
 				   "--runtime_dir %s --listen unix:%s,"
 				   "tcp:127.0.0.1:%d %s",
-	    build_dir(), h->conf, here("state"), here("run"), h->socket,
-	    h->port, h->options);
+	    h->before, build_dir(), h->conf, here("state"), here("run"),
+	    h->socket, h->port, h->options);
 
 	dup2(log, STDOUT_FILENO);
 	dup2(log, STDERR_FILENO);
@@ -313,7 +313,7 @@ herod_again(struct herod *h)
 }
 
 static struct herod *
-start(const char *options, const char *conf)
+start(const char *before, const char *options, const char *conf)
 {
 	static struct herod herods[8];
 	static size_t nherods;
@@ -326,6 +326,7 @@ start(const char *options, const char *conf)
 	h->port = free_port();
 	h->socket = here("run/herod.sock");
 	h->conf = here("herod.conf");
+	h->before = before;
 	h->options = options;
 	write_file(h->conf, conf);
 	herod_again(h);
@@ -341,11 +342,11 @@ herod_start(const char *conf, ...)
 	va_start(ap, conf);
 	file = vtext(conf, ap);
 	va_end(ap);
-	return start("", file);
+	return start("", "", file);
 }
 
 struct herod *
-herod_start_with(const char *options, const char *conf, ...)
+herod_start_with(const char *before, const char *options, const char *conf, ...)
 {
 	const char *file;
 	va_list ap;
@@ -353,7 +354,7 @@ herod_start_with(const char *options, const char *conf, ...)
 	va_start(ap, conf);
 	file = vtext(conf, ap);
 	va_end(ap);
-	return start(options, file);
+	return start(before, options, file);
 }
 
 void
@@ -369,7 +370,7 @@ herod_configure(struct herod *h, const char *conf, ...)
 const char *
 herod_log(void)
 {
-	return kept_file(here(LOG_FILE));
+	return file_text(here(LOG_FILE));
 }
 
 /* Children of ours that are not ours by birth. */

@@ -26,8 +26,12 @@ struct herod {
 	int port; /* of its TCP door */
 	const char *socket; /* path of its Unix door */
 	const char *conf; /* path of its configuration file */
-	const char *options; /* more words of the command line, or "" */
+	const char *before; /* shell text before the program */
+	const char *options; /* more words of the command line */
 };
+
+/* For most tests a process may count as RUNNING as soon as it is there. */
+#define AT_ONCE "[defaults]\nstartsecs = 0\n"
 
 /* A program's end and what it wrote. */
 struct ran {
@@ -41,9 +45,10 @@ struct ran {
 struct herod *herod_start(const char *conf, ...)
     __attribute__((format(printf, 1, 2)));
 
-/* The same with more words on the command line. */
-struct herod *herod_start_with(const char *options, const char *conf, ...)
-    __attribute__((format(printf, 2, 3)));
+/* The same with shell text before the program (such as "ulimit -n 64;") and
+ * more words behind it. */
+struct herod *herod_start_with(const char *before, const char *options,
+    const char *conf, ...) __attribute__((format(printf, 3, 4)));
 
 /* Another one over the same directories, after herod_stop(). */
 void herod_again(struct herod *h);
@@ -133,6 +138,7 @@ const char *script(const char *name, const char *text);
 const char *text(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 bool file_exists(const char *path);
+const char *file_text(const char *path);
 int count_lines(const char *path); /* 0 when there is no file */
 pid_t pid_in(const char *path); /* the number in a file */
 
