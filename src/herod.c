@@ -24,8 +24,8 @@
 #include <ev.h>
 
 #include "conf.h"
+#include "doors.h"
 #include "keep.h"
-#include "listen.h"
 #include "log.h"
 #include "mem.h"
 #include "private_redis.h"
@@ -623,7 +623,9 @@ open_doors(struct herod *h, struct err *e)
 	h->services = (struct services){h->loop, &h->conf->daemon, h->runners,
 	    h->workers, h->redis, h->keep, h->conf->daemon.node, ev_time(),
 	    on_shutdown_call, h};
-	h->doors = doors_new(&h->services);
+	h->doors = doors_new(&h->services, e);
+	if (h->doors == NULL)
+		return -1;
 	for (a = h->conf->daemon.listen; a && *a; a++)
 		if (open_door(h, *a, e) != 0)
 			return -1;
@@ -663,8 +665,10 @@ finish(struct herod *h, int code)
 		keep_flush(h->keep);
 	keep_free(h->keep);
 	h->keep = NULL;
-	if (h->doors)
+	if (h->doors) {
+		doors_shut(h->doors);
 		doors_free(h->doors);
+	}
 	if (h->runners)
 		runners_free(h->runners);
 	if (h->workers)
