@@ -46,7 +46,8 @@ struct child_spec {
 	} rlimits[CHILD_RLIMITS_MAX];
 	size_t nrlimits;
 	bool stdin_pipe;	/* child_write() feeds it */
-	int stdin_fd;		/* else this is its stdin; -1: /dev/null */
+	int stdin_fd;		/* else this is its stdin; -1: /dev/null;
+				 * stays the caller's, like keep_fd */
 	bool stderr_to_stdout;
 	int keep_fd;		/* kept for us by the keeper; -1: none */
 	const char *tag;	/* told again on adoption; < CHILD_TAG_MAX */
@@ -83,12 +84,14 @@ struct child {
 	struct keeper *keeper;
 	unsigned id;		/* the keeper's name for it, never reused */
 	pid_t pid;		/* 0 before started */
-	int keep_fd;		/* the spec's, or what the keeper kept; -1 */
+	int keep_fd;		/* the spec's (a copy that child.c closes), or
+				 * what the keeper kept; -1 */
 	double started_at;	/* Unix seconds; 0 when it never was */
 	double exited_at;
 	bool is_over;
 	bool paused;
-	bool stopping;		/* child_stop() or child_kill() was called */
+	bool stopping;		/* child_stop() or child_kill() was called
+				 * before its end was known */
 	bool killed;		/* SIGKILL was sent by us */
 	/* Start failed: what was tried and errno, else stage is NULL. */
 	const char *stage;	/* "exec", "chdir", "setuid", "fork", ... */
@@ -101,10 +104,12 @@ struct child {
 
 /* Called once for each process that lives (or has ended unnoticed) and for
  * each stored descriptor.  The owner calls child_adopt() within; a child
- * nobody adopts is killed with its group. */
+ * nobody adopts is killed with its group.  pid and started_at are there
+ * already, so started() is called only for one that was not yet executed;
+ * output and over() come later, through the loop. */
 struct keeper_ops {
 	void (*found)(void *arg, struct child *c, const char *tag);
-	void (*stored)(void *arg, const char *name, int fd);
+	void (*stored)(void *arg, const char *name, int fd /* taken over */);
 	/* The keeper is gone. */
 	void (*lost)(void *arg);
 };
@@ -112,13 +117,15 @@ struct keeper_ops {
 /*
  * Speaks to the keeper at the descriptor (from its argument
  * --keeper-fd), asks what it holds (this waits, at most 5 s) and then
- * follows it in the loop.  NULL with a refusal.
+ * follows it in the loop.  NULL with a refusal.  fd is taken over.
+ * SIGPIPE must be ignored (child_write()).
  */
 struct keeper *keeper_open(struct ev_loop *loop, int fd,
     const struct keeper_ops *ops, void *arg, struct err *e);
 void keeper_close(struct keeper *k);
 
-/* Keeps fd (duplicated) over our death under a name (< 64 bytes). */
+/* Keeps fd (duplicated) over our death under a name (< 256 bytes); at most
+ * 64 of them. */
 void keeper_store(struct keeper *k, const char *name, int fd);
 void keeper_drop(struct keeper *k, const char *name);
 

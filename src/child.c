@@ -1,0 +1,580 @@
+/*
+ * The life of one process as herod sees it: asked for, executed, told to
+ * end, ended, over.
+ *
+ * process_look() is the one place that decides whether it is over;
+ * everything that may be the last thing missing calls it.  over() itself
+ * is called from a timer of the keeper, so never inside of a call of ours.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define LOG_MODULE "child"
+#include "child_impl.h"
+#include "counters.h"
+#include "log.h"
+#include "mem.h"
+
+#define GRACE 1.0 /* seconds for output after all else is over */
+#define STUBBORN 5.0 /* seconds after SIGKILL until we say so */
+
+_Static_assert(CHILD_TAG_MAX == WIRE_TAG_MAX, "the keeper keeps it whole");
+_Static_assert(CHILD_RLIMITS_MAX == WIRE_RLIMITS_MAX, "and these");
+
+static struct process *
+process_of(struct child *c)
+{
+	return (struct process *)c;
+}
+
+static struct ev_loop *
+loop_of(const struct process *p)
+{
+	return p->c.keeper->loop;
+}
+
+static void
+timer_again(struct process *p, ev_timer *t, double after)
+{
+	ev_timer_stop(loop_of(p), t);
+	ev_timer_set(t, after, 0);
+	ev_timer_start(loop_of(p), t);
+}
+
+/* ---- over ---- */
+
+static void
+over_soon(struct process *p)
+{
+	if (p->over_due)
+		return;
+	p->over_due = true;
+	ev_timer_stop(loop_of(p), &p->signal_timer);
+	ev_timer_stop(loop_of(p), &p->kill_timer);
+	ev_timer_stop(loop_of(p), &p->grace_timer);
+	TAILQ_INSERT_TAIL(&p->c.keeper->overs, p, overs);
+	processes_sweep(p->c.keeper);
+}
+
+static bool
+group_is_awaited(const struct process *p)
+{
+	return p->group_left && !p->left_alone;
+}
+
+void
+process_look(struct process *p)
+{
+	if (p->phase != PHASE_ENDED || group_is_awaited(p) || !p->c.ops)
+		return;
+	if (!io_is_open(p))
+		over_soon(p);
+	else if (!ev_is_active(&p->grace_timer))
+		timer_again(p, &p->grace_timer, GRACE);
+}
+
+static void
+on_grace(struct ev_loop *loop, ev_timer *w, int events)
+{
+	struct process *p = w->data;
+
+	(void)loop;
+	(void)events;
+	io_finish(p);
+	process_look(p);
+}
+
+/* ---- asking it to end ---- */
+
+static void
+kill_now(struct process *p)
+{
+	bool ended = p->phase == PHASE_ENDED;
+
+	ev_timer_stop(loop_of(p), &p->signal_timer);
+	p->kill_sent = true;
+	if (!ended)
+		p->c.killed = true;
+	link_signal(p, SIGKILL, ended || p->rules.killgroup);
+	timer_again(p, &p->kill_timer, STUBBORN);
+}
+
+static void
+on_kill(struct ev_loop *loop, ev_timer *w, int events)
+{
+	struct process *p = w->data;
+
+	(void)loop;
+	(void)events;
+	if (p->kill_sent) {
+		log_warnx("process %d: does not end after SIGKILL", p->c.pid);
+		return;
+	}
+	log_warnx("process %d: %s not ended in time, SIGKILL", p->c.pid,
+	    p->phase == PHASE_ENDED ? "what is left of its group has" : "has");
+	kill_now(p);
+}
+
+/* SIGCONT behind it: a stopped process cannot end. */
+static void
+ask_to_end(struct process *p, int sig, bool group)
+{
+	link_signal(p, sig, group);
+	if (sig != SIGKILL)
+		link_signal(p, SIGCONT, group);
+}
+
+static void
+ask_next(struct process *p)
+{
+	const struct stop_rules *r = &p->rules;
+
+	ask_to_end(p, r->signals.v[p->next_signal++], r->group);
+	if (p->next_signal < r->signals.n)
+		timer_again(p, &p->signal_timer, p->share);
+}
+
+static void
+on_signal(struct ev_loop *loop, ev_timer *w, int events)
+{
+	struct process *p = w->data;
+
+	(void)loop;
+	(void)events;
+	log_info("process %d: has not ended, next signal", p->c.pid);
+	ask_next(p);
+}
+
+/* Nothing is left that could be asked to end. */
+static bool
+is_past_asking(const struct process *p)
+{
+	return p->over_due || (p->phase == PHASE_ENDED && !p->group_left);
+}
+
+static bool
+are_same(const struct ints *a, const struct ints *b)
+{
+	return a->n == b->n &&
+	    memcmp(a->v, b->v, (size_t)a->n * sizeof(a->v[0])) == 0;
+}
+
+/* Time from now until SIGKILL; asking again never makes it later. */
+static double
+time_left(struct process *p, double waitsecs)
+{
+	double left;
+
+	if (!ev_is_active(&p->kill_timer))
+		return waitsecs;
+	left = ev_timer_remaining(loop_of(p), &p->kill_timer);
+	return left < waitsecs ? left : waitsecs;
+}
+
+void
+child_stop(struct child *c, const struct stop_rules *rules)
+{
+	struct process *p = process_of(c);
+	bool again = ev_is_active(&p->kill_timer) &&
+	    are_same(&p->rules.signals, &rules->signals);
+	double left;
+
+	if (is_past_asking(p))
+		return;
+	if (p->phase != PHASE_ENDED)
+		c->stopping = true;
+	p->left_alone = p->phase == PHASE_ENDED && !rules->killgroup;
+	p->rules = *rules;
+	if (p->kill_sent)
+		return;
+	left = time_left(p, rules->waitsecs);
+	if (left <= 0 || rules->signals.n == 0) {
+		kill_now(p);
+		return;
+	}
+	timer_again(p, &p->kill_timer, left);
+	if (again)
+		return; /* a second SIGTERM may mean more than the first */
+	p->share = left / rules->signals.n;
+	p->next_signal = 0;
+	ev_timer_stop(loop_of(p), &p->signal_timer);
+	ask_next(p);
+}
+
+void
+child_kill(struct child *c)
+{
+	struct process *p = process_of(c);
+
+	if (is_past_asking(p))
+		return;
+	if (p->phase != PHASE_ENDED)
+		c->stopping = true;
+	p->left_alone = false;
+	p->rules.killgroup = true;
+	kill_now(p);
+}
+
+void
+child_signal(struct child *c, int signal, bool group)
+{
+	struct process *p = process_of(c);
+
+	if (!is_past_asking(p))
+		link_signal(p, signal, group);
+}
+
+void
+child_leftover(struct child *c, double grace)
+{
+	process_of(c)->leftover = grace;
+}
+
+/* ---- what the keeper tells ---- */
+
+static bool
+is_shortage(int error)
+{
+	return error == EAGAIN || error == ENOMEM || error == EMFILE ||
+	    error == ENFILE || error == ENOBUFS;
+}
+
+static void
+set_failure(struct process *p, const char *stage, int error)
+{
+	p->c.stage = stage;
+	p->c.error = error;
+	p->c.shortage = is_shortage(error);
+	counter_add(start_failures, 1);
+}
+
+static void
+take_fds(struct process *p, struct wire_fds *fds)
+{
+	io_open(p, fds);
+	p->pidfd = wire_fds_take(fds, WIRE_PIDFD);
+}
+
+void
+process_started(struct process *p, pid_t pid, double at, struct wire_fds *fds,
+    bool fds_lost)
+{
+	p->phase = PHASE_RUNNING;
+	p->c.pid = pid;
+	p->c.started_at = at;
+	take_fds(p, fds);
+	if (fds_lost) {
+		/* Nobody would read what it writes. */
+		set_failure(p, wire_stage_word(WIRE_STAGE_DESCRIPTORS), EMFILE);
+		child_kill(&p->c);
+		return;
+	}
+	counter_add(starts, 1);
+	if (p->found_due)
+		return;
+	io_start(p);
+	if (p->c.ops->started)
+		p->c.ops->started(&p->c);
+}
+
+void
+process_found(
+    struct process *p, const struct wire_child *c, struct wire_fds *fds)
+{
+	p->found_due = true;
+	p->phase = c->started ? PHASE_RUNNING : PHASE_ASKED;
+	p->c.pid = c->pid;
+	p->c.paused = c->paused;
+	p->c.started_at = (double)c->started_ns / 1e9;
+	p->c.keep_fd = wire_fds_take(fds, WIRE_KEEP);
+	p->tag = xstrdup(c->tag);
+	take_fds(p, fds);
+}
+
+/* Its leader has ended by itself: what is to become of the rest? */
+static void
+deal_with_leftover(struct process *p)
+{
+	if (p->leftover < 0)
+		p->left_alone = true;
+	else if (p->leftover > 0) {
+		ask_to_end(p, SIGTERM, true);
+		timer_again(p, &p->kill_timer, p->leftover);
+	} else
+		kill_now(p);
+}
+
+/* As the rules of the stop say; their timers go on. */
+static void
+deal_with_rest(struct process *p)
+{
+	p->left_alone = !p->rules.killgroup;
+	if (p->kill_sent && p->rules.killgroup)
+		kill_now(p);
+}
+
+static void
+deal_with_end(struct process *p)
+{
+	if (p->group_left && p->c.stopping)
+		deal_with_rest(p);
+	else if (p->group_left)
+		deal_with_leftover(p);
+	if (!group_is_awaited(p)) {
+		ev_timer_stop(loop_of(p), &p->signal_timer);
+		ev_timer_stop(loop_of(p), &p->kill_timer);
+	}
+	io_hurry(p);
+	process_look(p);
+}
+
+void
+process_failed(struct process *p, const char *stage, int error)
+{
+	p->phase = PHASE_ENDED;
+	set_failure(p, stage, error);
+	if (!p->found_due)
+		deal_with_end(p);
+}
+
+void
+process_exited(struct process *p, const struct wire_exit *x)
+{
+	p->phase = PHASE_ENDED;
+	p->group_left = x->group_left;
+	p->c.paused = false;
+	p->c.exited_at = (double)x->at_ns / 1e9;
+	p->c.status = x->status;
+	p->c.status_known = true;
+	p->c.rusage = x->rusage;
+	if (!p->c.stage)
+		counter_add(deaths, 1);
+	if (!p->found_due)
+		deal_with_end(p);
+}
+
+void
+process_group_gone(struct process *p)
+{
+	p->group_left = false;
+	ev_timer_stop(loop_of(p), &p->signal_timer);
+	ev_timer_stop(loop_of(p), &p->kill_timer);
+	process_look(p);
+}
+
+void
+process_paused(struct process *p, bool paused)
+{
+	p->c.paused = paused;
+	if (!p->found_due && p->c.ops->paused)
+		p->c.ops->paused(&p->c, paused);
+}
+
+void
+process_resume(struct process *p)
+{
+	if (p->phase != PHASE_ASKED)
+		io_start(p);
+	if (p->phase == PHASE_ENDED)
+		deal_with_end(p);
+}
+
+/* ---- beginning ---- */
+
+static void
+timer_setup(struct process *p, ev_timer *t,
+    void (*fn)(struct ev_loop *, ev_timer *, int))
+{
+	ev_init(t, fn);
+	t->data = p;
+}
+
+void
+process_init(struct process *p)
+{
+	p->c.keep_fd = -1;
+	p->pidfd = -1;
+	timer_setup(p, &p->signal_timer, on_signal);
+	timer_setup(p, &p->kill_timer, on_kill);
+	timer_setup(p, &p->grace_timer, on_grace);
+	io_init(p);
+}
+
+void
+process_free(struct process *p)
+{
+	ev_timer_stop(loop_of(p), &p->signal_timer);
+	ev_timer_stop(loop_of(p), &p->kill_timer);
+	ev_timer_stop(loop_of(p), &p->grace_timer);
+	io_close(p);
+	if (p->pidfd != -1)
+		close(p->pidfd);
+	if (p->c.keep_fd != -1)
+		close(p->c.keep_fd);
+	free(p->program);
+	free(p->directory);
+	free(p->tag);
+	free(p);
+}
+
+static void
+describe_user(struct wire_spawn *s, const struct child_spec *spec)
+{
+	if (!spec->set_user)
+		return;
+	s->flags |= WIRE_SET_USER;
+	s->uid = spec->uid;
+	s->gid = spec->gid;
+	s->ngroups = spec->ngroups;
+	/* Too many are refused by wire_put_spawn(). */
+	if (spec->ngroups <= WIRE_GROUPS_MAX)
+		memcpy(s->groups, spec->groups,
+		    spec->ngroups * sizeof(s->groups[0]));
+}
+
+static void
+describe(struct wire_spawn *s, const struct child_spec *spec)
+{
+	size_t i;
+
+	*s = (struct wire_spawn){.argv = spec->argv,
+	    .envp = spec->envp,
+	    .directory = spec->directory ? spec->directory : "/",
+	    .tag = spec->tag ? spec->tag : "",
+	    .umask = spec->umask,
+	    .nice = spec->nice,
+	    .nrlimits = spec->nrlimits};
+	if (spec->stdin_pipe)
+		s->flags |= WIRE_STDIN_PIPE;
+	if (spec->stderr_to_stdout)
+		s->flags |= WIRE_STDERR_TO_STDOUT;
+	describe_user(s, spec);
+	for (i = 0; i < spec->nrlimits && i < WIRE_RLIMITS_MAX; i++) {
+		s->rlimits[i].resource = spec->rlimits[i].resource;
+		s->rlimits[i].value = spec->rlimits[i].value;
+	}
+}
+
+/* The keeper never heard of it. */
+static void
+fail_here(struct process *p, const char *stage, int error)
+{
+	p->unheld = true;
+	process_failed(p, stage, error);
+}
+
+static void
+ask_keeper(struct process *p, struct wire_out *out, const struct wire_fds *fds)
+{
+	struct keeper *k = p->c.keeper;
+
+	if (k->lost)
+		fail_here(p, "keeper", EPIPE);
+	else if (k->nprocesses > WIRE_CHILDREN_MAX)
+		fail_here(p, wire_stage_word(WIRE_STAGE_TABLE), EAGAIN);
+	else if (link_send(k, out, fds) == -1)
+		fail_here(p, wire_stage_word(WIRE_STAGE_DESCRIPTORS), EMFILE);
+}
+
+static struct process *
+process_asked(struct keeper *k, const struct child_spec *spec,
+    const struct child_ops *ops, void *arg)
+{
+	struct process *p = process_new(k, k->next_id);
+
+	p->c.ops = ops;
+	p->c.arg = arg;
+	p->program = xstrdup(spec->argv[0]);
+	p->directory = xstrdup(spec->directory);
+	if (spec->keep_fd != -1)
+		p->c.keep_fd = fcntl(spec->keep_fd, F_DUPFD_CLOEXEC, 3);
+	return p;
+}
+
+struct child *
+child_start(struct keeper *k, const struct child_spec *spec,
+    const struct child_ops *ops, void *arg, struct err *e)
+{
+	struct wire_spawn s;
+	struct wire_fds fds;
+	struct wire_out out;
+	struct process *p;
+
+	describe(&s, spec);
+	link_begin(k, &out, WIRE_SPAWN, k->next_id);
+	wire_put_spawn(&out, &s);
+	if (out.failed) {
+		err_set(e, ERR_TOO_LARGE,
+		    "%s: arguments and environment are more than %d bytes or "
+		    "%d words",
+		    spec->argv[0], WIRE_MAX, WIRE_STRINGS_MAX);
+		return NULL;
+	}
+	wire_fds_init(&fds);
+	if (!spec->stdin_pipe)
+		fds.fd[WIRE_STDIN] = spec->stdin_fd;
+	fds.fd[WIRE_KEEP] = spec->keep_fd;
+	p = process_asked(k, spec, ops, arg);
+	ask_keeper(p, &out, &fds);
+	return &p->c;
+}
+
+void
+child_adopt(struct child *c, const struct child_ops *ops, void *arg)
+{
+	c->ops = ops;
+	c->arg = arg;
+}
+
+/* ---- for people ---- */
+
+/* " /bin/x" where it tells more than the stage alone. */
+static const char *
+stage_object(const struct process *p)
+{
+	if (strcmp(p->c.stage, "exec") == 0)
+		return p->program;
+	if (strcmp(p->c.stage, "chdir") == 0)
+		return p->directory;
+	return NULL;
+}
+
+static void
+failure_text(const struct process *p, char *buf, size_t size)
+{
+	const char *object = stage_object(p);
+
+	snprintf(buf, size, "%s%s%s: %s", p->c.stage, object ? " " : "",
+	    object ? object : "", strerror(p->c.error));
+}
+
+static void
+signal_text(int status, char *buf, size_t size)
+{
+	char number[16];
+	const char *name = signal_name(WTERMSIG(status), number);
+
+	snprintf(buf, size, "%s%s%s",
+	    name[0] >= '0' && name[0] <= '9' ? "signal " : "SIG", name,
+	    WCOREDUMP(status) ? " (core dumped)" : "");
+}
+
+const char *
+child_end_text(const struct child *c, char *buf, size_t size)
+{
+	if (c->stage)
+		failure_text((const struct process *)c, buf, size);
+	else if (!c->status_known)
+		snprintf(buf, size, "ended, nobody knows how");
+	else if (WIFSIGNALED(c->status))
+		signal_text(c->status, buf, size);
+	else
+		snprintf(buf, size, "exit %d", WEXITSTATUS(c->status));
+	return buf;
+}

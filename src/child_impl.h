@@ -1,0 +1,171 @@
+/*
+ * What child.c, child_io.c and keeper_link.c share of child.h's inside.
+ * Nobody else includes it.
+ *
+ *	keeper_link.c	messages to and from herod-keeper, adoption
+ *	child.c		life and end of a process
+ *	child_io.c	its output and its stdin
+ */
+#ifndef CHILD_IMPL_H
+#define CHILD_IMPL_H
+
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/tree.h>
+
+#include "child.h"
+#include "keeper_wire.h"
+
+struct process;
+
+/* stdout or stderr. */
+struct stream {
+	struct process *process;
+	int which;
+	int fd; /* -1: none, or at its end */
+	bool lazy; /* child_be_lazy() */
+	ev_io io;
+	ev_timer late; /* reads a lazy one */
+};
+
+/* stdin, and what waits for it. */
+struct feed {
+	int fd; /* -1: none, or closed by the other side */
+	char *buf;
+	size_t len, size;
+	ev_io io;
+};
+
+enum phase {
+	PHASE_ASKED, /* not yet executed */
+	PHASE_RUNNING,
+	PHASE_ENDED /* reaped, or never executed */
+};
+
+struct process {
+	struct child c; /* first: a struct child * is a struct process * */
+	enum phase phase;
+	bool unheld; /* the keeper does not know it: nothing to ACK */
+	bool over_due; /* on the keeper's list of those */
+	bool found_due; /* during keeper_open() */
+	bool group_left; /* leader reaped, group not yet empty */
+	bool left_alone; /* what is left is not our concern */
+	char *program, *directory; /* for texts; NULL when adopted */
+	char *tag; /* for found() */
+	int pidfd; /* -1 */
+	struct stream streams[CHILD_STREAMS];
+	struct feed feed;
+	double leftover;
+	struct stop_rules rules;
+	int next_signal; /* of the rules */
+	double share; /* seconds between their signals */
+	bool kill_sent;
+	ev_timer signal_timer, kill_timer, grace_timer;
+	struct outgoing *tag_message; /* not yet sent, or NULL */
+	RB_ENTRY(process) by_id;
+	TAILQ_ENTRY(process) overs;
+};
+
+RB_HEAD(processes, process);
+RB_PROTOTYPE(processes, process, by_id, process_compare)
+TAILQ_HEAD(process_queue, process);
+
+/* A message that the keeper had no room for. */
+struct outgoing {
+	TAILQ_ENTRY(outgoing) entry;
+	struct outgoing **holder; /* points here until it is sent; or NULL */
+	struct wire_fds fds;
+	size_t len;
+	uint8_t bytes[];
+};
+TAILQ_HEAD(outgoing_queue, outgoing);
+
+/* Bytes of output that are read and handed out at once. */
+#define SHARED_SIZE (64 * 1024)
+
+struct stored_fd {
+	TAILQ_ENTRY(stored_fd) entry;
+	int fd;
+	char name[WIRE_NAME_MAX];
+};
+TAILQ_HEAD(stored_fds, stored_fd);
+
+struct keeper {
+	struct ev_loop *loop;
+	int fd;
+	const struct keeper_ops *ops;
+	void *arg;
+	ev_io reader, writer;
+	ev_timer retry; /* to write, when the system had no room */
+	ev_timer sweep; /* tells who is over, out of anyone's way */
+	struct outgoing_queue outgoing;
+	struct processes processes;
+	struct process_queue overs;
+	size_t nprocesses;
+	uint32_t next_id;
+	bool listed; /* END_OF_LIST came */
+	bool lost;
+	struct stored_fds stored; /* until keeper_open() returns */
+	int scratch[2]; /* pipe that output is teed into */
+	int null_fd; /* where it is spliced to then */
+	char *shared; /* SHARED_SIZE */
+	uint8_t *in, *out; /* WIRE_MAX each */
+};
+
+/* ---- keeper_link.c ---- */
+
+/* Begins a message about a process in the keeper's own buffer. */
+void link_begin(
+    struct keeper *k, struct wire_out *out, enum wire_op op, uint32_t id);
+
+/* Sends it or queues it with copies of fds.  -1: there were no
+ * descriptors left for these; nothing will be sent. */
+int link_send(
+    struct keeper *k, struct wire_out *out, const struct wire_fds *fds);
+void link_signal(struct process *p, int sig, bool group);
+void link_ack(struct process *p);
+
+/* Enters a new process (ops NULL) under an id. */
+struct process *process_new(struct keeper *k, uint32_t id);
+
+/* ---- child.c: what the keeper tells ---- */
+
+void process_init(struct process *p);
+
+/* Both take fds; lost: not all that should be there are. */
+void process_started(struct process *p, pid_t pid, double at,
+    struct wire_fds *fds, bool fds_lost);
+void process_found(
+    struct process *p, const struct wire_child *c, struct wire_fds *fds);
+void process_failed(struct process *p, const char *stage, int error);
+void process_exited(struct process *p, const struct wire_exit *x);
+void process_group_gone(struct process *p);
+void process_paused(struct process *p, bool paused);
+
+/* Adopted: what it went through since is dealt with from now on. */
+void process_resume(struct process *p);
+
+/* Closes and frees all of it, off every list already. */
+void process_free(struct process *p);
+
+/* Is it over now? */
+void process_look(struct process *p);
+
+/* Lists those who are over. */
+void processes_sweep(struct keeper *k);
+
+/* ---- child_io.c ---- */
+
+void io_init(struct process *p);
+void io_open(struct process *p, struct wire_fds *fds);
+void io_start(struct process *p);
+
+/* The process has ended: no stdin, no laziness. */
+void io_hurry(struct process *p);
+
+/* Takes what is there now and closes what is open. */
+void io_finish(struct process *p);
+bool io_is_open(const struct process *p);
+void io_close(struct process *p);
+
+#endif

@@ -1,0 +1,393 @@
+/*
+ * Output and stdin of a process.
+ *
+ * Output is copied by tee(2) from the process's pipe into one of ours,
+ * read from there, handed out, and only then taken from its pipe.  The
+ * keeper holds that pipe, too: when herod dies in between, the next one
+ * finds the bytes still there.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define LOG_MODULE "child"
+#include "child_impl.h"
+#include "log.h"
+#include "mem.h"
+
+#define TURN_MAX (256 * 1024) /* bytes of a stream in one loop turn */
+#define FINISH_MAX (4 * 1024 * 1024) /* more than a pipe holds */
+#define FEED_KEEP (64 * 1024) /* bytes of an empty queue not given back */
+#define LATE 0.001 /* seconds; see child_be_lazy() */
+
+/* ---- output ---- */
+
+static size_t
+least(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+static void
+hand_out(struct stream *s, size_t len)
+{
+	struct child *c = &s->process->c;
+
+	c->ops->output(c, s->which, c->keeper->shared, len);
+}
+
+/* All of what tee(2) has just put there. */
+static bool
+scratch_read(struct keeper *k, size_t len)
+{
+	size_t have = 0;
+	ssize_t n;
+
+	while (have < len) {
+		n = read(k->scratch[0], k->shared + have, len - have);
+		if (n == 0 || (n == -1 && errno != EINTR))
+			return false;
+		if (n > 0)
+			have += (size_t)n;
+	}
+	return true;
+}
+
+/* They were there a moment ago and nobody else reads: this cannot wait. */
+static void
+consume(struct stream *s, size_t len)
+{
+	struct keeper *k = s->process->c.keeper;
+	ssize_t n;
+
+	while (len > 0) {
+		n = splice(
+		    s->fd, NULL, k->null_fd, NULL, len, SPLICE_F_NONBLOCK);
+		if (n == -1 && errno != EINTR)
+			n = read(s->fd, k->shared, least(len, SHARED_SIZE));
+		if (n == 0 || (n == -1 && errno != EINTR))
+			return;
+		if (n > 0)
+			len -= (size_t)n;
+	}
+}
+
+static ssize_t
+portion_by_read(struct stream *s, size_t max)
+{
+	ssize_t n = read(s->fd, s->process->c.keeper->shared, max);
+
+	if (n > 0)
+		hand_out(s, (size_t)n);
+	return n;
+}
+
+/* Hands out at most max bytes; 0 at the end, -1 with errno. */
+static ssize_t
+portion(struct stream *s, size_t max)
+{
+	struct keeper *k = s->process->c.keeper;
+	ssize_t n;
+
+	max = least(max, SHARED_SIZE);
+	n = tee(s->fd, k->scratch[1], max, SPLICE_F_NONBLOCK);
+	if (n == -1 && errno != EAGAIN && errno != EINTR)
+		return portion_by_read(s, max);
+	if (n <= 0)
+		return n;
+	if (!scratch_read(k, (size_t)n)) {
+		log_error("cannot read what was copied from a pipe");
+		abort();
+	}
+	hand_out(s, (size_t)n);
+	consume(s, (size_t)n);
+	return n;
+}
+
+static void
+stream_close(struct stream *s)
+{
+	struct ev_loop *loop = s->process->c.keeper->loop;
+
+	if (s->fd == -1)
+		return;
+	ev_io_stop(loop, &s->io);
+	ev_timer_stop(loop, &s->late);
+	close(s->fd);
+	s->fd = -1;
+}
+
+static bool
+is_over(ssize_t n)
+{
+	return n == 0 || (n == -1 && errno != EAGAIN && errno != EINTR);
+}
+
+enum taken { NOTHING, LITTLE, MUCH, THE_END };
+
+/* Takes what is there, up to max: MUCH when there may be more. */
+static enum taken
+stream_take(struct stream *s, size_t max)
+{
+	size_t left = max, want;
+	ssize_t n;
+
+	while (left > 0) {
+		want = least(left, SHARED_SIZE);
+		n = portion(s, want);
+		if (is_over(n))
+			return THE_END;
+		if (n == -1)
+			return left == max ? NOTHING : LITTLE;
+		left -= (size_t)n;
+		if ((size_t)n < want)
+			return LITTLE;
+	}
+	return MUCH;
+}
+
+static bool
+is_lazy(const struct stream *s)
+{
+	return s->lazy && s->process->phase != PHASE_ENDED;
+}
+
+static void
+stream_ended(struct stream *s)
+{
+	stream_close(s);
+	process_look(s->process);
+}
+
+static void
+on_readable(struct ev_loop *loop, ev_io *w, int events)
+{
+	struct stream *s = w->data;
+	enum taken taken;
+
+	(void)events;
+	taken = stream_take(s, TURN_MAX);
+	if (taken == THE_END)
+		stream_ended(s);
+	else if (taken == LITTLE && is_lazy(s)) {
+		ev_io_stop(loop, &s->io);
+		ev_timer_set(&s->late, LATE, 0);
+		ev_timer_start(loop, &s->late);
+	}
+}
+
+/* As long as there is a little each time, the watcher stays out of it. */
+static void
+on_late(struct ev_loop *loop, ev_timer *w, int events)
+{
+	struct stream *s = w->data;
+	enum taken taken;
+
+	(void)events;
+	taken = stream_take(s, TURN_MAX);
+	if (taken == THE_END)
+		stream_ended(s);
+	else if (taken == LITTLE && is_lazy(s)) {
+		ev_timer_set(&s->late, LATE, 0);
+		ev_timer_start(loop, &s->late);
+	} else
+		ev_io_start(loop, &s->io);
+}
+
+static void
+stream_start(struct stream *s)
+{
+	if (s->fd != -1)
+		ev_io_start(s->process->c.keeper->loop, &s->io);
+}
+
+void
+child_be_lazy(struct child *c, int stream)
+{
+	((struct process *)c)->streams[stream].lazy = true;
+}
+
+/* ---- stdin ---- */
+
+static void
+feed_close(struct process *p)
+{
+	struct feed *f = &p->feed;
+
+	ev_io_stop(p->c.keeper->loop, &f->io);
+	if (f->fd != -1)
+		close(f->fd);
+	f->fd = -1;
+	free(f->buf);
+	f->buf = NULL;
+	f->len = f->size = 0;
+}
+
+/* Runs last in the loop turn in which something was queued, so that it all
+ * goes in one write, and when a full pipe has room again. */
+static void
+on_writable(struct ev_loop *loop, ev_io *w, int events)
+{
+	struct process *p = w->data;
+	struct feed *f = &p->feed;
+	ssize_t n;
+
+	(void)events;
+	if (f->fd == -1)
+		return;
+	n = write(f->fd, f->buf, f->len);
+	if (n == -1 && errno != EAGAIN && errno != EINTR) {
+		feed_close(p); /* it reads no more */
+		return;
+	}
+	if (n > 0) {
+		f->len -= (size_t)n;
+		memmove(f->buf, f->buf + n, f->len);
+	}
+	if (f->len > 0) {
+		ev_io_start(loop, &f->io);
+		return;
+	}
+	ev_io_stop(loop, &f->io);
+	if (f->size > FEED_KEEP) {
+		free(f->buf);
+		f->buf = NULL;
+		f->size = 0;
+	}
+}
+
+static void
+feed_room(struct feed *f, size_t len)
+{
+	if (f->size - f->len >= len)
+		return;
+	if (f->size == 0)
+		f->size = 1024;
+	while (f->size - f->len < len)
+		f->size *= 2;
+	f->buf = xreallocarray(f->buf, f->size, 1);
+}
+
+bool
+child_write(struct child *c, const char *buf, size_t len, size_t limit)
+{
+	struct process *p = (struct process *)c;
+	struct feed *f = &p->feed;
+
+	if (len > limit || f->len > limit - len)
+		return false;
+	if (p->phase == PHASE_ENDED ||
+	    (p->phase == PHASE_RUNNING && f->fd == -1))
+		return true; /* nobody reads it; its end is told by over() */
+	feed_room(f, len);
+	memcpy(f->buf + f->len, buf, len);
+	f->len += len;
+	if (f->fd != -1 && !ev_is_active(&f->io))
+		ev_feed_event(c->keeper->loop, &f->io, EV_WRITE);
+	return true;
+}
+
+static void
+feed_start(struct process *p)
+{
+	if (p->feed.fd != -1 && p->feed.len > 0)
+		ev_io_start(p->c.keeper->loop, &p->feed.io);
+	else if (p->feed.fd == -1)
+		feed_close(p);
+}
+
+/* ---- all of a process ---- */
+
+void
+io_init(struct process *p)
+{
+	struct stream *s;
+	int i;
+
+	for (i = 0; i < CHILD_STREAMS; i++) {
+		s = &p->streams[i];
+		s->process = p;
+		s->which = i;
+		s->fd = -1;
+		ev_io_init(&s->io, on_readable, -1, EV_READ);
+		ev_timer_init(&s->late, on_late, LATE, 0);
+		s->io.data = s->late.data = s;
+	}
+	p->feed.fd = -1;
+	ev_io_init(&p->feed.io, on_writable, -1, EV_WRITE);
+	ev_set_priority(&p->feed.io, EV_MINPRI);
+	p->feed.io.data = p;
+}
+
+void
+io_open(struct process *p, struct wire_fds *fds)
+{
+	int i;
+
+	for (i = 0; i < CHILD_STREAMS; i++) {
+		p->streams[i].fd = wire_fds_take(fds, WIRE_STDOUT + i);
+		ev_io_set(&p->streams[i].io, p->streams[i].fd, EV_READ);
+	}
+	p->feed.fd = wire_fds_take(fds, WIRE_STDIN);
+	ev_io_set(&p->feed.io, p->feed.fd, EV_WRITE);
+}
+
+void
+io_start(struct process *p)
+{
+	int i;
+
+	for (i = 0; i < CHILD_STREAMS; i++)
+		stream_start(&p->streams[i]);
+	feed_start(p);
+}
+
+void
+io_hurry(struct process *p)
+{
+	struct ev_loop *loop = p->c.keeper->loop;
+	int i;
+
+	feed_close(p);
+	for (i = 0; i < CHILD_STREAMS; i++) {
+		ev_timer_stop(loop, &p->streams[i].late);
+		stream_start(&p->streams[i]);
+	}
+}
+
+void
+io_finish(struct process *p)
+{
+	struct stream *s;
+	int i, there;
+
+	for (i = 0; i < CHILD_STREAMS; i++) {
+		s = &p->streams[i];
+		if (s->fd == -1)
+			continue;
+		/* Who holds it may go on writing: only what is there now. */
+		if (ioctl(s->fd, FIONREAD, &there) == 0 && there > 0)
+			stream_take(s, least((size_t)there, FINISH_MAX));
+		stream_close(s);
+	}
+}
+
+bool
+io_is_open(const struct process *p)
+{
+	return p->streams[CHILD_STDOUT].fd != -1 ||
+	    p->streams[CHILD_STDERR].fd != -1;
+}
+
+void
+io_close(struct process *p)
+{
+	int i;
+
+	for (i = 0; i < CHILD_STREAMS; i++)
+		stream_close(&p->streams[i]);
+	feed_close(p);
+}

@@ -1,0 +1,862 @@
+/*
+ * herod-keeper: parent of herod and of every process that herod starts.
+ *
+ *	herod-keeper [--ready-fd N] -- /path/to/herod ARGUMENT...
+ *
+ * It executes herod with "--keeper-fd N" behind its arguments, N being one
+ * end of a socket on which the two talk (keeper_wire.h).  It is small and
+ * does little, so that it does not die; herod may: its processes live on,
+ * what they write stays in their pipes, how they end is kept, and a new
+ * herod is started and told all of it.
+ *
+ *	keeper.c	herod's life, signals, deaths, the loop (this file)
+ *	table.c		what is known, and what herod must be told
+ *	spawn.c		from fork to exec
+ *	keeper_wire.c	messages
+ *
+ * Nothing is allocated after the start, and nothing wakes it up while
+ * nothing happens.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "spawn.h"
+#include "table.h"
+
+#define ARGUMENTS_MAX 1024
+#define MESSAGES_AT_ONCE 64 /* of herod, before others get their turn */
+
+/* Milliseconds. */
+enum {
+	HEROD_YOUNG = 1000, /* who dies younger is not started at once */
+	HEROD_DELAY = 100, /* but after this, doubled each time */
+	HEROD_DELAY_MAX = 5000,
+	HEROD_DEAF = 10000, /* hung up but did not end */
+	LINGER = 10, /* look at signalled groups, doubled too */
+	LINGER_MAX = 1000,
+	RESEND = 50, /* the system has no room for a message */
+	END_MAX = 5000 /* for those that do not die of SIGKILL */
+};
+
+enum alarm { RESTART, DEAF, GROUPS, SEND, END, ALARMS };
+
+/* Entries follow as their index + SOURCE_ENTRIES. */
+enum { SOURCE_SIGNALS, SOURCE_HEROD, SOURCE_ENTRIES };
+
+struct keeper {
+	char *argv[ARGUMENTS_MAX + 3]; /* of herod */
+	int epoll, signals, spare;
+	int ready_fd; /* told of READY; -1 */
+	pid_t herod; /* 0: none lives */
+	int herod_status;
+	bool herod_reaped; /* its end is still to be dealt with */
+	int sock; /* to herod; -1 */
+	int64_t herod_since;
+	int64_t herod_delay, linger; /* the next */
+	bool was_ready; /* some herod was */
+	bool stop_asked;
+	bool ending;
+	int code; /* to end with */
+	bool stuck; /* herod has to read before we can send */
+	int64_t due[ALARMS]; /* monotonic ms; 0: off */
+	struct spawn_base base;
+	struct table table;
+	uint8_t in[WIRE_MAX], out[WIRE_MAX];
+};
+
+/* ---- small things ---- */
+
+/* Rather no line than to wait for whoever reads stderr. */
+static void __attribute__((format(printf, 1, 2))) say(const char *fmt, ...)
+{
+	struct pollfd p = {.fd = 2, .events = POLLOUT};
+	char line[512];
+	size_t len;
+	ssize_t ignored;
+	va_list ap;
+
+	len = (size_t)snprintf(line, sizeof(line), "herod-keeper: ");
+	va_start(ap, fmt);
+	vsnprintf(line + len, sizeof(line) - len - 1, fmt, ap);
+	va_end(ap);
+	len = strlen(line);
+	line[len++] = '\n';
+	if (poll(&p, 1, 0) == 1 && p.revents & POLLOUT) {
+		ignored = write(2, line, len);
+		(void)ignored;
+	}
+}
+
+static _Noreturn void
+die(const char *what)
+{
+	say("%s: %s", what, strerror(errno));
+	exit(1);
+}
+
+static int64_t
+clock_ns(clockid_t which)
+{
+	struct timespec t;
+
+	clock_gettime(which, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static int64_t
+now_ms(void)
+{
+	return clock_ns(CLOCK_MONOTONIC) / 1000000;
+}
+
+static void
+alarm_set(struct keeper *k, enum alarm which, int64_t delay_ms)
+{
+	k->due[which] = now_ms() + delay_ms;
+}
+
+static void
+alarm_stop(struct keeper *k, enum alarm which)
+{
+	k->due[which] = 0;
+}
+
+static void
+watch(struct keeper *k, int fd, uint32_t source, uint32_t events, int op)
+{
+	struct epoll_event ev = {.events = events, .data.u32 = source};
+
+	epoll_ctl(k->epoll, op, fd, &ev);
+}
+
+/* As wait(2) would say it. */
+static int
+wait_status(const siginfo_t *si)
+{
+	int core = si->si_code == CLD_DUMPED ? WCOREFLAG : 0;
+
+	return si->si_code == CLD_EXITED ? W_EXITCODE(si->si_status, 0)
+					 : W_EXITCODE(0, si->si_status) | core;
+}
+
+static int
+code_of_status(int status)
+{
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status)
+				   : WEXITSTATUS(status);
+}
+
+/* ---- process groups ---- */
+
+static bool
+pid_exists(pid_t pid)
+{
+	return kill(pid, 0) == 0 || errno != ESRCH;
+}
+
+/*
+ * Of an entry whose leader was reaped.  A process of the leader's number
+ * proves that the group is gone: while it lives the kernel does not give
+ * the number away again.
+ */
+static bool
+group_is_left(const struct entry *e)
+{
+	return !pid_exists(e->pid) && (kill(-e->pid, 0) == 0 || errno != ESRCH);
+}
+
+/* Groups become empty when a member is reaped, which is mostly by us. */
+static void
+check_groups(struct keeper *k)
+{
+	struct entry *e, *next;
+
+	for (e = LIST_FIRST(&k->table.lingering); e; e = next) {
+		next = LIST_NEXT(e, lingering);
+		if (!group_is_left(e))
+			table_gone(&k->table, e);
+	}
+	if (LIST_EMPTY(&k->table.lingering))
+		alarm_stop(k, GROUPS);
+}
+
+/* A signalled group is looked at now and then, too: its last member may be
+ * the child of a process outside of it. */
+static void
+follow_groups(struct keeper *k)
+{
+	k->linger = LINGER;
+	alarm_set(k, GROUPS, k->linger);
+}
+
+static void
+signal_living(const struct entry *e, int sig, bool group)
+{
+	/* Until its setsid(2) there is no group of that number. */
+	if (!group || kill(-e->pid, sig) == -1)
+		kill(e->pid, sig);
+}
+
+static void
+signal_left(struct keeper *k, struct entry *e, int sig)
+{
+	if (group_is_left(e)) {
+		kill(-e->pid, sig);
+		follow_groups(k);
+	}
+	check_groups(k);
+}
+
+static void
+signal_entry(void *arg, struct entry *e, int sig, bool group)
+{
+	if (e->pid <= 1)
+		return;
+	if (!e->reaped)
+		signal_living(e, sig, group);
+	else if (group && e->exit.group_left)
+		signal_left(arg, e, sig);
+}
+
+static void
+kill_all(struct keeper *k)
+{
+	struct entry *e;
+
+	for (e = k->table.entries; e < k->table.entries + k->table.nused; e++)
+		if (e->state != ENTRY_FREE)
+			signal_entry(k, e, SIGKILL, true);
+}
+
+/* ---- the end ---- */
+
+/* Begins it; the loop ends when nothing is left. */
+static void
+end(struct keeper *k, int code)
+{
+	if (k->ending)
+		return;
+	k->ending = true;
+	k->code = code;
+	alarm_stop(k, RESTART);
+	alarm_set(k, END, END_MAX);
+	kill_all(k);
+}
+
+static void
+end_anyway(struct keeper *k)
+{
+	say("some processes do not end after SIGKILL; leaving them");
+	exit(k->code);
+}
+
+static bool
+nothing_is_left(const struct keeper *k)
+{
+	return k->table.nliving == 0 && LIST_EMPTY(&k->table.lingering);
+}
+
+/* ---- herod: starting it ---- */
+
+static _Noreturn void
+herod_run(struct keeper *k, int sock)
+{
+	char number[16];
+	size_t n = 0;
+
+	setsid();
+	signals_reset();
+	fcntl(sock, F_SETFD, 0);
+	snprintf(number, sizeof(number), "%d", sock);
+	while (k->argv[n])
+		n++;
+	k->argv[n] = (char *)"--keeper-fd";
+	k->argv[n + 1] = number;
+	k->argv[n + 2] = NULL;
+	execv(k->argv[0], k->argv);
+	say("cannot execute %s: %s", k->argv[0], strerror(errno));
+	_exit(127);
+}
+
+static void
+herod_forked(struct keeper *k, pid_t pid, int sock)
+{
+	k->herod = pid;
+	k->herod_since = now_ms();
+	k->sock = sock;
+	k->stuck = false;
+	wire_socket_setup(sock);
+	watch(k, sock, SOURCE_HEROD, EPOLLIN, EPOLL_CTL_ADD);
+}
+
+/* False when the system has no room for it. */
+static bool
+herod_fork(struct keeper *k)
+{
+	int pair[2];
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1)
+		return false;
+	wire_socket_setup(pair[1]);
+	pid = fork();
+	if (pid == 0)
+		herod_run(k, pair[1]);
+	close(pair[1]);
+	if (pid == -1) {
+		close(pair[0]);
+		return false;
+	}
+	herod_forked(k, pid, pair[0]);
+	return true;
+}
+
+static void
+restart_later(struct keeper *k)
+{
+	alarm_set(k, RESTART, k->herod_delay);
+	k->herod_delay *= 2;
+	if (k->herod_delay > HEROD_DELAY_MAX)
+		k->herod_delay = HEROD_DELAY_MAX;
+}
+
+static void
+herod_start(struct keeper *k)
+{
+	bool ok;
+
+	alarm_stop(k, RESTART);
+	/* Whatever children hold, there is room for one more socket. */
+	close(k->spare);
+	ok = herod_fork(k);
+	k->spare = fcntl(k->base.null_fd, F_DUPFD_CLOEXEC, 3);
+	if (ok)
+		return;
+	say("cannot start herod: %s", strerror(errno));
+	if (k->was_ready)
+		restart_later(k);
+	else
+		end(k, 1);
+}
+
+/* ---- herod: what it says ---- */
+
+static void
+on_ready(void *arg)
+{
+	struct keeper *k = arg;
+	ssize_t ignored;
+
+	k->was_ready = true;
+	if (k->ready_fd == -1)
+		return;
+	ignored = write(k->ready_fd, "\n", 1);
+	(void)ignored;
+	close(k->ready_fd);
+	k->ready_fd = -1;
+}
+
+static void
+on_stop(void *arg, int code)
+{
+	struct keeper *k = arg;
+
+	k->stop_asked = true;
+	k->code = code;
+}
+
+static void
+on_spawn(void *arg, struct entry *e, const struct wire_spawn *s,
+    const struct wire_fds *given)
+{
+	struct keeper *k = arg;
+	uint32_t source;
+
+	spawn(&k->table, e, s, given->fd[WIRE_STDIN], &k->base);
+	source = SOURCE_ENTRIES + (uint32_t)(e - k->table.entries);
+	if (e->pid != 0)
+		watch(k, e->exec_fd, source, EPOLLIN, EPOLL_CTL_ADD);
+}
+
+static int
+on_pidfd(void *arg, pid_t pid)
+{
+	(void)arg;
+	return pidfd_open(pid, 0);
+}
+
+static const struct table_ops ops = {
+    .spawn = on_spawn,
+    .signal = signal_entry,
+    .ready = on_ready,
+    .stop = on_stop,
+    .pidfd = on_pidfd,
+};
+
+/* One message: false when there is none, or no more. */
+static bool
+herod_hear(struct keeper *k)
+{
+	struct wire_message m;
+	int got = wire_recv(k->sock, k->in, sizeof(k->in), &m);
+
+	if (got == 1 && !table_take(&k->table, &m, &ops, k))
+		say("herod sent what makes no sense (op %u, id %u)", m.op,
+		    m.id);
+	if (got == 1 || (got == -1 && errno == EINTR))
+		return true;
+	if (got == -1 && errno == EBADMSG) {
+		say("herod sent what is no message of this version");
+		return true;
+	}
+	if (got == 0 || errno != EAGAIN) {
+		/* It hung up; it should end now. */
+		watch(k, k->sock, SOURCE_HEROD, 0, EPOLL_CTL_DEL);
+		table_mute(&k->table);
+		alarm_set(k, DEAF, HEROD_DEAF);
+	}
+	return false;
+}
+
+static void
+herod_read(struct keeper *k)
+{
+	int n = MESSAGES_AT_ONCE;
+
+	while (n-- > 0 && herod_hear(k))
+		;
+}
+
+static void
+herod_deaf(struct keeper *k)
+{
+	say("herod (pid %d) hung up but does not end: killing it", k->herod);
+	kill(k->herod, SIGKILL);
+}
+
+/* ---- herod: telling it ---- */
+
+static void
+stick(struct keeper *k, bool stuck)
+{
+	if (k->stuck == stuck)
+		return;
+	k->stuck = stuck;
+	watch(k, k->sock, SOURCE_HEROD, EPOLLIN | (stuck ? EPOLLOUT : 0),
+	    EPOLL_CTL_MOD);
+}
+
+/* Not now: wait until it reads, or for a while when it is the system. */
+static void
+send_failed(struct keeper *k)
+{
+	if (errno == EAGAIN)
+		stick(k, true);
+	else if (errno == EPIPE || errno == ECONNRESET)
+		table_mute(&k->table);
+	else
+		alarm_set(k, SEND, RESEND);
+}
+
+static void
+herod_tell(struct keeper *k)
+{
+	struct telling telling;
+	struct wire_out out;
+
+	if (k->sock == -1 || k->stuck || k->due[SEND] != 0)
+		return;
+	while (table_tell(
+	    &k->table, &out, k->out, sizeof(k->out), &telling, &ops, k)) {
+		if (wire_send(k->sock, &out, &telling.fds) == -1) {
+			table_untold(&telling);
+			send_failed(k);
+			return;
+		}
+		table_told(&k->table, &telling);
+	}
+}
+
+static void
+send_again(struct keeper *k)
+{
+	alarm_stop(k, SEND);
+}
+
+/* ---- herod: its end ---- */
+
+static void
+herod_hang_up(struct keeper *k)
+{
+	while (k->due[DEAF] == 0 && herod_hear(k))
+		;
+	alarm_stop(k, DEAF);
+	alarm_stop(k, SEND);
+	table_mute(&k->table);
+	close(k->sock);
+	k->sock = -1;
+	k->herod = 0;
+}
+
+static void
+herod_again(struct keeper *k, int64_t lived_ms)
+{
+	if (lived_ms >= HEROD_YOUNG) {
+		k->herod_delay = HEROD_DELAY;
+		herod_start(k);
+	} else
+		restart_later(k);
+}
+
+static void
+herod_ended(struct keeper *k)
+{
+	int64_t lived_ms = now_ms() - k->herod_since;
+	int code = code_of_status(k->herod_status);
+
+	k->herod_reaped = false;
+	/* What it had said still counts. */
+	herod_hang_up(k);
+	if (k->stop_asked) {
+		end(k, k->code);
+		return;
+	}
+	if (WIFSIGNALED(k->herod_status))
+		say("herod was ended by signal %d", WTERMSIG(k->herod_status));
+	else if (k->was_ready)
+		say("herod ended with code %d", code);
+	if (k->was_ready)
+		herod_again(k, lived_ms);
+	else
+		end(k, code);
+}
+
+/* ---- deaths ---- */
+
+/* Executed or not?  False: nobody knows yet. */
+static bool
+settle_start(struct keeper *k, struct entry *e)
+{
+	unsigned stage = 0;
+	int error = 0, result;
+
+	if (e->exec_fd == -1)
+		return true;
+	result = spawn_result(e->exec_fd, &stage, &error);
+	if (result == 0)
+		return false;
+	/* Closing is not enough while a newly forked one has a copy. */
+	watch(k, e->exec_fd, 0, 0, EPOLL_CTL_DEL);
+	close(e->exec_fd);
+	e->exec_fd = -1;
+	if (result == 1)
+		table_started(&k->table, e, clock_ns(CLOCK_REALTIME));
+	else
+		table_failed(&k->table, e, stage, error);
+	return true;
+}
+
+static void
+entry_ended(struct keeper *k, struct entry *e, const siginfo_t *si,
+    const struct rusage *ru)
+{
+	struct wire_exit x = {.status = wait_status(si),
+	    .rusage = *ru,
+	    .at_ns = clock_ns(CLOCK_REALTIME)};
+
+	settle_start(k, e);
+	x.group_left = group_is_left(e);
+	table_reaped(&k->table, e, &x);
+	if (k->ending && x.group_left)
+		follow_groups(k);
+}
+
+static void
+process_changed(struct keeper *k, const siginfo_t *si, const struct rusage *ru)
+{
+	struct entry *e = table_find_pid(&k->table, si->si_pid);
+	bool ended = si->si_code == CLD_EXITED || si->si_code == CLD_KILLED ||
+	    si->si_code == CLD_DUMPED;
+
+	if (e && ended)
+		entry_ended(k, e, si, ru);
+	else if (e)
+		table_paused(&k->table, e, si->si_code != CLD_CONTINUED);
+	else if (ended && si->si_pid == k->herod) {
+		k->herod_status = wait_status(si);
+		k->herod_reaped = true;
+	}
+	/* Else an orphan that came to us: reaped, and that is all. */
+}
+
+static void
+reap(struct keeper *k)
+{
+	struct rusage ru;
+	siginfo_t si;
+
+	for (;;) {
+		si.si_pid = 0;
+		/* The system call tells rusage, the function does not. */
+		if (syscall(SYS_waitid, P_ALL, 0, &si,
+			WEXITED | WSTOPPED | WCONTINUED | WNOHANG, &ru) == -1 ||
+		    si.si_pid == 0)
+			break;
+		process_changed(k, &si, &ru);
+	}
+	check_groups(k);
+}
+
+static void
+look_at_groups(struct keeper *k)
+{
+	check_groups(k);
+	if (LIST_EMPTY(&k->table.lingering))
+		return;
+	if (k->ending)
+		kill_all(k);
+	k->linger = k->linger * 2 < LINGER_MAX ? k->linger * 2 : LINGER_MAX;
+	alarm_set(k, GROUPS, k->linger);
+}
+
+/* ---- the loop ---- */
+
+static void
+pass_on(struct keeper *k, int sig)
+{
+	if (k->herod != 0)
+		kill(k->herod, sig);
+	else if (sig == SIGTERM || sig == SIGINT || sig == SIGQUIT)
+		end(k, 128 + sig);
+}
+
+static void
+signals_read(struct keeper *k)
+{
+	struct signalfd_siginfo si;
+	bool child = false;
+
+	while (read(k->signals, &si, sizeof(si)) == sizeof(si)) {
+		if (si.ssi_signo == SIGCHLD)
+			child = true;
+		else
+			pass_on(k, (int)si.ssi_signo);
+	}
+	if (child)
+		reap(k);
+}
+
+static void
+event_handle(struct keeper *k, const struct epoll_event *ev)
+{
+	uint32_t source = ev->data.u32;
+
+	if (source >= SOURCE_ENTRIES)
+		settle_start(k, &k->table.entries[source - SOURCE_ENTRIES]);
+	else if (source == SOURCE_HEROD && k->sock != -1) {
+		if (ev->events & EPOLLOUT)
+			stick(k, false);
+		if (ev->events & ~EPOLLOUT)
+			herod_read(k);
+	}
+}
+
+static void
+alarms_ring(struct keeper *k)
+{
+	static void (*const rings[ALARMS])(struct keeper *) = {
+	    [RESTART] = herod_start,
+	    [DEAF] = herod_deaf,
+	    [GROUPS] = look_at_groups,
+	    [SEND] = send_again,
+	    [END] = end_anyway,
+	};
+	int64_t now = now_ms();
+	size_t i;
+
+	for (i = 0; i < ALARMS; i++)
+		if (k->due[i] != 0 && k->due[i] <= now) {
+			k->due[i] = 0;
+			rings[i](k);
+		}
+}
+
+/* Milliseconds until the next alarm; -1: there is none. */
+static int
+time_to_sleep(const struct keeper *k)
+{
+	int64_t next = 0, now;
+	size_t i;
+
+	for (i = 0; i < ALARMS; i++)
+		if (k->due[i] != 0 && (next == 0 || k->due[i] < next))
+			next = k->due[i];
+	if (next == 0)
+		return -1;
+	now = now_ms();
+	return next > now ? (int)(next - now) : 0;
+}
+
+static void
+turn(struct keeper *k)
+{
+	struct epoll_event ev[64];
+	int i, n;
+
+	n = epoll_wait(
+	    k->epoll, ev, sizeof(ev) / sizeof(ev[0]), time_to_sleep(k));
+	/* Deaths before requests. */
+	for (i = 0; i < n; i++)
+		if (ev[i].data.u32 == SOURCE_SIGNALS)
+			signals_read(k);
+	for (i = 0; i < n; i++)
+		event_handle(k, &ev[i]);
+	alarms_ring(k);
+	if (k->herod_reaped)
+		herod_ended(k);
+	herod_tell(k);
+}
+
+/* ---- the start ---- */
+
+static void
+usage(void)
+{
+	static const char text[] = "usage: herod-keeper [--ready-fd number] -- "
+				   "/path/to/herod [argument ...]\n";
+	ssize_t ignored;
+
+	ignored = write(2, text, sizeof(text) - 1);
+	(void)ignored;
+	exit(2);
+}
+
+static int
+descriptor_number(const char *text)
+{
+	char *rest;
+	long n = strtol(text, &rest, 10);
+
+	if (*text == '\0' || *rest != '\0' || n < 0 || n > 1048576 ||
+	    fcntl((int)n, F_SETFD, FD_CLOEXEC) == -1) {
+		say("--ready-fd: '%s' is not an open descriptor", text);
+		exit(2);
+	}
+	return (int)n;
+}
+
+static void
+arguments_read(struct keeper *k, int argc, char **argv)
+{
+	int i = 1;
+
+	k->ready_fd = -1;
+	if (i + 1 < argc && strcmp(argv[i], "--ready-fd") == 0) {
+		k->ready_fd = descriptor_number(argv[i + 1]);
+		i += 2;
+	}
+	if (i + 1 >= argc || strcmp(argv[i], "--") != 0 ||
+	    argc - i > ARGUMENTS_MAX)
+		usage();
+	memcpy(k->argv, argv + i + 1, (size_t)(argc - i) * sizeof(argv[0]));
+}
+
+/* Where a closed one was, a socket of ours would get what is printed. */
+static int
+null_open(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	while (fd != -1 && fd <= 2 && fcntl(fd, F_SETFD, 0) == 0);
+	if (fd == -1)
+		die("/dev/null");
+	return fd;
+}
+
+static bool
+is_ignored(int sig)
+{
+	struct sigaction sa;
+
+	return sigaction(sig, NULL, &sa) == 0 && sa.sa_handler == SIG_IGN;
+}
+
+static void
+signals_open(struct keeper *k)
+{
+	static const int passed[] = {
+	    SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
+	/* ^Z would stop us, and with us everything. */
+	static const int ignored[] = {
+	    SIGPIPE, SIGTSTP, SIGTTIN, SIGTTOU, SIGALRM};
+	sigset_t set;
+	size_t i;
+
+	sigemptyset(&set);
+	for (i = 0; i < sizeof(passed) / sizeof(passed[0]); i++) {
+		if (passed[i] == SIGHUP && is_ignored(SIGHUP))
+			continue; /* nohup(1) */
+		sigaddset(&set, passed[i]);
+		/* An inherited SIG_IGN would make SIGCHLD vanish. */
+		signal(passed[i], SIG_DFL);
+	}
+	for (i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+		signal(ignored[i], SIG_IGN);
+	sigprocmask(SIG_SETMASK, &set, NULL);
+	k->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (k->signals == -1)
+		die("signalfd");
+	watch(k, k->signals, SOURCE_SIGNALS, EPOLLIN, EPOLL_CTL_ADD);
+}
+
+static void
+setup(struct keeper *k)
+{
+	int null_fd = null_open();
+
+	spawn_base_init(&k->base, null_fd);
+	k->spare = fcntl(null_fd, F_DUPFD_CLOEXEC, 3);
+	k->sock = -1;
+	k->herod_delay = HEROD_DELAY;
+	k->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (k->epoll == -1)
+		die("epoll_create1");
+	signals_open(k);
+	/* Orphans of our children come to us, not to init. */
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == -1)
+		die("prctl");
+	table_init(&k->table);
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct keeper keeper;
+	struct keeper *k = &keeper;
+
+	arguments_read(k, argc, argv);
+	setup(k);
+	herod_start(k);
+	while (!k->ending || !nothing_is_left(k))
+		turn(k);
+	return k->code;
+}

@@ -1,0 +1,389 @@
+/*
+ * From fork(2) to execve(2).
+ *
+ * The keeper is small, so plain fork(2) is cheap here.  What goes wrong in
+ * the child is told as stage and errno through a close-on-exec pipe; the
+ * keeper reads it in its loop, since chdir(2) and execve(2) may hang.
+ */
+#include "spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define OOM_SCORE_ADJ "-900"
+#define OOM_FILE "/proc/self/oom_score_adj"
+#define PIPE_SIZE (1024 * 1024)
+#define PATH_DEFAULT "/usr/local/bin:/usr/bin:/bin"
+
+enum { FAILURE_SIZE = 5 }; /* stage, errno */
+
+/* ---- once ---- */
+
+static bool
+file_read(const char *path, char *buf, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t len;
+
+	if (fd == -1)
+		return false;
+	len = read(fd, buf, size - 1);
+	close(fd);
+	buf[len > 0 ? len : 0] = '\0';
+	return len > 0;
+}
+
+static bool
+file_write(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool ok;
+
+	if (fd == -1)
+		return false;
+	ok = write(fd, text, strlen(text)) != -1;
+	close(fd);
+	return ok;
+}
+
+/* The kernel is to end others first.  Children get back what we had. */
+static void
+oom_protect(char *old, size_t size)
+{
+	int now;
+
+	if (!file_read(OOM_FILE, old, size) || sscanf(old, "%d", &now) != 1 ||
+	    now <= -900 || !file_write(OOM_FILE, OOM_SCORE_ADJ))
+		old[0] = '\0';
+}
+
+void
+spawn_base_init(struct spawn_base *base, int null_fd)
+{
+	struct rlimit most;
+
+	base->null_fd = null_fd;
+	base->big_pipes = geteuid() == 0;
+	getrlimit(RLIMIT_NOFILE, &base->nofile);
+	most = base->nofile;
+	most.rlim_cur = most.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &most);
+	oom_protect(base->oom_score_adj, sizeof(base->oom_score_adj));
+}
+
+/* ---- in the child, from fork to exec ---- */
+
+void
+signals_reset(void)
+{
+	struct sigaction dfl = {.sa_handler = SIG_DFL};
+	sigset_t none;
+	int sig;
+
+	for (sig = 1; sig <= SIGRTMAX; sig++)
+		sigaction(sig, &dfl, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static _Noreturn void
+child_fail(int exec_fd, enum wire_stage stage)
+{
+	uint32_t error = (uint32_t)errno;
+	uint8_t failure[FAILURE_SIZE] = {
+	    stage, error, error >> 8, error >> 16, error >> 24};
+	ssize_t ignored;
+
+	ignored = write(exec_fd, failure, sizeof(failure));
+	(void)ignored;
+	_exit(127);
+}
+
+/* A directory that cannot be searched must not hide a program in the
+ * next, but is remembered if there is none. */
+static bool
+path_goes_on(int error)
+{
+	return error == ENOENT || error == ENOTDIR || error == EACCES ||
+	    error == ESTALE || error == ENODEV || error == ETIMEDOUT;
+}
+
+static const char *
+env_find(char *const *envp, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (; *envp; envp++)
+		if (strncmp(*envp, name, len) == 0 && (*envp)[len] == '=')
+			return *envp + len + 1;
+	return NULL;
+}
+
+/* Tries file in one directory; an empty name is the current one. */
+static void
+exec_in(const char *dir, size_t len, const struct wire_spawn *s)
+{
+	char path[4096];
+	int n;
+
+	if (len == 0) {
+		dir = ".";
+		len = 1;
+	}
+	n = snprintf(path, sizeof(path), "%.*s/%s", (int)len, dir, s->argv[0]);
+	if (n < 0 || (size_t)n >= sizeof(path))
+		errno = ENAMETOOLONG;
+	else
+		execve(path, s->argv, s->envp);
+}
+
+/* Like execvpe(3), but with the PATH of the child's environment and
+ * without handing scripts that lack #! to a shell.  Returns on failure. */
+static void
+exec_by_path(const struct wire_spawn *s)
+{
+	const char *path = env_find(s->envp, "PATH");
+	bool denied = false;
+	size_t len;
+
+	if (s->argv[0][0] == '\0') {
+		errno = ENOENT;
+		return;
+	}
+	if (!path)
+		path = PATH_DEFAULT;
+	for (;; path += len + 1) {
+		len = strcspn(path, ":");
+		exec_in(path, len, s);
+		if (errno == EACCES)
+			denied = true;
+		if (!path_goes_on(errno) && errno != ENAMETOOLONG)
+			return;
+		if (path[len] == '\0')
+			break;
+	}
+	if (denied)
+		errno = EACCES;
+}
+
+static bool
+set_rlimits(const struct wire_spawn *s, const struct spawn_base *base)
+{
+	struct rlimit limit;
+	size_t i;
+
+	if (setrlimit(RLIMIT_NOFILE, &base->nofile) == -1)
+		return false;
+	for (i = 0; i < s->nrlimits; i++) {
+		limit.rlim_cur = limit.rlim_max = s->rlimits[i].value;
+		if (setrlimit(s->rlimits[i].resource, &limit) == -1)
+			return false;
+	}
+	return true;
+}
+
+static bool
+user_is_set(const struct wire_spawn *s)
+{
+	uid_t r, e, saved;
+
+	if (getresuid(&r, &e, &saved) == -1)
+		return false;
+	if (r == s->uid && e == s->uid && saved == s->uid &&
+	    (s->uid == 0 || setuid(0) == -1))
+		return true;
+	errno = EPERM;
+	return false;
+}
+
+static bool
+group_is_set(const struct wire_spawn *s)
+{
+	gid_t r, e, saved;
+
+	if (getresgid(&r, &e, &saved) == -1)
+		return false;
+	if (r == s->gid && e == s->gid && saved == s->gid)
+		return true;
+	errno = EPERM;
+	return false;
+}
+
+/* An ordinary user may "change" to what they are already. */
+static bool
+is_already(const struct wire_spawn *s)
+{
+	return geteuid() != 0 && s->uid == geteuid() && s->gid == getegid();
+}
+
+static void
+set_user(const struct wire_spawn *s, int exec_fd)
+{
+	if (!(s->flags & WIRE_SET_USER) || is_already(s))
+		return;
+	if (setgroups(s->ngroups, s->groups) == -1)
+		child_fail(exec_fd, WIRE_STAGE_GROUPS);
+	if (setresgid(s->gid, s->gid, s->gid) == -1 || !group_is_set(s))
+		child_fail(exec_fd, WIRE_STAGE_SETGID);
+	if (setresuid(s->uid, s->uid, s->uid) == -1 || !user_is_set(s))
+		child_fail(exec_fd, WIRE_STAGE_SETUID);
+}
+
+struct pipes {
+	int in, out, err; /* the child's ends; err may be out */
+	int exec;
+};
+
+/* 0, 1 and 2, the exec pipe as 3, and nothing else: one that hangs before
+ * exec must not hold the pipes of others. */
+static int
+set_stdio(const struct pipes *p)
+{
+	if (dup2(p->in, 0) == -1 || dup2(p->out, 1) == -1 ||
+	    dup2(p->err, 2) == -1)
+		child_fail(p->exec, WIRE_STAGE_STDIO);
+	if (p->exec != 3 && dup3(p->exec, 3, O_CLOEXEC) == -1)
+		child_fail(p->exec, WIRE_STAGE_STDIO);
+	if (close_range(4, ~0U, 0) == -1)
+		child_fail(3, WIRE_STAGE_STDIO);
+	return 3;
+}
+
+static _Noreturn void
+child_run(const struct wire_spawn *s, const struct pipes *p,
+    const struct spawn_base *base)
+{
+	int exec_fd = p->exec;
+
+	if (setsid() == -1)
+		child_fail(exec_fd, WIRE_STAGE_SETSID);
+	signals_reset();
+	if (base->oom_score_adj[0] != '\0')
+		file_write(OOM_FILE, base->oom_score_adj);
+	exec_fd = set_stdio(p);
+	umask(s->umask & 0777);
+	if (s->nice != 0 && setpriority(PRIO_PROCESS, 0, s->nice) == -1)
+		child_fail(exec_fd, WIRE_STAGE_NICE);
+	if (!set_rlimits(s, base))
+		child_fail(exec_fd, WIRE_STAGE_RLIMIT);
+	set_user(s, exec_fd);
+	if (chdir(s->directory[0] ? s->directory : "/") == -1)
+		child_fail(exec_fd, WIRE_STAGE_CHDIR);
+	if (strchr(s->argv[0], '/'))
+		execve(s->argv[0], s->argv, s->envp);
+	else
+		exec_by_path(s);
+	child_fail(exec_fd, WIRE_STAGE_EXEC);
+}
+
+/* ---- in the keeper ---- */
+
+static void
+close_if(int fd)
+{
+	if (fd > 2)
+		close(fd);
+}
+
+static bool
+make_input_pipe(struct entry *e, struct pipes *p)
+{
+	int fd[2];
+
+	if (pipe2(fd, O_CLOEXEC) == -1)
+		return false;
+	p->in = fd[0];
+	e->fds.fd[WIRE_STDIN] = fd[1];
+	fcntl(fd[1], F_SETFL, O_NONBLOCK);
+	return true;
+}
+
+/* Our end never blocks; the child's is as programs expect it. */
+static bool
+make_output_pipe(int *ours, int *theirs)
+{
+	int fd[2];
+
+	if (pipe2(fd, O_CLOEXEC) == -1)
+		return false;
+	*ours = fd[0];
+	*theirs = fd[1];
+	fcntl(fd[0], F_SETFL, O_NONBLOCK);
+	return true;
+}
+
+static bool
+make_pipes(struct entry *e, const struct wire_spawn *s, struct pipes *p,
+    const struct spawn_base *base)
+{
+	int *fd = e->fds.fd;
+
+	if (s->flags & WIRE_STDIN_PIPE && !make_input_pipe(e, p))
+		return false;
+	if (!make_output_pipe(&fd[WIRE_STDOUT], &p->out))
+		return false;
+	if (s->flags & WIRE_STDERR_TO_STDOUT)
+		p->err = p->out;
+	else if (!make_output_pipe(&fd[WIRE_STDERR], &p->err))
+		return false;
+	if (base->big_pipes) {
+		fcntl(p->out, F_SETPIPE_SZ, PIPE_SIZE);
+		fcntl(p->err, F_SETPIPE_SZ, PIPE_SIZE);
+	}
+	return make_output_pipe(&e->exec_fd, &p->exec);
+}
+
+static void
+close_pipes(const struct entry *e, const struct pipes *p)
+{
+	if (e->fds.fd[WIRE_STDIN] != -1)
+		close_if(p->in);
+	if (p->err != p->out)
+		close_if(p->err);
+	close_if(p->out);
+	close_if(p->exec);
+}
+
+void
+spawn(struct table *t, struct entry *e, const struct wire_spawn *s,
+    int stdin_fd, const struct spawn_base *base)
+{
+	struct pipes p = {.in = stdin_fd == -1 ? base->null_fd : stdin_fd,
+	    .out = -1,
+	    .err = -1,
+	    .exec = -1};
+
+	if (!make_pipes(e, s, &p, base))
+		table_failed(t, e, WIRE_STAGE_PIPE, errno);
+	else if ((e->pid = fork()) == 0)
+		child_run(s, &p, base);
+	else if (e->pid != -1)
+		table_forked(t, e);
+	else {
+		e->pid = 0;
+		table_failed(t, e, WIRE_STAGE_FORK, errno);
+	}
+	close_pipes(e, &p);
+}
+
+int
+spawn_result(int exec_fd, unsigned *stage, int *error)
+{
+	uint8_t failure[FAILURE_SIZE];
+	ssize_t n = read(exec_fd, failure, sizeof(failure));
+
+	if (n == -1 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n != FAILURE_SIZE)
+		return 1;
+	*stage = failure[0];
+	*error = (int)(failure[1] | (uint32_t)failure[2] << 8 |
+	    (uint32_t)failure[3] << 16 | (uint32_t)failure[4] << 24);
+	return -1;
+}

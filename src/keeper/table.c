@@ -1,0 +1,547 @@
+/*
+ * What herod-keeper knows: children, stored descriptors, and what herod
+ * has not been told yet.
+ */
+#include "table.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+void
+table_init(struct table *t)
+{
+	size_t i;
+
+	/* Not the entries: a page of them is touched when it is used. */
+	TAILQ_INIT(&t->dues);
+	LIST_INIT(&t->lingering);
+	SLIST_INIT(&t->free);
+	for (i = 0; i < STORED_MAX; i++)
+		t->stored[i].fd = -1;
+}
+
+static struct entries *
+bucket(struct entries *buckets, uint32_t key)
+{
+	return &buckets[key & (TABLE_BUCKETS - 1)];
+}
+
+struct entry *
+table_find(struct table *t, uint32_t id)
+{
+	struct entry *e;
+
+	LIST_FOREACH (e, bucket(t->by_id, id), by_id)
+		if (e->id == id)
+			return e;
+	return NULL;
+}
+
+struct entry *
+table_find_pid(struct table *t, pid_t pid)
+{
+	struct entry *e;
+
+	LIST_FOREACH (e, bucket(t->by_pid, (uint32_t)pid), by_pid)
+		if (e->pid == pid)
+			return e;
+	return NULL;
+}
+
+/* ---- entries ---- */
+
+static struct entry *
+entry_alloc(struct table *t)
+{
+	struct entry *e = SLIST_FIRST(&t->free);
+
+	if (e) {
+		SLIST_REMOVE_HEAD(&t->free, free);
+		return e;
+	}
+	if (t->nused == WIRE_CHILDREN_MAX)
+		return NULL;
+	return &t->entries[t->nused++];
+}
+
+static struct entry *
+entry_new(struct table *t, uint32_t id, const char *tag)
+{
+	struct entry *e = entry_alloc(t);
+
+	if (!e)
+		return NULL;
+	memset(e, 0, sizeof(*e));
+	e->id = id;
+	e->state = ENTRY_STARTING;
+	e->exec_fd = -1;
+	wire_fds_init(&e->fds);
+	strcpy(e->tag, tag); /* bounded by the reader */
+	LIST_INSERT_HEAD(bucket(t->by_id, id), e, by_id);
+	if (id >= t->next_id)
+		t->next_id = id + 1;
+	return e;
+}
+
+static void
+mark(struct table *t, struct entry *e, unsigned due)
+{
+	if (!t->listed || due == 0)
+		return;
+	if (e->due == 0)
+		TAILQ_INSERT_TAIL(&t->dues, e, dues);
+	e->due |= due;
+}
+
+static void
+unmark(struct table *t, struct entry *e, unsigned due)
+{
+	if (e->due == 0)
+		return;
+	e->due &= ~due;
+	if (e->due == 0)
+		TAILQ_REMOVE(&t->dues, e, dues);
+}
+
+static void
+entry_free(struct table *t, struct entry *e)
+{
+	unmark(t, e, ~0u);
+	LIST_REMOVE(e, by_id);
+	if (e->pid != 0 && !e->reaped) {
+		/* Failed, and its last moment is yet to come. */
+		LIST_REMOVE(e, by_pid);
+		t->nliving--;
+	}
+	if (e->exit.group_left)
+		LIST_REMOVE(e, lingering);
+	if (e->exec_fd != -1)
+		close(e->exec_fd);
+	wire_fds_close(&e->fds);
+	e->state = ENTRY_FREE;
+	SLIST_INSERT_HEAD(&t->free, e, free);
+}
+
+void
+table_forked(struct table *t, struct entry *e)
+{
+	LIST_INSERT_HEAD(bucket(t->by_pid, (uint32_t)e->pid), e, by_pid);
+	t->nliving++;
+}
+
+void
+table_started(struct table *t, struct entry *e, int64_t at_ns)
+{
+	e->state = ENTRY_RUNNING;
+	e->started_ns = at_ns;
+	/* A CHILD still to be told says so itself. */
+	if (!(e->due & DUE_CHILD))
+		mark(t, e, DUE_STARTED);
+}
+
+void
+table_failed(struct table *t, struct entry *e, unsigned stage, int error)
+{
+	e->state = ENTRY_FAILED;
+	e->stage = stage;
+	e->error = error;
+	mark(t, e, DUE_FAILED);
+}
+
+void
+table_paused(struct table *t, struct entry *e, bool paused)
+{
+	if (e->paused == paused)
+		return;
+	e->paused = paused;
+	if (!(e->due & DUE_CHILD))
+		mark(t, e, DUE_PAUSED);
+}
+
+void
+table_reaped(struct table *t, struct entry *e, const struct wire_exit *x)
+{
+	LIST_REMOVE(e, by_pid);
+	t->nliving--;
+	e->reaped = true;
+	if (e->state == ENTRY_FAILED)
+		return;
+	e->state = ENTRY_EXITED;
+	e->exit = *x;
+	e->paused = false;
+	unmark(t, e, DUE_PAUSED);
+	if (x->group_left)
+		LIST_INSERT_HEAD(&t->lingering, e, lingering);
+	mark(t, e, DUE_EXIT);
+}
+
+void
+table_gone(struct table *t, struct entry *e)
+{
+	if (!e->exit.group_left)
+		return;
+	e->exit.group_left = false;
+	LIST_REMOVE(e, lingering);
+	/* An EXIT still to be told says so itself. */
+	if (!(e->due & DUE_EXIT))
+		mark(t, e, DUE_GONE);
+}
+
+/* ---- what herod asks ---- */
+
+struct asked {
+	struct table *t;
+	struct wire_message *m;
+	const struct table_ops *ops;
+	void *arg;
+};
+
+static bool
+take_spawn(const struct asked *a)
+{
+	struct wire_spawn s;
+	struct entry *e;
+
+	if (!wire_get_spawn(&a->m->body, &s, a->t->strings) ||
+	    table_find(a->t, a->m->id))
+		return false;
+	e = entry_new(a->t, a->m->id, s.tag);
+	if (!e)
+		return false; /* herod counts, too: it never asks for more */
+	if (a->m->fds_lost) {
+		table_failed(a->t, e, WIRE_STAGE_DESCRIPTORS, EMFILE);
+		return true;
+	}
+	e->fds.fd[WIRE_KEEP] = wire_fds_take(&a->m->fds, WIRE_KEEP);
+	a->ops->spawn(a->arg, e, &s, &a->m->fds);
+	return true;
+}
+
+static bool
+take_signal(const struct asked *a)
+{
+	struct entry *e = table_find(a->t, a->m->id);
+	int sig = wire_get_u8(&a->m->body);
+	bool group = wire_get_u8(&a->m->body) != 0;
+
+	if (!wire_is_whole(&a->m->body))
+		return false;
+	if (e && e->state != ENTRY_FAILED)
+		a->ops->signal(a->arg, e, sig, group);
+	return true;
+}
+
+static bool
+take_ack(const struct asked *a)
+{
+	struct entry *e = table_find(a->t, a->m->id);
+
+	if (!wire_is_whole(&a->m->body) || !e)
+		return false;
+	if (e->state != ENTRY_FAILED && e->state != ENTRY_EXITED)
+		return false;
+	entry_free(a->t, e);
+	return true;
+}
+
+static bool
+take_tag(const struct asked *a)
+{
+	const char *tag = wire_get_string(&a->m->body, WIRE_TAG_MAX);
+	struct entry *e = table_find(a->t, a->m->id);
+
+	if (!wire_is_whole(&a->m->body) || !e)
+		return false;
+	strcpy(e->tag, tag);
+	return true;
+}
+
+static struct stored *
+stored_find(struct table *t, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < STORED_MAX; i++)
+		if (strcmp(t->stored[i].name, name) == 0)
+			return &t->stored[i];
+	return NULL;
+}
+
+static void
+stored_clear(struct stored *s)
+{
+	if (s->fd != -1)
+		close(s->fd);
+	*s = (struct stored){.fd = -1};
+}
+
+/* Under a name that is there already, the new one takes its place. */
+static bool
+take_store(const struct asked *a)
+{
+	const char *name = wire_get_string(&a->m->body, WIRE_NAME_MAX);
+	struct stored *s;
+
+	if (!wire_is_whole(&a->m->body) || name[0] == '\0' ||
+	    a->m->fds.fd[WIRE_KEEP] == -1)
+		return false;
+	s = stored_find(a->t, name);
+	if (!s)
+		s = stored_find(a->t, "");
+	if (!s)
+		return false;
+	stored_clear(s);
+	strcpy(s->name, name);
+	s->fd = wire_fds_take(&a->m->fds, WIRE_KEEP);
+	return true;
+}
+
+static bool
+take_drop(const struct asked *a)
+{
+	const char *name = wire_get_string(&a->m->body, WIRE_NAME_MAX);
+	struct stored *s;
+
+	if (!wire_is_whole(&a->m->body) || name[0] == '\0')
+		return false;
+	s = stored_find(a->t, name);
+	if (s)
+		stored_clear(s);
+	return true;
+}
+
+/* What must be told about an entry to one who knows nothing. */
+static unsigned
+all_dues(const struct entry *e)
+{
+	switch (e->state) {
+	case ENTRY_FAILED:
+		return DUE_CHILD | DUE_FAILED;
+	case ENTRY_EXITED:
+		return DUE_CHILD | DUE_EXIT;
+	case ENTRY_FREE:
+		return 0;
+	default:
+		return DUE_CHILD;
+	}
+}
+
+static bool
+take_list(const struct asked *a)
+{
+	struct table *t = a->t;
+	size_t i;
+
+	if (!wire_is_whole(&a->m->body))
+		return false;
+	table_mute(t);
+	t->listed = true;
+	t->list_end_due = true;
+	for (i = 0; i < t->nused; i++)
+		mark(t, &t->entries[i], all_dues(&t->entries[i]));
+	for (i = 0; i < STORED_MAX; i++)
+		t->stored[i].due = t->stored[i].fd != -1;
+	return true;
+}
+
+static bool
+take_ready(const struct asked *a)
+{
+	if (!wire_is_whole(&a->m->body))
+		return false;
+	a->ops->ready(a->arg);
+	return true;
+}
+
+static bool
+take_stop(const struct asked *a)
+{
+	int code = wire_get_u8(&a->m->body);
+
+	if (!wire_is_whole(&a->m->body))
+		return false;
+	a->ops->stop(a->arg, code);
+	return true;
+}
+
+bool
+table_take(struct table *t, struct wire_message *m, const struct table_ops *ops,
+    void *arg)
+{
+	static bool (*const takers[])(const struct asked *) = {
+	    [WIRE_SPAWN] = take_spawn,
+	    [WIRE_SIGNAL] = take_signal,
+	    [WIRE_ACK] = take_ack,
+	    [WIRE_TAG] = take_tag,
+	    [WIRE_STORE] = take_store,
+	    [WIRE_DROP] = take_drop,
+	    [WIRE_LIST] = take_list,
+	    [WIRE_READY] = take_ready,
+	    [WIRE_STOP] = take_stop,
+	};
+	struct asked a = {.t = t, .m = m, .ops = ops, .arg = arg};
+	bool ok = false;
+
+	if (m->op < sizeof(takers) / sizeof(takers[0]) && takers[m->op])
+		ok = takers[m->op](&a);
+	wire_fds_close(&m->fds);
+	return ok;
+}
+
+/* ---- what herod is told ---- */
+
+void
+table_mute(struct table *t)
+{
+	struct entry *e;
+	size_t i;
+
+	while ((e = TAILQ_FIRST(&t->dues)))
+		unmark(t, e, ~0u);
+	for (i = 0; i < STORED_MAX; i++)
+		t->stored[i].due = false;
+	t->listed = false;
+	t->list_end_due = false;
+}
+
+/* What goes along with STARTED, and with CHILD when it was executed. */
+static void
+add_fds(const struct entry *e, struct wire_fds *fds,
+    const struct table_ops *ops, void *arg)
+{
+	*fds = e->fds;
+	fds->fd[WIRE_KEEP] = -1;
+	if (!e->reaped)
+		fds->fd[WIRE_PIDFD] = ops->pidfd(arg, e->pid);
+}
+
+static void
+put_child(const struct entry *e, struct wire_out *out)
+{
+	struct wire_child c = {.pid = e->pid,
+	    .started = e->state == ENTRY_RUNNING || e->state == ENTRY_EXITED,
+	    .paused = e->paused,
+	    .started_ns = e->started_ns,
+	    .tag = e->tag};
+
+	wire_put_child(out, &c);
+}
+
+static void
+put_due(const struct entry *e, unsigned due, struct wire_out *out)
+{
+	switch (due) {
+	case DUE_CHILD:
+		put_child(e, out);
+		break;
+	case DUE_STARTED:
+		wire_put_u32(out, (uint32_t)e->pid);
+		wire_put_u64(out, (uint64_t)e->started_ns);
+		break;
+	case DUE_PAUSED:
+		wire_put_u8(out, e->paused);
+		break;
+	case DUE_FAILED:
+		wire_put_u8(out, (uint8_t)e->stage);
+		wire_put_u32(out, (uint32_t)e->error);
+		break;
+	case DUE_EXIT:
+		wire_put_exit(out, &e->exit);
+		break;
+	default:
+		break; /* GONE says it all by its name */
+	}
+}
+
+static enum wire_op
+due_op(unsigned due)
+{
+	switch (due) {
+	case DUE_CHILD:
+		return WIRE_CHILD;
+	case DUE_STARTED:
+		return WIRE_STARTED;
+	case DUE_PAUSED:
+		return WIRE_PAUSED;
+	case DUE_FAILED:
+		return WIRE_FAILED;
+	case DUE_EXIT:
+		return WIRE_EXIT;
+	default:
+		return WIRE_GONE;
+	}
+}
+
+static bool
+tell_entry(struct table *t, struct wire_out *out, void *buf, size_t size,
+    struct telling *telling, const struct table_ops *ops, void *arg)
+{
+	struct entry *e = TAILQ_FIRST(&t->dues);
+
+	if (!e)
+		return false;
+	telling->entry = e;
+	telling->due = e->due & -e->due; /* the lowest bit */
+	wire_begin(out, buf, size, due_op(telling->due), e->id);
+	put_due(e, telling->due, out);
+	if (telling->due == DUE_STARTED ||
+	    (telling->due == DUE_CHILD && e->started_ns != 0))
+		add_fds(e, &telling->fds, ops, arg);
+	if (telling->due == DUE_CHILD)
+		telling->fds.fd[WIRE_KEEP] = e->fds.fd[WIRE_KEEP];
+	return true;
+}
+
+static bool
+tell_stored(struct table *t, struct wire_out *out, void *buf, size_t size,
+    struct telling *telling)
+{
+	struct stored *s;
+
+	for (s = t->stored; s < t->stored + STORED_MAX; s++)
+		if (s->due) {
+			telling->stored = s;
+			telling->fds.fd[WIRE_KEEP] = s->fd;
+			wire_begin(out, buf, size, WIRE_STORED, 0);
+			wire_put_string(out, s->name);
+			return true;
+		}
+	return false;
+}
+
+bool
+table_tell(struct table *t, struct wire_out *out, void *buf, size_t size,
+    struct telling *telling, const struct table_ops *ops, void *arg)
+{
+	*telling = (struct telling){0};
+	wire_fds_init(&telling->fds);
+	if (tell_entry(t, out, buf, size, telling, ops, arg))
+		return true;
+	if (!t->list_end_due)
+		return false;
+	if (!tell_stored(t, out, buf, size, telling))
+		wire_begin(out, buf, size, WIRE_END_OF_LIST, t->next_id);
+	return true;
+}
+
+void
+table_untold(struct telling *telling)
+{
+	if (telling->fds.fd[WIRE_PIDFD] != -1)
+		close(wire_fds_take(&telling->fds, WIRE_PIDFD));
+}
+
+void
+table_told(struct table *t, struct telling *telling)
+{
+	struct entry *e = telling->entry;
+
+	table_untold(telling);
+	if (e)
+		unmark(t, e, telling->due);
+	else if (telling->stored)
+		telling->stored->due = false;
+	else
+		t->list_end_due = false;
+}

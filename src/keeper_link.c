@@ -1,0 +1,716 @@
+/*
+ * herod's end of the socket to herod-keeper: messages out, messages in,
+ * and finding what the herod before us left running.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOG_MODULE "keeper"
+#include "child_impl.h"
+#include "log.h"
+#include "mem.h"
+
+#define LIST_TIMEOUT 5.0 /* seconds for the keeper to tell all */
+#define STOP_TIMEOUT 1.0 /* seconds for it to take the last words */
+#define RETRY 0.05 /* seconds when the system has no room */
+#define MESSAGES_AT_ONCE 64 /* before others get their turn */
+#define SCRATCH_SIZE (1024 * 1024)
+
+static int
+process_compare(const struct process *a, const struct process *b)
+{
+	return a->c.id < b->c.id ? -1 : a->c.id > b->c.id;
+}
+
+RB_GENERATE(processes, process, by_id, process_compare)
+
+static struct process *
+process_find(struct keeper *k, uint32_t id)
+{
+	struct process key = {.c = {.id = id}};
+
+	return RB_FIND(processes, &k->processes, &key);
+}
+
+struct process *
+process_new(struct keeper *k, uint32_t id)
+{
+	struct process *p = xcalloc(1, sizeof(*p));
+
+	p->c.id = id;
+	p->c.keeper = k;
+	process_init(p);
+	if (id >= k->next_id)
+		k->next_id = id + 1;
+	RB_INSERT(processes, &k->processes, p);
+	k->nprocesses++;
+	return p;
+}
+
+static void
+process_forget(struct process *p)
+{
+	struct keeper *k = p->c.keeper;
+
+	if (p->tag_message)
+		p->tag_message->holder = NULL;
+	RB_REMOVE(processes, &k->processes, p);
+	k->nprocesses--;
+	process_free(p);
+}
+
+/* ---- out ---- */
+
+void
+link_begin(struct keeper *k, struct wire_out *out, enum wire_op op, uint32_t id)
+{
+	wire_begin(out, k->out, WIRE_MAX, op, id);
+}
+
+static void
+outgoing_free(struct keeper *k, struct outgoing *o)
+{
+	TAILQ_REMOVE(&k->outgoing, o, entry);
+	if (o->holder)
+		*o->holder = NULL;
+	wire_fds_close(&o->fds);
+	free(o);
+}
+
+static int
+copy_fds(struct wire_fds *copy, const struct wire_fds *fds)
+{
+	size_t i;
+
+	wire_fds_init(copy);
+	for (i = 0; fds && i < WIRE_FDS; i++) {
+		if (fds->fd[i] == -1)
+			continue;
+		copy->fd[i] = fcntl(fds->fd[i], F_DUPFD_CLOEXEC, 3);
+		if (copy->fd[i] == -1) {
+			wire_fds_close(copy);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static struct outgoing *
+outgoing_new(
+    struct keeper *k, const struct wire_out *out, const struct wire_fds *fds)
+{
+	struct outgoing *o = xcalloc(1, sizeof(*o) + out->len);
+
+	if (copy_fds(&o->fds, fds) == -1) {
+		free(o);
+		return NULL;
+	}
+	o->len = out->len;
+	memcpy(o->bytes, out->buf, out->len);
+	TAILQ_INSERT_TAIL(&k->outgoing, o, entry);
+	return o;
+}
+
+/* After a send that failed: when to try again. */
+static void
+wait_for_room(struct keeper *k, int error)
+{
+	if (error == EAGAIN)
+		ev_io_start(k->loop, &k->writer);
+	else {
+		ev_io_stop(k->loop, &k->writer);
+		ev_timer_set(&k->retry, RETRY, 0);
+		ev_timer_start(k->loop, &k->retry);
+	}
+}
+
+static bool
+may_succeed_later(int error)
+{
+	return error == EAGAIN || error == EINTR || error == ENOBUFS ||
+	    error == ENOMEM || error == ETOOMANYREFS;
+}
+
+/* The message queued, or NULL: it was sent, or never can be (*result). */
+static struct outgoing *
+send_or_queue(struct keeper *k, struct wire_out *out,
+    const struct wire_fds *fds, int *result)
+{
+	struct outgoing *o;
+	int error = EAGAIN;
+
+	*result = 0;
+	if (k->lost)
+		return NULL;
+	if (TAILQ_EMPTY(&k->outgoing)) {
+		if (wire_send(k->fd, out, fds) == 0)
+			return NULL;
+		error = errno;
+		if (!may_succeed_later(error)) {
+			log_warn("cannot tell herod-keeper");
+			return NULL; /* its end of file tells more */
+		}
+		wait_for_room(k, error);
+	}
+	o = outgoing_new(k, out, fds);
+	*result = o ? 0 : -1;
+	return o;
+}
+
+int
+link_send(struct keeper *k, struct wire_out *out, const struct wire_fds *fds)
+{
+	int result;
+
+	send_or_queue(k, out, fds, &result);
+	return result;
+}
+
+/* Sends what waits; stops when there is no room. */
+static void
+link_flush(struct keeper *k)
+{
+	struct wire_out out;
+	struct outgoing *o;
+
+	while ((o = TAILQ_FIRST(&k->outgoing))) {
+		out = (struct wire_out){
+		    .buf = o->bytes, .len = o->len, .size = o->len};
+		if (wire_send(k->fd, &out, &o->fds) == -1 &&
+		    may_succeed_later(errno)) {
+			wait_for_room(k, errno);
+			return;
+		}
+		outgoing_free(k, o);
+	}
+	ev_io_stop(k->loop, &k->writer);
+}
+
+static void
+on_room(struct ev_loop *loop, ev_io *w, int events)
+{
+	(void)loop;
+	(void)events;
+	link_flush(w->data);
+}
+
+static void
+on_retry(struct ev_loop *loop, ev_timer *w, int events)
+{
+	(void)loop;
+	(void)events;
+	link_flush(w->data);
+}
+
+void
+link_signal(struct process *p, int sig, bool group)
+{
+	struct keeper *k = p->c.keeper;
+	struct wire_out out;
+
+	if (p->unheld)
+		return;
+	link_begin(k, &out, WIRE_SIGNAL, p->c.id);
+	wire_put_u8(&out, (uint8_t)sig);
+	wire_put_u8(&out, group);
+	link_send(k, &out, NULL);
+}
+
+void
+link_ack(struct process *p)
+{
+	struct wire_out out;
+
+	if (p->unheld)
+		return;
+	link_begin(p->c.keeper, &out, WIRE_ACK, p->c.id);
+	link_send(p->c.keeper, &out, NULL);
+}
+
+/* Of those that wait only the newest is of use. */
+void
+child_tag(struct child *c, const char *tag)
+{
+	struct process *p = (struct process *)c;
+	struct wire_out out;
+	int ignored;
+
+	if (p->unheld || p->phase == PHASE_ENDED)
+		return;
+	if (strlen(tag) >= CHILD_TAG_MAX) {
+		log_errorx("process %d: a tag of %zu bytes is too long", c->pid,
+		    strlen(tag));
+		return;
+	}
+	if (p->tag_message)
+		outgoing_free(c->keeper, p->tag_message);
+	link_begin(c->keeper, &out, WIRE_TAG, c->id);
+	wire_put_string(&out, tag);
+	p->tag_message = send_or_queue(c->keeper, &out, NULL, &ignored);
+	if (p->tag_message)
+		p->tag_message->holder = &p->tag_message;
+}
+
+static void
+send_name(struct keeper *k, enum wire_op op, const char *name, int fd)
+{
+	struct wire_fds fds;
+	struct wire_out out;
+
+	wire_fds_init(&fds);
+	fds.fd[WIRE_KEEP] = fd;
+	link_begin(k, &out, op, 0);
+	wire_put_string(&out, name);
+	if (strlen(name) >= WIRE_NAME_MAX || link_send(k, &out, &fds) == -1)
+		log_errorx("descriptor %s: cannot be kept", name);
+}
+
+void
+keeper_store(struct keeper *k, const char *name, int fd)
+{
+	send_name(k, WIRE_STORE, name, fd);
+}
+
+void
+keeper_drop(struct keeper *k, const char *name)
+{
+	send_name(k, WIRE_DROP, name, -1);
+}
+
+static void
+send_plain(struct keeper *k, enum wire_op op)
+{
+	struct wire_out out;
+
+	link_begin(k, &out, op, 0);
+	link_send(k, &out, NULL);
+}
+
+void
+keeper_ready(struct keeper *k)
+{
+	send_plain(k, WIRE_READY);
+}
+
+/* ---- in ---- */
+
+static double
+seconds(int64_t ns)
+{
+	return (double)ns / 1e9;
+}
+
+static void
+hear_started(struct process *p, struct wire_message *m)
+{
+	pid_t pid = (pid_t)wire_get_u32(&m->body);
+	int64_t at_ns = (int64_t)wire_get_u64(&m->body);
+
+	if (wire_is_whole(&m->body) && p->phase == PHASE_ASKED)
+		process_started(p, pid, seconds(at_ns), &m->fds, m->fds_lost);
+}
+
+static void
+hear_failed(struct process *p, struct wire_message *m)
+{
+	unsigned stage = wire_get_u8(&m->body);
+	int error = (int)wire_get_u32(&m->body);
+
+	if (wire_is_whole(&m->body) && p->phase == PHASE_ASKED)
+		process_failed(p, wire_stage_word(stage), error);
+}
+
+static void
+hear_exit(struct process *p, struct wire_message *m)
+{
+	struct wire_exit x;
+
+	if (wire_get_exit(&m->body, &x) && p->phase != PHASE_ENDED)
+		process_exited(p, &x);
+}
+
+static void
+hear_gone(struct process *p, struct wire_message *m)
+{
+	if (wire_is_whole(&m->body))
+		process_group_gone(p);
+}
+
+static void
+hear_paused(struct process *p, struct wire_message *m)
+{
+	bool paused = wire_get_u8(&m->body) != 0;
+
+	if (wire_is_whole(&m->body))
+		process_paused(p, paused);
+}
+
+static void
+hear_child(struct keeper *k, struct wire_message *m)
+{
+	struct wire_child c;
+
+	if (!wire_get_child(&m->body, &c) || process_find(k, m->id))
+		return;
+	if (m->fds_lost)
+		log_errorx("process %d: too many open files to follow all of "
+			   "its output",
+		    c.pid);
+	process_found(process_new(k, m->id), &c, &m->fds);
+}
+
+static void
+hear_stored(struct keeper *k, struct wire_message *m)
+{
+	const char *name = wire_get_string(&m->body, WIRE_NAME_MAX);
+	struct stored_fd *s;
+
+	if (!wire_is_whole(&m->body) || m->fds.fd[WIRE_KEEP] == -1)
+		return;
+	s = xcalloc(1, sizeof(*s));
+	memcpy(s->name, name, strlen(name) + 1);
+	s->fd = wire_fds_take(&m->fds, WIRE_KEEP);
+	TAILQ_INSERT_TAIL(&k->stored, s, entry);
+}
+
+static void
+hear_end_of_list(struct keeper *k, struct wire_message *m)
+{
+	k->listed = true;
+	if (m->id > k->next_id)
+		k->next_id = m->id;
+}
+
+static void
+hear_of_process(struct keeper *k, struct wire_message *m)
+{
+	static void (*const hear[])(struct process *, struct wire_message *) = {
+	    [WIRE_STARTED] = hear_started,
+	    [WIRE_FAILED] = hear_failed,
+	    [WIRE_EXIT] = hear_exit,
+	    [WIRE_GONE] = hear_gone,
+	    [WIRE_PAUSED] = hear_paused,
+	};
+	struct process *p = process_find(k, m->id);
+
+	if (p && m->op < sizeof(hear) / sizeof(hear[0]) && hear[m->op])
+		hear[m->op](p, m);
+	else
+		log_debug(
+		    "message %u about %u is not understood", m->op, m->id);
+}
+
+static void
+hear_message(struct keeper *k, struct wire_message *m)
+{
+	if (m->op == WIRE_CHILD)
+		hear_child(k, m);
+	else if (m->op == WIRE_STORED)
+		hear_stored(k, m);
+	else if (m->op == WIRE_END_OF_LIST)
+		hear_end_of_list(k, m);
+	else
+		hear_of_process(k, m);
+	wire_fds_close(&m->fds);
+}
+
+/* 1: one was heard; 0: there is none now; -1: the keeper is gone. */
+static int
+link_hear(struct keeper *k)
+{
+	struct wire_message m;
+	int got = wire_recv(k->fd, k->in, WIRE_MAX, &m);
+
+	if (got == 1)
+		hear_message(k, &m);
+	else if (got == -1 && errno == EBADMSG)
+		log_warnx("herod-keeper speaks another version");
+	else if (got == -1 && errno != EINTR)
+		return errno == EAGAIN ? 0 : -1;
+	else if (got == 0)
+		return -1;
+	return 1;
+}
+
+static void
+link_lost(struct keeper *k)
+{
+	struct outgoing *o, *next;
+
+	log_errorx("herod-keeper is gone");
+	k->lost = true;
+	ev_io_stop(k->loop, &k->reader);
+	ev_io_stop(k->loop, &k->writer);
+	ev_timer_stop(k->loop, &k->retry);
+	TAILQ_FOREACH_SAFE (o, &k->outgoing, entry, next)
+		outgoing_free(k, o);
+	if (k->ops->lost)
+		k->ops->lost(k->arg);
+}
+
+static void
+on_message(struct ev_loop *loop, ev_io *w, int events)
+{
+	struct keeper *k = w->data;
+	int n, heard = 1;
+
+	(void)loop;
+	(void)events;
+	for (n = 0; n < MESSAGES_AT_ONCE && heard == 1; n++)
+		heard = link_hear(k);
+	if (heard == -1)
+		link_lost(k);
+}
+
+/* ---- those who are over ---- */
+
+static void
+on_sweep(struct ev_loop *loop, ev_timer *w, int events)
+{
+	struct keeper *k = w->data;
+	struct process_queue now = TAILQ_HEAD_INITIALIZER(now);
+	struct process *p;
+
+	(void)loop;
+	(void)events;
+	/* Who is over because of this has to wait for the next turn. */
+	TAILQ_CONCAT(&now, &k->overs, overs);
+	while ((p = TAILQ_FIRST(&now))) {
+		TAILQ_REMOVE(&now, p, overs);
+		p->c.is_over = true;
+		p->c.ops->over(&p->c);
+		/* Not before: were we to die in over(), the next must see it.
+		 */
+		link_ack(p);
+		process_forget(p);
+	}
+}
+
+void
+processes_sweep(struct keeper *k)
+{
+	ev_timer_start(k->loop, &k->sweep);
+}
+
+/* ---- opening and closing ---- */
+
+/* For output: without one, it is read plainly. */
+static void
+scratch_open(struct keeper *k)
+{
+	if (pipe2(k->scratch, O_CLOEXEC) == -1)
+		k->scratch[0] = k->scratch[1] = -1;
+	else
+		fcntl(k->scratch[1], F_SETPIPE_SZ, SCRATCH_SIZE);
+	k->null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+}
+
+static struct keeper *
+keeper_new(
+    struct ev_loop *loop, int fd, const struct keeper_ops *ops, void *arg)
+{
+	struct keeper *k = xcalloc(1, sizeof(*k));
+
+	k->loop = loop;
+	k->fd = fd;
+	k->ops = ops;
+	k->arg = arg;
+	k->next_id = 1;
+	k->shared = xmalloc(SHARED_SIZE);
+	k->in = xmalloc(WIRE_MAX);
+	k->out = xmalloc(WIRE_MAX);
+	TAILQ_INIT(&k->outgoing);
+	TAILQ_INIT(&k->overs);
+	TAILQ_INIT(&k->stored);
+	RB_INIT(&k->processes);
+	ev_io_init(&k->reader, on_message, fd, EV_READ);
+	ev_io_init(&k->writer, on_room, fd, EV_WRITE);
+	ev_timer_init(&k->retry, on_retry, RETRY, 0);
+	ev_timer_init(&k->sweep, on_sweep, 0, 0);
+	/* Deaths are dealt with before requests. */
+	ev_set_priority(&k->reader, EV_MAXPRI);
+	k->reader.data = k->writer.data = k->retry.data = k->sweep.data = k;
+	scratch_open(k);
+	return k;
+}
+
+static double
+clock_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* Waits for the socket; false when the time is over. */
+static bool
+wait_until(struct keeper *k, short events, double deadline)
+{
+	struct pollfd p = {.fd = k->fd, .events = events};
+	double left = deadline - clock_now();
+
+	return left > 0 && poll(&p, 1, (int)(left * 1000) + 1) != 0;
+}
+
+static int
+hear_list(struct keeper *k, struct err *e)
+{
+	double deadline = clock_now() + LIST_TIMEOUT;
+	int heard;
+
+	while (!k->listed) {
+		heard = link_hear(k);
+		if (heard == -1)
+			return err_set(e, ERR_INTERNAL,
+			    "descriptor %d does not lead to herod-keeper",
+			    k->fd);
+		if (heard == 0 && !wait_until(k, POLLIN, deadline))
+			return err_set(e, ERR_INTERNAL,
+			    "herod-keeper did not answer in %g seconds",
+			    LIST_TIMEOUT);
+	}
+	return 0;
+}
+
+static void
+give_stored(struct keeper *k)
+{
+	struct stored_fd *s;
+
+	while ((s = TAILQ_FIRST(&k->stored))) {
+		TAILQ_REMOVE(&k->stored, s, entry);
+		if (k->ops->stored)
+			k->ops->stored(k->arg, s->name, s->fd);
+		else
+			close(s->fd);
+		free(s);
+	}
+}
+
+static void
+drop_stored(struct keeper *k)
+{
+	struct stored_fd *s;
+
+	while ((s = TAILQ_FIRST(&k->stored))) {
+		TAILQ_REMOVE(&k->stored, s, entry);
+		close(s->fd);
+		free(s);
+	}
+}
+
+static void
+ignore_output(struct child *c, int stream, const char *buf, size_t len)
+{
+	(void)c;
+	(void)stream;
+	(void)buf;
+	(void)len;
+}
+
+static void
+ignore_over(struct child *c)
+{
+	(void)c;
+}
+
+/* Nobody knows what it is for. */
+static void
+kill_unadopted(struct process *p)
+{
+	static const struct child_ops ops = {
+	    .output = ignore_output, .over = ignore_over};
+
+	log_warnx("process %d: nobody adopts it; it is killed", p->c.pid);
+	child_adopt(&p->c, &ops, NULL);
+	child_kill(&p->c);
+}
+
+static void
+give_found(struct keeper *k)
+{
+	struct process *p, *next;
+
+	RB_FOREACH_SAFE (p, processes, &k->processes, next) {
+		if (!p->found_due)
+			continue; /* started by who adopted another */
+		p->found_due = false;
+		if (k->ops->found)
+			k->ops->found(k->arg, &p->c, p->tag);
+		if (!p->c.ops)
+			kill_unadopted(p);
+		free(p->tag);
+		p->tag = NULL;
+		process_resume(p);
+	}
+}
+
+struct keeper *
+keeper_open(struct ev_loop *loop, int fd, const struct keeper_ops *ops,
+    void *arg, struct err *e)
+{
+	struct keeper *k = keeper_new(loop, fd, ops, arg);
+
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	send_plain(k, WIRE_LIST);
+	if (hear_list(k, e) == -1) {
+		keeper_close(k);
+		return NULL;
+	}
+	ev_io_start(loop, &k->reader);
+	give_stored(k);
+	give_found(k);
+	return k;
+}
+
+static void
+close_if(int fd)
+{
+	if (fd != -1)
+		close(fd);
+}
+
+void
+keeper_close(struct keeper *k)
+{
+	struct process *p, *next_p;
+	struct outgoing *o, *next_o;
+
+	ev_io_stop(k->loop, &k->reader);
+	ev_io_stop(k->loop, &k->writer);
+	ev_timer_stop(k->loop, &k->retry);
+	ev_timer_stop(k->loop, &k->sweep);
+	RB_FOREACH_SAFE (p, processes, &k->processes, next_p)
+		process_forget(p);
+	TAILQ_FOREACH_SAFE (o, &k->outgoing, entry, next_o)
+		outgoing_free(k, o);
+	drop_stored(k);
+	close(k->fd);
+	close_if(k->scratch[0]);
+	close_if(k->scratch[1]);
+	close_if(k->null_fd);
+	free(k->shared);
+	free(k->in);
+	free(k->out);
+	free(k);
+}
+
+void
+keeper_stop(struct keeper *k, int code)
+{
+	double deadline = clock_now() + STOP_TIMEOUT;
+	struct wire_out out;
+
+	link_begin(k, &out, WIRE_STOP, 0);
+	wire_put_u8(&out, (uint8_t)code);
+	link_send(k, &out, NULL);
+	/* Nothing comes after this: it must not stay in the queue. */
+	while (!TAILQ_EMPTY(&k->outgoing) && wait_until(k, POLLOUT, deadline))
+		link_flush(k);
+}
