@@ -341,8 +341,7 @@ test_no_line_is_lost_or_doubled_in_a_flood(void)
 		      "seq 1 200000 | cmp - stripped && echo same",
 		      log_file())
 		      .out,
-	    "same
-");
+	    "same\n");
 	check_int(
 	    (int)json_array_size(rpc(h, "get_runner_logs", "[s, i]", "it", 10)),
 	    10);

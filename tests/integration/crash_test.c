@@ -1,0 +1,332 @@
+/*
+ * herod dies by kill -9; the keeper is there.  No process restarts, no
+ * status, line, job or connection is lost.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "herod.h"
+
+CHECK_TIMEOUT(120);
+
+static void
+wait_for_redis(struct herod *h)
+{
+	wait_for(json_is_true(at(rpc(h, "get_all_status", NULL), "redis.up")));
+}
+
+void
+test_runners_live_on_under_their_pids(void)
+{
+	struct herod *h = herod_start(
+	    AT_ONCE "[runner:web]\nnumprocs = 3\ncommand = sleep 1000\n");
+	json_t *before, *after;
+	int i;
+
+	rpc(h, "start_runner", "[s]", "web");
+	before = status_of(h, "web");
+	for (i = 0; i < 5; i++)
+		herod_kill9(h);
+	after = status_of(h, "web");
+	check_str(text_at(after, "state"), "RUNNING");
+	for (i = 0; i < 3; i++)
+		check_int(int_at(after, text("instances.%d.pid", i)),
+		    int_at(before, text("instances.%d.pid", i)));
+	check_int(int_at(after, "restarts"), int_at(before, "restarts"));
+	herod_stop(h);
+}
+
+void
+test_the_private_redis_lives_on_too(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+	const char *find = "pgrep -P %d -x redis-server";
+	const char *pid;
+
+	wait_for_redis(h);
+	pid = run(find, (int)h->keeper).out;
+	check(atoi(pid) != 0);
+	herod_kill9(h);
+	wait_for_redis(h);
+	check_str(run(find, (int)h->keeper).out, pid);
+	herod_stop(h);
+}
+
+void
+test_adopted_runners_can_be_stopped_and_started(void)
+{
+	struct herod *h =
+	    herod_start(AT_ONCE "[runner:web]\ncommand = sleep 1000\n");
+	pid_t pid;
+
+	rpc(h, "start_runner", "[s]", "web");
+	pid = pid_of(h, "web");
+	herod_kill9(h);
+	rpc(h, "stop_runner", "[s]", "web");
+	check(!is_alive(pid));
+	check_str(
+	    text_at(status_of(h, "web"), "instances.0.exit.signal"), "TERM");
+	rpc(h, "start_runner", "[s]", "web");
+	check(pid_of(h, "web") != 0);
+	herod_stop(h);
+}
+
+void
+test_an_adopted_runners_crash_is_seen(void)
+{
+	struct herod *h =
+	    herod_start(AT_ONCE "[runner:web]\ncommand = sleep 1000\n");
+	pid_t pid;
+
+	rpc(h, "start_runner", "[s]", "web");
+	herod_kill9(h);
+	pid = pid_of(h, "web");
+	kill(pid, SIGSEGV);
+	wait_for(pid_of(h, "web") != 0 && pid_of(h, "web") != pid);
+	check_str(
+	    text_at(status_of(h, "web"), "instances.0.exit.signal"), "SEGV");
+	herod_stop(h);
+}
+
+/* Its status waits with the keeper until the next herod asks. */
+void
+test_a_death_while_herod_is_away_is_told_later(void)
+{
+	struct herod *h =
+	    herod_start(AT_ONCE "[runner:it]\nautorestart = never\n"
+				"command = %s\n",
+		script("it",
+		    text("echo up; while [ ! -f %s ]; do sleep 0.02; done\n"
+			 "echo end; exit 7",
+			here("go"))));
+	pid_t daemon, it;
+
+	wait_for(strcmp(logs_of(h, "it"), "up\n") == 0);
+	it = pid_of(h, "it");
+	daemon = herod_pid(h);
+	/* Frozen, it cannot see the death before it is killed. */
+	kill(daemon, SIGSTOP);
+	write_file(here("go"), "");
+	wait_for(!is_alive(it));
+	kill(daemon, SIGKILL);
+	wait_for(herod_pid(h) != 0 && herod_pid(h) != daemon);
+	wait_for(is_state(h, "it", "EXITED"));
+	check_int(int_at(status_of(h, "it"), "instances.0.exit.code"), 7);
+	wait_for(strstr(file_text(here("state/log/it.log")), " out end\n"));
+	herod_stop(h);
+}
+
+void
+test_lines_written_while_herod_is_away_are_kept(void)
+{
+	struct herod *h = herod_start(AT_ONCE
+	    "[runner:it]\nautorestart = never\ncommand = %s\n",
+	    script("it",
+		"i=0; while [ $i -lt 200 ]; do i=$((i + 1)); "
+		"echo line $i; sleep 0.01; done"));
+	int i;
+
+	wait_for(strstr(logs_of(h, "it"), "line 3\n") != NULL);
+	for (i = 0; i < 3; i++)
+		herod_kill9(h);
+	wait_for(is_state(h, "it", "EXITED"));
+	/* None is missing; doubled ones are the next issue's. */
+	check_str(run("sed 's/.* line //' %s | sort -un | cmp - expected "
+		      "&& echo same",
+		      here("state/log/it.log"))
+		      .out,
+	    run("seq 1 200 >expected; echo same").out);
+	herod_stop(h);
+}
+
+void
+test_what_is_wanted_survives(void)
+{
+	struct herod *h = herod_start(
+	    AT_ONCE "[runner:up]\ncommand = sleep 1000\nautostart = false\n"
+		    "[runner:down]\ncommand = sleep 1000\n");
+
+	rpc(h, "start_runner", "[s]", "up");
+	rpc(h, "stop_runner", "[s]", "down");
+	rpc(h, "add_runner", "{s:{s:s, s:[s, s], s:i}}", "runner", "name",
+	    "late", "command", "sleep", "1000", "startsecs", 0);
+	wait_for(is_state(h, "late", "RUNNING"));
+	herod_kill9(h);
+	check(is_state(h, "up", "RUNNING"));
+	check(is_state(h, "down", "STOPPED"));
+	check(is_state(h, "late", "RUNNING"));
+	check_str(text_at(status_of(h, "late"), "settings_origin"), "rpc");
+	herod_stop(h);
+}
+
+/* The keeper holds the listening sockets: a call waits in the backlog. */
+void
+test_no_connection_is_refused(void)
+{
+	struct herod *h = herod_start("[runner:it]\ncommand = sleep 1000\n");
+	int i;
+
+	for (i = 0; i < 20; i++) {
+		kill(herod_pid(h), SIGKILL);
+		rpc(h, "ping", NULL);
+		check_has(http_post(h,
+			      "{\"jsonrpc\":\"2.0\",\"method\":"
+			      "\"ping\",\"id\":1}"),
+		    "pong");
+	}
+	herod_stop(h);
+}
+
+void
+test_a_runner_that_was_starting_goes_on_starting(void)
+{
+	struct herod *h = herod_start("[runner:it]\nstartsecs = 2\n"
+				      "command = sleep 1000\n");
+	pid_t pid;
+
+	wait_for((pid = pid_of(h, "it")) != 0);
+	herod_kill9(h);
+	wait_for(is_state(h, "it", "RUNNING"));
+	check_int(pid_of(h, "it"), pid);
+	herod_stop(h);
+}
+
+void
+test_a_stop_under_way_is_finished(void)
+{
+	struct herod *h = herod_start(AT_ONCE "[runner:it]\ncommand = %s\n",
+	    script("it",
+		"trap 'sleep 0.5; exit 0' TERM; echo up\n"
+		"while :; do sleep 0.1; done"));
+	pid_t pid;
+
+	wait_for(strcmp(logs_of(h, "it"), "up\n") == 0);
+	pid = pid_of(h, "it");
+	rpc(h, "stop_runner", "[s, b]", "it", 0);
+	herod_kill9(h);
+	wait_for(is_state(h, "it", "STOPPED"));
+	check(!is_alive(pid));
+	herod_stop(h);
+}
+
+/* ---- jobs ---- */
+
+void
+test_an_exec_job_in_hand_goes_on(void)
+{
+	struct herod *h =
+	    herod_start(AT_ONCE "[runner:it]\nkind = exec\ncommand = %s\n",
+		script("it",
+		    text("echo begun >>%s; while [ ! -f %s ]; do sleep 0.02; "
+			 "done; cat; echo done",
+			here("begun"), here("go"))));
+	const char *id;
+
+	wait_for_redis(h);
+	id = json_string_value(rpc(h, "queue_job_to_runner", "{s:s, s:{s:s}}",
+	    "runner", "it", "job", "payload", "hello "));
+	wait_for(count_lines(here("begun")) == 1);
+	herod_kill9(h);
+	wait_for_redis(h);
+	write_file(here("go"), "");
+	check_str(
+	    text_at(rpc(h, "job.wait", "[s]", id), "success"), "hello done\n");
+	check_int(count_lines(here("begun")), 1);
+	check_int(int_at(rpc(h, "job.get", "[s]", id), "attempts"), 1);
+	herod_stop(h);
+}
+
+void
+test_an_exec_job_that_ended_meanwhile_is_settled(void)
+{
+	struct herod *h =
+	    herod_start(AT_ONCE "[runner:it]\nkind = exec\ncommand = %s\n",
+		script("it",
+		    text("echo $$ >%s; while [ ! -f %s ]; do sleep 0.02; done; "
+			 "echo done",
+			here("pid"), here("go"))));
+	const char *id;
+	pid_t daemon;
+
+	wait_for_redis(h);
+	id = json_string_value(
+	    rpc(h, "queue_job_to_runner", "{s:s}", "runner", "it"));
+	wait_for(pid_in(here("pid")) != 0);
+	daemon = herod_pid(h);
+	kill(daemon, SIGSTOP);
+	write_file(here("go"), "");
+	wait_for(!is_alive(pid_in(here("pid"))));
+	kill(daemon, SIGKILL);
+	wait_for(herod_pid(h) != 0 && herod_pid(h) != daemon);
+	wait_for_redis(h);
+	check_str(text_at(rpc(h, "job.wait", "[s]", id), "success"), "done\n");
+	check_int(int_at(rpc(h, "job.get", "[s]", id), "attempts"), 1);
+	herod_stop(h);
+}
+
+void
+test_a_stdio_workers_job_is_answered(void)
+{
+	struct herod *h =
+	    herod_start(AT_ONCE "[runner:it]\nkind = stdio\nconcurrency = 4\n"
+				"command = %s/tests/integration/worker\n",
+		getenv("HEROD_BUILD"));
+	const char *id;
+	pid_t pid;
+
+	wait_for_redis(h);
+	wait_for((pid = pid_of(h, "it")) != 0);
+	id = json_string_value(rpc(h, "queue_job_to_runner", "{s:s, s:{s:s}}",
+	    "runner", "it", "job", "payload", "hold"));
+	wait_for(strcmp(json_string_value(rpc(h, "job.status", "[s]", id)),
+		     "started") == 0);
+	herod_kill9(h);
+	wait_for_redis(h);
+	rpc(h, "queue_job_to_runner", "{s:s, s:{s:s}}", "runner", "it", "job",
+	    "payload", "release");
+	check_str(text_at(rpc(h, "job.wait", "[s]", id), "success"), "held");
+	check_int(pid_of(h, "it"), pid);
+	herod_stop(h);
+}
+
+void
+test_queued_jobs_are_all_done_through_many_deaths(void)
+{
+	struct herod *h = herod_start(AT_ONCE
+	    "[runner:it]\nkind = exec\nconcurrency = 4\n"
+	    "command = sh -c 'echo $JOB_ID >>%s; sleep 0.02'\n",
+	    here("done"));
+	int i, n = 100;
+
+	wait_for_redis(h);
+	for (i = 0; i < n; i++)
+		rpc(h, "queue_job_to_runner", "{s:s, s:{s:s}}", "runner", "it",
+		    "job", "id", text("job-%d", i));
+	for (i = 0; i < 5; i++)
+		herod_kill9(h);
+	wait_for_redis(h);
+	for (i = 0; i < n; i++)
+		check(at(rpc(h, "job.wait", "[s]", text("job-%d", i)),
+			  "success") != NULL);
+	check_int(atoi(run("sort -u %s | wc -l", here("done")).out), n);
+	herod_stop(h);
+}
+
+/* ---- the end ---- */
+
+void
+test_a_killed_herod_still_ends_cleanly(void)
+{
+	struct herod *h = herod_start(AT_ONCE
+	    "[runner:web]\ncommand = sleep 1000\n"
+	    "[runner:deaf]\nstopwaitsecs = 0.3\ncommand = %s\n",
+	    script("deaf", "trap '' TERM; while :; do sleep 1000; done"));
+	pid_t web, deaf;
+
+	wait_for((web = pid_of(h, "web")) && (deaf = pid_of(h, "deaf")));
+	herod_kill9(h);
+	herod_stop(h);
+	check(!is_alive(web) && !is_alive(deaf));
+}
