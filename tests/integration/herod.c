@@ -357,16 +357,6 @@ herod_start_with(const char *before, const char *options, const char *conf, ...)
 	return start(before, options, file);
 }
 
-void
-herod_configure(struct herod *h, const char *conf, ...)
-{
-	va_list ap;
-
-	va_start(ap, conf);
-	write_file(h->conf, vtext(conf, ap));
-	va_end(ap);
-}
-
 const char *
 herod_log(void)
 {

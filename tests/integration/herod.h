@@ -53,10 +53,6 @@ struct herod *herod_start_with(const char *before, const char *options,
 /* Another one over the same directories, after herod_stop(). */
 void herod_again(struct herod *h);
 
-/* A new file; nothing is told to herod. */
-void herod_configure(struct herod *h, const char *conf, ...)
-    __attribute__((format(printf, 2, 3)));
-
 /* SIGTERM; checks that it ends with 0, soon, and leaves no process. */
 void herod_stop(struct herod *h);
 
