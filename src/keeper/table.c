@@ -203,8 +203,9 @@ take_spawn(const struct asked *a)
 	struct wire_spawn s;
 	struct entry *e;
 
+	/* An id greater than any has to be left for END_OF_LIST. */
 	if (!wire_get_spawn(&a->m->body, &s, a->t->strings) ||
-	    table_find(a->t, a->m->id))
+	    a->m->id == UINT32_MAX || table_find(a->t, a->m->id))
 		return false;
 	e = entry_new(a->t, a->m->id, s.tag);
 	if (!e)

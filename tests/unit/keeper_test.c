@@ -28,6 +28,9 @@
 #define WORDS_MAX 64
 #define MESSAGE_MAX (100 * 1024)
 
+/* Of a sanitizer; see lsan_interface.h. */
+int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
+
 /* ---- the acting herod ---- */
 
 struct actor {
@@ -309,6 +312,11 @@ static void
 do_end(struct actor *a, char **word)
 {
 	keeper_stop(a->keeper, atoi(word[1]));
+	keeper_close(a->keeper);
+	a->keeper = NULL;
+	if (__lsan_do_recoverable_leak_check &&
+	    __lsan_do_recoverable_leak_check())
+		report(a, "leak");
 	_exit(0);
 }
 
@@ -455,6 +463,32 @@ static void __attribute__((constructor)) act_if_told(int argc, char **argv)
 
 /* ---- the test's side ---- */
 
+static char **kept; /* strings that live as long as the test */
+
+static char *
+keep(char *stolen)
+{
+	strv_add(&kept, stolen);
+	return stolen;
+}
+
+static char *__attribute__((format(printf, 1, 2))) text_of(const char *fmt, ...)
+{
+	va_list ap;
+	char *s;
+
+	va_start(ap, fmt);
+	check(vasprintf(&s, fmt, ap) != -1);
+	va_end(ap);
+	return keep(s);
+}
+
+static char *
+working_dir(void)
+{
+	return keep(getcwd(NULL, 0));
+}
+
 static int control = -1; /* to the acting herod */
 static pid_t keeper_pid;
 static char **events; /* not yet looked for */
@@ -465,7 +499,7 @@ keeper_path(void)
 {
 	const char *build = getenv("HEROD_BUILD");
 
-	return xasprintf("%s/herod-keeper", build ? build : ".");
+	return text_of("%s/herod-keeper", build ? build : ".");
 }
 
 static char *
@@ -476,13 +510,13 @@ own_path(void)
 
 	check(n > 0);
 	path[n] = '\0';
-	return xstrdup(path);
+	return keep(xstrdup(path));
 }
 
 static void
 keeper_exec(const char *what, int ready_fd)
 {
-	char *ready = xasprintf("%d", ready_fd), *keeper = keeper_path();
+	char *ready = text_of("%d", ready_fd), *keeper = keeper_path();
 
 	if (ready_fd == -1)
 		execl(keeper, keeper, "--", own_path(), "acting-herod", what,
@@ -502,7 +536,7 @@ keeper_run(int ready_fd)
 	fcntl(pair[0], F_SETFD, FD_CLOEXEC);
 	keeper_pid = fork();
 	if (keeper_pid == 0)
-		keeper_exec(xasprintf("%d", pair[1]), ready_fd);
+		keeper_exec(text_of("%d", pair[1]), ready_fd);
 	close(pair[1]);
 	control = pair[0];
 }
@@ -550,7 +584,7 @@ event_find(const char *prefix)
 	for (i = 0; events && events[i]; i++) {
 		if (strncmp(events[i], prefix, len) != 0)
 			continue;
-		found = events[i];
+		found = keep(events[i]);
 		memmove(&events[i], &events[i + 1],
 		    (strv_count(events + i + 1) + 1) * sizeof(*events));
 		return found + len;
@@ -634,17 +668,17 @@ teardown(void)
 {
 	tell("end", "0", NULL);
 	check_int(keeper_wait(), 0);
+	check(!event_find("leak"));
 }
 
 static pid_t
 start_sh(const char *name, const char *script)
 {
-	char *prefix = xasprintf("started %s ", name);
+	char *prefix = text_of("started %s ", name);
 	pid_t pid;
 
 	tell("start", name, "--", "sh", "-c", script, NULL);
 	pid = event_pid(prefix);
-	free(prefix);
 	return pid;
 }
 
@@ -657,21 +691,15 @@ is_alive(pid_t pid)
 static char *
 proc_file(pid_t pid, const char *name)
 {
-	char *path = xasprintf("/proc/%d/%s", pid, name);
-	char *text = read_file(path);
-
-	free(path);
-	return text;
+	return keep(read_file(text_of("/proc/%d/%s", pid, name)));
 }
 
 static size_t
 count_fds(pid_t pid)
 {
-	char *path = xasprintf("/proc/%d/fd", pid);
-	DIR *dir = opendir(path);
+	DIR *dir = opendir(text_of("/proc/%d/fd", pid));
 	size_t n = 0;
 
-	free(path);
 	check(dir != NULL);
 	while (readdir(dir))
 		n++;
@@ -683,14 +711,12 @@ count_fds(pid_t pid)
 static size_t
 count_children(pid_t pid)
 {
-	char *name = xasprintf("task/%d/children", pid);
+	char *name = text_of("task/%d/children", pid);
 	char *text = proc_file(pid, name), *p;
 	size_t n = 0;
 
 	for (p = text; (p = strchr(p, ' ')); p++)
 		n++;
-	free(text);
-	free(name);
 	return n;
 }
 
@@ -700,15 +726,13 @@ status_of(pid_t pid, const char *name)
 {
 	static char value[128];
 	char *text = proc_file(pid, "status"), *line;
-	char *head = xasprintf("\n%s:", name);
+	char *head = text_of("\n%s:", name);
 
 	line = strstr(text, head);
 	check(line != NULL);
 	line += strlen(head);
 	line += strspn(line, "\t ");
 	snprintf(value, sizeof(value), "%.*s", (int)strcspn(line, "\n"), line);
-	free(text);
-	free(head);
 	return value;
 }
 
@@ -746,9 +770,9 @@ test_a_start_that_fails_is_told_by_stage_and_reason(void)
 void
 test_a_program_is_looked_up_in_its_own_path(void)
 {
-	char *cwd = getcwd(NULL, 0);
-	char *path = xasprintf("path=/nowhere:%s/denied:%s/bin", cwd, cwd);
-	char *denied = xasprintf("path=%s/denied:/nowhere", cwd);
+	char *cwd = working_dir();
+	char *path = text_of("path=/nowhere:%s/denied:%s/bin", cwd, cwd);
+	char *denied = text_of("path=%s/denied:/nowhere", cwd);
 
 	setup();
 	check(mkdir("bin", 0755) == 0 && mkdir("denied", 0755) == 0);
@@ -808,7 +832,7 @@ test_limits_that_the_keeper_raised_are_not_passed_on(void)
 	setup();
 	getrlimit(RLIMIT_NOFILE, &own);
 	pid = start_sh("a", "exec sleep 1000");
-	line = xasprintf("Max open files            %-20llu",
+	line = text_of("Max open files            %-20llu",
 	    (unsigned long long)own.rlim_cur);
 	check_has(proc_file(pid, "limits"), line);
 	tell("kill", "a", NULL);
@@ -874,7 +898,7 @@ test_stdin_is_a_pipe_or_a_file_or_nothing(void)
 	tell("kill", "a", NULL);
 	event("over a ");
 	write_file("payload", "from a file\n");
-	file = xasprintf("stdin=%s/payload", getcwd(NULL, 0));
+	file = text_of("stdin=%s/payload", working_dir());
 	tell("start", "b", file, "--", "cat", NULL);
 	check_str(event("over b "), "exit 0");
 	check_str(output(), "from a file\n");
@@ -932,7 +956,7 @@ test_all_output_is_there_before_it_is_over(void)
 
 	setup();
 	for (i = 0; i < 2; i++) {
-		start_sh("a", "exec seq 1 100000");
+		tell("start", "a", "--", "seq", "1", "100000", NULL);
 		if (i == 1)
 			tell("lazy", "a", NULL);
 		check_str(event("over a "), "exit 0");
@@ -1164,7 +1188,7 @@ test_what_a_leader_leaves_behind_may_stay(void)
 	check_str(event("over a "), "exit 6");
 	check_int(count_children(keeper_pid), 2);
 	member = atoi(strchr(
-	    proc_file(keeper_pid, xasprintf("task/%d/children", keeper_pid)),
+	    proc_file(keeper_pid, text_of("task/%d/children", keeper_pid)),
 	    ' '));
 	check(member > 1 && is_alive(member));
 	kill(member, SIGKILL);
@@ -1358,7 +1382,7 @@ void
 test_a_descriptor_is_kept_with_its_child(void)
 {
 	pid_t herod = setup();
-	char *keep = xasprintf("keep=%s/kept", getcwd(NULL, 0));
+	char *keep = text_of("keep=%s/kept", working_dir());
 
 	write_file("kept", "text\n");
 	tell("start", "a", keep, "--", "sleep", "1000", NULL);
@@ -1374,14 +1398,14 @@ void
 test_stored_descriptors_outlive_herod(void)
 {
 	pid_t herod = setup();
-	char *cwd = getcwd(NULL, 0);
+	char *cwd = working_dir();
 
 	write_file("one", "1");
 	write_file("two", "2");
-	tell("store", "first", xasprintf("%s/one", cwd), NULL);
-	tell("store", "second", xasprintf("%s/one", cwd), NULL);
-	tell("store", "third", xasprintf("%s/one", cwd), NULL);
-	tell("store", "second", xasprintf("%s/two", cwd), NULL);
+	tell("store", "first", text_of("%s/one", cwd), NULL);
+	tell("store", "second", text_of("%s/one", cwd), NULL);
+	tell("store", "third", text_of("%s/one", cwd), NULL);
+	tell("store", "second", text_of("%s/two", cwd), NULL);
 	tell("drop", "third", NULL);
 	tell("echo", "x", NULL);
 	event("echo x");
@@ -1652,7 +1676,7 @@ test_the_keeper_is_small(void)
 	for (i = 0; i < 10; i++) {
 		snprintf(name, sizeof(name), "c%d", i);
 		tell("kill", name, NULL);
-		event(xasprintf("over %s ", name));
+		event(text_of("over %s ", name));
 	}
 	teardown();
 }
