@@ -24,6 +24,7 @@
 #include <sys/queue.h>
 #include <sys/tree.h>
 
+#include "counters.h"
 #include "log.h"
 #include "mem.h"
 #include "queue_lua.h"
@@ -263,6 +264,8 @@ push_done(struct push *p)
 		    "your own you can safely ask again");
 	else if (err_is_set(&p->e) && !p->named)
 		undo_push(p);
+	if (!err_is_set(&p->e))
+		counter_add(jobs_queued, 1);
 	p->fn(p->arg, err_is_set(&p->e) ? &p->e : NULL);
 	free(p->id);
 	free(p);
@@ -453,7 +456,7 @@ set_claimed(struct job *j, const struct take *t, const char *label)
 {
 	const char *slash = strchr(label, '/');
 
-	j->status = JOB_STARTED;
+	job_move(j, JOB_STARTED, NULL);
 	j->attempts++;
 	strlcpy(j->started_at, t->now, sizeof(j->started_at));
 	free(j->node);

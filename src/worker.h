@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "queue.h"
 #include "redis.h"
 #include "runners.h"
 
@@ -32,7 +33,6 @@ void workers_runner_gone(struct workers *w, struct runner *r);
 
 /* Depth of a queue for status: fn gets -1 when Redis is away.  Many
  * queues at once: the depths in the same order. */
-typedef void (*depths_fn)(void *arg, const long long *depths, size_t n);
 void workers_depths(struct workers *w, const char *const *queues, size_t n,
     depths_fn fn, void *arg);
 
@@ -42,5 +42,43 @@ size_t workers_running(struct workers *w, const struct runner *r);
 /* Members for get_all_status: {"queued", "running", "finished", "failed"}
  * since herod runs, without asking Redis; new. */
 json_t *workers_summary(struct workers *w);
+
+/* ---- what callers ask ---- */
+
+/*
+ * Checks a job (settings of job.def) for a runner and queues it; its id is
+ * known at once, fn is called once when Redis has it or refuses.  -1 with
+ * a refusal and no fn: no such runner, bad settings, Redis away.
+ */
+int workers_create(struct workers *w, const char *runner,
+    const json_t *settings, char id[129], queue_fn fn, void *arg,
+    struct err *e);
+
+/*
+ * Waits until a job is over, at most timeout seconds (0: for ever).  fn is
+ * called once, never before this returns, unless cancelled: with the job,
+ * or with NULL and a refusal.  fresh: it is being created, so nobody needs
+ * to look whether it is over already.
+ */
+struct job_wait;
+typedef void (*job_wait_fn)(
+    void *arg, const struct job *j, const struct err *e);
+struct job_wait *workers_wait(struct workers *w, const char *id, double timeout,
+    bool fresh, job_wait_fn fn, void *arg);
+void job_wait_cancel(struct job_wait *wait);
+
+/* What is known of a job; fn as in queue.h, but a missing one is refused. */
+int workers_read(
+    struct workers *w, const char *id, job_fn fn, void *arg, struct err *e);
+
+/* Ends a job early; fn is told the status word in which it ended. */
+typedef void (*workers_cancel_fn)(
+    void *arg, const char *status, const struct err *e);
+int workers_cancel(struct workers *w, const char *id, workers_cancel_fn fn,
+    void *arg, struct err *e);
+
+/* runner and cursor may be NULL, status -1. */
+int workers_list(struct workers *w, const char *runner, int status,
+    long long limit, const char *cursor, page_fn fn, void *arg, struct err *e);
 
 #endif

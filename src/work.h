@@ -1,0 +1,173 @@
+/*
+ * What the files of worker.c share: jobs in hand, places that hold them,
+ * lanes that feed them.
+ *
+ * A place is what worker.c knows of an instance: room for one job (exec)
+ * or for concurrency of them (stdio).  A lane is a queue with the places
+ * that draw from it.  A work is a job in hand, from the claim to the end;
+ * it leaves by work_end() or work_back() and by nothing else.
+ */
+#ifndef WORK_H
+#define WORK_H
+
+#include <sys/queue.h>
+#include <sys/tree.h>
+
+#include "frame.h"
+#include "queue.h"
+#include "worker.h"
+
+/* What is to become of a job whose process is on its way out. */
+enum fate {
+	FATE_OPEN, /* nobody decided: the end of the process tells */
+	FATE_TIMEOUT,
+	FATE_CANCEL,
+	FATE_BACK, /* the operator took its process away */
+	FATE_TOO_LARGE /* its result is */
+};
+
+/* Whose fault the end of a stdio worker is. */
+enum verdict { VERDICT_OPEN, VERDICT_OURS, VERDICT_ITS };
+
+struct work {
+	RB_ENTRY(work) entry;
+	TAILQ_ENTRY(work) next; /* of its place, as they came */
+	struct workers *all;
+	struct place *place;
+	struct job *job;
+	bool partial; /* adopted: Redis has not yet told the rest */
+	bool claimed; /* seen among the claims, while those are read */
+	enum fate fate;
+	double deadline; /* Unix seconds */
+	ev_timer timer; /* the deadline; then the grace of a cancel */
+	/* exec only */
+	struct child *child;
+	struct output_source *err;
+	size_t result_len;
+	char last[512]; /* the end of its stderr */
+	size_t last_len;
+};
+
+struct place {
+	TAILQ_ENTRY(place) ready; /* of its lane, while is_ready */
+	bool is_ready;
+	struct workers *all;
+	struct lane *lane;
+	struct instance *instance; /* NULL: gone, but a take is under way */
+	TAILQ_HEAD(work_list, work) works;
+	size_t nworks, reserved, room;
+	ev_timer hold; /* no new job meanwhile (herod's shortage) */
+	/* stdio only */
+	struct frame frame;
+	bool kept; /* its child is older than we: see claims first */
+	enum verdict verdict;
+	size_t garbage; /* bytes since it last spoke as it should */
+};
+
+struct lane {
+	RB_ENTRY(lane) entry;
+	TAILQ_ENTRY(lane) dirty_next;
+	bool is_dirty;
+	struct workers *all;
+	struct queue *queue;
+	size_t runners; /* that draw from it */
+	TAILQ_HEAD(, place) ready;
+	bool maybe; /* the queue may hold jobs */
+	bool taking; /* a take is under way */
+	bool rang; /* something was put into it meanwhile */
+};
+
+RB_HEAD(work_tree, work);
+RB_HEAD(lane_tree, lane);
+RB_HEAD(watch_tree, watch);
+
+struct workers {
+	struct ev_loop *loop;
+	struct redis *redis;
+	struct queues *queues;
+	struct runners *runners;
+	const struct daemon_conf *conf;
+	struct work_tree works;
+	struct lane_tree lanes;
+	struct watch_tree watches;
+	TAILQ_HEAD(, lane) dirty;
+	ev_prepare serve;
+	ev_timer retry; /* no take before */
+	bool adopted; /* the keeper has told what lives */
+	bool recovered; /* claims of the herod before us are settled */
+	bool open; /* Redis is there and its claims are ours */
+	size_t asked; /* queues whose claims are being read */
+	size_t nworks;
+	bool watches_jobs;
+};
+
+/* ---- worker.c ---- */
+
+struct work *work_find(struct workers *w, const char *id);
+
+/* Takes the job into hand; NULL (and the job freed) when it is already. */
+struct work *work_new(struct place *p, struct job *stolen);
+
+/* Starts the time limit, from now or (deadline set) until then. */
+void work_arm(struct work *k);
+
+/* It is over; how is decided.  Frees k. */
+void work_end(struct work *k, enum job_status how);
+
+/* Back to its queue; a died one too often is quarantined.  Frees k. */
+void work_back(struct work *k, enum back how, const char *why);
+
+/* Gives all that a place has in hand back, in order. */
+void place_back(struct place *p, enum back how, const char *why);
+
+struct place *place_of(struct workers *w, struct instance *i);
+/* It may have room again. */
+void place_look(struct place *p);
+/* No new job for a second. */
+void place_hold(struct place *p);
+
+/* Ends the job's process by the runner's rules, but within five seconds. */
+void bounded_rules(const struct place *p, struct stop_rules *rules);
+#define GRACE_MAX 5.0
+
+/* Ends a job in hand early. */
+void work_cancel(struct work *k);
+
+/* ---- worker_exec.c ---- */
+
+void exec_begin(struct work *k);
+void exec_stop(struct work *k, enum fate fate);
+/* Its process is left to the keeper. */
+void exec_forget(struct work *k);
+bool exec_adopt(
+    struct workers *w, struct instance *i, struct child *c, const json_t *tag);
+
+/* ---- worker_stdio.c ---- */
+
+void stdio_begin(struct work *k);
+void stdio_cancel(struct work *k, enum fate fate);
+void stdio_replies(struct place *p, const char *buf, size_t len);
+/* What came before the claims were known. */
+void stdio_catch_up(struct place *p);
+void stdio_died(struct place *p, const struct child *c, bool asked);
+/* For the claim: RUNNER/INSTANCE/PROCESS */
+void place_label(const struct place *p, char *buf, size_t size);
+#define LABEL_MAX 96
+
+/* ---- worker_ask.c ---- */
+
+/* Tells who waits for it. */
+void watch_over(struct workers *w, const struct job *j);
+/* Redis is there again: what was missed? */
+void watch_reread(struct workers *w);
+/* Somebody else changed it. */
+void watch_rang(struct workers *w, const char *id);
+void watches_free(struct workers *w);
+
+/* A new job for a free slot or the queue. */
+struct lane *lane_open(struct workers *w, const char *name);
+int lane_push(struct lane *l, struct job *stolen, bool named, queue_fn fn,
+    void *arg, struct err *e);
+void lane_look(struct lane *l);
+
+#endif

@@ -1,0 +1,1072 @@
+/*
+ * Jobs in hand, and the places and lanes through which they come and go.
+ *
+ * Nothing here polls.  A lane is looked at (lane_look) when a place gets
+ * free, something is put into its queue, the bell rings or Redis comes
+ * back; at the end of the loop turn each such lane takes once, as many
+ * jobs as there is room for.  The claims of a turn leave in one write.
+ *
+ * When Redis comes (back), the claims in it and the jobs in hand are
+ * compared before anything is taken: claims nobody works on go back to the
+ * head of their queues in their old order.
+ */
+#define LOG_MODULE "worker"
+#include "work.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "counters.h"
+#include "log.h"
+#include "mem.h"
+
+#define HOLD 1.0 /* seconds without a new job after a shortage */
+
+#define LOCAL __attribute__((unused)) static
+
+static int
+work_compare(const struct work *a, const struct work *b)
+{
+	return strcmp(a->job->spec.id, b->job->spec.id);
+}
+
+static int
+lane_compare(const struct lane *a, const struct lane *b)
+{
+	return strcmp(queue_name(a->queue), queue_name(b->queue));
+}
+
+RB_GENERATE_INTERNAL(work_tree, work, entry, work_compare, LOCAL)
+RB_GENERATE_INTERNAL(lane_tree, lane, entry, lane_compare, LOCAL)
+
+/* ---- lanes ---- */
+
+struct lane *
+lane_open(struct workers *w, const char *name)
+{
+	struct lane wanted = {.queue = queue_open(w->queues, name)}, *l;
+
+	l = RB_FIND(lane_tree, &w->lanes, &wanted);
+	if (l)
+		return l;
+	l = xcalloc(1, sizeof(*l));
+	l->all = w;
+	l->queue = wanted.queue;
+	l->maybe = true;
+	TAILQ_INIT(&l->ready);
+	RB_INSERT(lane_tree, &w->lanes, l);
+	return l;
+}
+
+/* At the end of this loop turn. */
+void
+lane_look(struct lane *l)
+{
+	if (l->is_dirty)
+		return;
+	l->is_dirty = true;
+	TAILQ_INSERT_TAIL(&l->all->dirty, l, dirty_next);
+}
+
+/* ---- places ---- */
+
+static void
+place_ready(struct place *p, bool ready)
+{
+	if (p->is_ready == ready)
+		return;
+	p->is_ready = ready;
+	if (ready)
+		TAILQ_INSERT_TAIL(&p->lane->ready, p, ready);
+	else
+		TAILQ_REMOVE(&p->lane->ready, p, ready);
+}
+
+static size_t
+place_free_slots(const struct place *p)
+{
+	size_t used = p->nworks + p->reserved;
+
+	if (!p->instance || ev_is_active(&p->hold) ||
+	    !instance_takes_jobs(p->instance))
+		return 0;
+	return used < p->room ? p->room - used : 0;
+}
+
+void
+place_look(struct place *p)
+{
+	bool has_room = place_free_slots(p) > 0;
+
+	place_ready(p, has_room);
+	if (has_room)
+		lane_look(p->lane);
+}
+
+static void
+on_hold_over(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	(void)loop;
+	(void)revents;
+	place_look(w->data);
+}
+
+void
+place_hold(struct place *p)
+{
+	ev_timer_stop(p->all->loop, &p->hold);
+	ev_timer_set(&p->hold, HOLD, 0.);
+	ev_timer_start(p->all->loop, &p->hold);
+	place_ready(p, false);
+}
+
+struct place *
+place_of(struct workers *w, struct instance *i)
+{
+	struct place *p = i->work;
+
+	if (p || i->runner->conf.kind == KIND_SERVICE)
+		return p;
+	i->work = p = xcalloc(1, sizeof(*p));
+	p->all = w;
+	p->instance = i;
+	p->lane = lane_open(w, runner_queue(i->runner));
+	p->room = i->runner->conf.kind == KIND_EXEC
+	    ? 1
+	    : (size_t)i->runner->conf.concurrency;
+	TAILQ_INIT(&p->works);
+	frame_init(&p->frame);
+	ev_timer_init(&p->hold, on_hold_over, 0., 0.);
+	p->hold.data = p;
+	return p;
+}
+
+static void
+place_free(struct place *p)
+{
+	place_ready(p, false);
+	ev_timer_stop(p->all->loop, &p->hold);
+	frame_clear(&p->frame);
+	free(p);
+}
+
+static bool
+is_exec(const struct place *p)
+{
+	return p->instance->runner->conf.kind == KIND_EXEC;
+}
+
+void
+bounded_rules(const struct place *p, struct stop_rules *rules)
+{
+	runner_stop_rules(p->instance->runner, rules);
+	if (rules->waitsecs > GRACE_MAX)
+		rules->waitsecs = GRACE_MAX;
+	rules->group = rules->killgroup = true;
+}
+
+/* ---- works ---- */
+
+struct work *
+work_find(struct workers *w, const char *id)
+{
+	struct job j = {.spec.id = (char *)id};
+	struct work wanted = {.job = &j};
+
+	return RB_FIND(work_tree, &w->works, &wanted);
+}
+
+static void
+on_deadline(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct work *k = t->data;
+
+	(void)loop;
+	(void)revents;
+	if (is_exec(k->place))
+		exec_stop(k, FATE_TIMEOUT);
+	else
+		stdio_cancel(k, FATE_TIMEOUT);
+}
+
+struct work *
+work_new(struct place *p, struct job *stolen)
+{
+	struct work *k = xcalloc(1, sizeof(*k));
+
+	k->all = p->all;
+	k->place = p;
+	k->job = stolen;
+	ev_timer_init(&k->timer, on_deadline, 0., 0.);
+	k->timer.data = k;
+	if (RB_INSERT(work_tree, &p->all->works, k)) {
+		log_warnx("job %s: claimed twice", stolen->spec.id);
+		job_free(stolen);
+		free(k);
+		return NULL;
+	}
+	TAILQ_INSERT_TAIL(&p->works, k, next);
+	p->nworks++;
+	p->all->nworks++;
+	place_look(p);
+	return k;
+}
+
+void
+work_arm(struct work *k)
+{
+	double left;
+
+	if (k->job->spec.timeout <= 0)
+		k->job->spec.timeout =
+		    k->place->instance->runner->conf.job_timeout;
+	if (k->deadline <= 0)
+		k->deadline = ev_time() + k->job->spec.timeout;
+	left = k->deadline - ev_time();
+	ev_now_update(k->all->loop);
+	ev_timer_set(&k->timer, left > 0 ? left : 0., 0.);
+	ev_timer_start(k->all->loop, &k->timer);
+}
+
+/* Leaves its place; the job stays. */
+static struct job *
+work_leave(struct work *k)
+{
+	struct place *p = k->place;
+	struct job *j = k->job;
+
+	ev_timer_stop(k->all->loop, &k->timer);
+	RB_REMOVE(work_tree, &k->all->works, k);
+	TAILQ_REMOVE(&p->works, k, next);
+	p->nworks--;
+	k->all->nworks--;
+	free(k);
+	place_look(p);
+	if (!p->nworks && p->instance)
+		instance_idle(p->instance);
+	return j;
+}
+
+void
+work_end(struct work *k, enum job_status how)
+{
+	struct workers *w = k->all;
+	struct queue *q = k->place->lane->queue;
+	struct job *j = k->job;
+	struct err e = {0};
+
+	if (job_move(j, how, &e) == -1) {
+		/* Ours to prevent, but a job must not hang for it. */
+		log_errorx("%s", e.text);
+		j->status = how;
+	}
+	time_text(ev_time(), j->finished_at);
+	log_info("job %s: %s%s%s", j->spec.id, job_status_word(how),
+	    j->error ? ": " : "", j->error ? j->error : "");
+	if (how == JOB_FINISHED)
+		counter_add(jobs_finished, 1);
+	else
+		counter_add(jobs_failed, 1);
+	work_leave(k);
+	watch_over(w, j);
+	queue_finish(q, j);
+}
+
+static bool
+is_poison(const struct work *k)
+{
+	return k->job->deaths >=
+	    k->place->instance->runner->conf.job_poison_limit;
+}
+
+void
+work_back(struct work *k, enum back how, const char *why)
+{
+	struct queue *q = k->place->lane->queue;
+
+	if (k->fate == FATE_CANCEL) {
+		job_set_error(k->job, "cancelled");
+		work_end(k, JOB_CANCELLED);
+		return;
+	}
+	if (how == BACK_DIED)
+		k->job->deaths++;
+	if (how == BACK_DIED && is_poison(k)) {
+		job_set_error(k->job,
+		    "quarantined: %lld workers died of it, the last by %s",
+		    k->job->deaths, why);
+		work_end(k, JOB_QUARANTINED);
+		return;
+	}
+	log_info("job %s: given back: %s", k->job->spec.id, why);
+	counter_add(jobs_given_back, 1);
+	queue_give_back(q, work_leave(k), how);
+}
+
+void
+place_back(struct place *p, enum back how, const char *why)
+{
+	struct work *k, *before;
+
+	/* The last first, so that the first stands at the head. */
+	TAILQ_FOREACH_REVERSE_SAFE(k, &p->works, work_list, next, before)
+	work_back(k, how, why);
+}
+
+void
+work_cancel(struct work *k)
+{
+	if (k->fate != FATE_OPEN || job_move(k->job, JOB_STOPPING, NULL) == -1)
+		return;
+	queue_mark_stopping(k->place->lane->queue, k->job->spec.id);
+	if (is_exec(k->place))
+		exec_stop(k, FATE_CANCEL);
+	else
+		stdio_cancel(k, FATE_CANCEL);
+}
+
+/* The claim stands: hand it over, or back when that is not possible. */
+static void
+begin(struct place *p, struct job *stolen)
+{
+	struct work *k;
+
+	if (!p->instance || !instance_takes_jobs(p->instance)) {
+		queue_give_back(p->lane->queue, stolen, BACK_HEAD);
+		return;
+	}
+	k = work_new(p, stolen);
+	if (!k)
+		return;
+	counter_add(jobs_started, 1);
+	work_arm(k);
+	if (is_exec(p))
+		exec_begin(k);
+	else
+		stdio_begin(k);
+}
+
+/* ---- taking ---- */
+
+struct taking {
+	struct lane *lane;
+	size_t n;
+	struct place *places[TAKE_MAX];
+};
+
+static void
+unreserve(struct place *p)
+{
+	p->reserved--;
+	if (!p->instance && !p->reserved)
+		place_free(p);
+	else
+		place_look(p);
+}
+
+static void
+look_everywhere(struct workers *w)
+{
+	struct lane *l;
+
+	RB_FOREACH (l, lane_tree, &w->lanes) {
+		l->maybe = l->rang = true;
+		lane_look(l);
+	}
+}
+
+static void
+on_retry(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	(void)loop;
+	(void)revents;
+	look_everywhere(timer->data);
+}
+
+/* Redis refuses: not in a tight loop. */
+static void
+take_later(struct workers *w)
+{
+	ev_timer_stop(w->loop, &w->retry);
+	ev_timer_set(&w->retry, HOLD, 0.);
+	ev_timer_start(w->loop, &w->retry);
+}
+
+static void
+on_taken(void *arg, struct job **jobs, size_t n, bool more)
+{
+	struct taking *t = arg;
+	struct lane *l = t->lane;
+	size_t i;
+
+	/* Those that must go back go back in order: the last first. */
+	for (i = n; i-- > 0;) {
+		struct place *p = t->places[i];
+
+		if (p->instance && instance_takes_jobs(p->instance))
+			continue;
+		queue_give_back(l->queue, jobs[i], BACK_HEAD);
+		jobs[i] = NULL;
+	}
+	for (i = 0; i < n; i++)
+		if (jobs[i])
+			begin(t->places[i], jobs[i]);
+	l->taking = false;
+	l->maybe = more || l->rang;
+	l->rang = false;
+	if (!jobs)
+		take_later(l->all);
+	for (i = 0; i < t->n; i++)
+		unreserve(t->places[i]);
+	free(t);
+}
+
+/* One slot each of the places that have room, in turn; how many. */
+static size_t
+reserve(struct lane *l, struct place **places, size_t max)
+{
+	struct place *p;
+	size_t n = 0;
+
+	while (n < max && (p = TAILQ_FIRST(&l->ready))) {
+		place_ready(p, false);
+		if (!place_free_slots(p))
+			continue;
+		p->reserved++;
+		places[n++] = p;
+		place_ready(p, place_free_slots(p) > 0);
+	}
+	return n;
+}
+
+static void
+lane_take(struct lane *l)
+{
+	char labels[TAKE_MAX][LABEL_MAX];
+	const char *words[TAKE_MAX];
+	struct taking *t;
+	size_t i;
+
+	if (!l->all->open || l->taking || !l->maybe || TAILQ_EMPTY(&l->ready) ||
+	    ev_is_active(&l->all->retry))
+		return;
+	t = xcalloc(1, sizeof(*t));
+	t->lane = l;
+	t->n = reserve(l, t->places, TAKE_MAX);
+	for (i = 0; i < t->n; i++) {
+		place_label(t->places[i], labels[i], LABEL_MAX);
+		words[i] = labels[i];
+	}
+	l->taking = t->n > 0 && queue_take(l->queue, words, t->n, on_taken, t);
+	if (l->taking)
+		return;
+	for (i = 0; i < t->n; i++)
+		unreserve(t->places[i]);
+	free(t);
+}
+
+static void
+on_serve(struct ev_loop *loop, ev_prepare *prepare, int revents)
+{
+	struct workers *w = prepare->data;
+	TAILQ_HEAD(, lane) dirty = TAILQ_HEAD_INITIALIZER(dirty);
+	struct lane *l;
+
+	(void)loop;
+	(void)revents;
+	/* What gets dirty meanwhile is for the next turn. */
+	TAILQ_CONCAT(&dirty, &w->dirty, dirty_next);
+	while ((l = TAILQ_FIRST(&dirty))) {
+		TAILQ_REMOVE(&dirty, l, dirty_next);
+		l->is_dirty = false;
+		lane_take(l);
+	}
+}
+
+/* ---- new jobs ---- */
+
+/* A new job whose claim is on its way to Redis. */
+struct direct {
+	struct place *place;
+	struct job *job;
+	queue_fn fn;
+	void *arg;
+};
+
+static void
+on_direct(void *arg, const struct err *e)
+{
+	struct direct *d = arg;
+
+	d->fn(d->arg, e);
+	if (e)
+		job_free(d->job);
+	else
+		begin(d->place, d->job);
+	unreserve(d->place);
+	free(d);
+}
+
+/* Past the queue, which is empty, into a free slot. */
+static int
+push_direct(
+    struct place *p, struct job *stolen, queue_fn fn, void *arg, struct err *e)
+{
+	struct direct *d = xcalloc(1, sizeof(*d));
+	char label[LABEL_MAX];
+
+	d->place = p;
+	d->job = stolen;
+	d->fn = fn;
+	d->arg = arg;
+	job_move(stolen, JOB_STARTED, NULL);
+	stolen->attempts = 1;
+	stolen->instance = p->instance->n;
+	stolen->node = xstrdup(p->all->conf->node);
+	strlcpy(
+	    stolen->started_at, stolen->created_at, sizeof(stolen->started_at));
+	place_label(p, label, sizeof(label));
+	if (queue_push_started(
+		p->lane->queue, stolen, label, on_direct, d, e) == 0)
+		return 0;
+	unreserve(p);
+	job_free(stolen);
+	free(d);
+	return -1;
+}
+
+int
+lane_push(struct lane *l, struct job *stolen, bool named, queue_fn fn,
+    void *arg, struct err *e)
+{
+	struct place *p;
+	int result;
+
+	if (!named && l->all->open && !l->maybe && !l->taking &&
+	    reserve(l, &p, 1))
+		return push_direct(p, stolen, fn, arg, e);
+	job_move(stolen, JOB_DISPATCHED, NULL);
+	result = queue_push(l->queue, stolen, named, fn, arg, e);
+	job_free(stolen);
+	/* A take that follows now stands behind the push. */
+	l->maybe = l->rang = true;
+	lane_look(l);
+	return result;
+}
+
+/* ---- claims ---- */
+
+static void
+open_up(struct workers *w)
+{
+	struct place *p;
+	struct instance *i;
+	struct runner *r;
+	size_t k;
+
+	w->open = true;
+	ev_timer_stop(w->loop, &w->retry);
+	look_everywhere(w);
+	if (!w->recovered) {
+		w->recovered = true;
+		RUNNERS_FOREACH(r, w->runners)
+		RUNNER_FOREACH_INSTANCE(i, r, k)
+		{
+			p = i->work;
+			if (p && p->kept)
+				stdio_catch_up(p);
+			if (p)
+				place_look(p);
+		}
+	}
+	queues_resend(w->queues, redis_forgot(w->redis));
+	watch_reread(w);
+}
+
+/* Claims that Redis does not have (any more). */
+static void
+keep_unclaimed(struct workers *w)
+{
+	char label[LABEL_MAX];
+	struct work *k;
+
+	RB_FOREACH (k, work_tree, &w->works) {
+		if (k->claimed || k->partial)
+			continue;
+		place_label(k->place, label, sizeof(label));
+		queue_keep(k->place->lane->queue, k->job, label);
+	}
+}
+
+static void
+answered(struct workers *w)
+{
+	/* Lost meanwhile: all is asked again when Redis is back. */
+	if (!redis_is_up(w->redis) || --w->asked)
+		return;
+	keep_unclaimed(w);
+	open_up(w);
+}
+
+/* What a stdio worker that outlived the herod before us has in hand. */
+static struct place *
+place_by_label(struct workers *w, const char *label)
+{
+	char mine[LABEL_MAX], name[LABEL_MAX];
+	const char *slash = strchr(label, '/');
+	struct runner *r;
+	struct place *p;
+	int n = slash ? atoi(slash + 1) : -1;
+
+	if (w->recovered || !slash || slash - label >= LABEL_MAX)
+		return NULL;
+	strlcpy(name, label, (size_t)(slash - label) + 1);
+	r = runner_find(w->runners, name);
+	if (!r || r->conf.kind != KIND_STDIO || n < 0 ||
+	    (size_t)n >= r->ninstances)
+		return NULL;
+	p = r->instances[n]->work;
+	if (!p || !p->kept)
+		return NULL;
+	place_label(p, mine, sizeof(mine));
+	return strcmp(mine, label) ? NULL : p;
+}
+
+/* Unix seconds of a time as we write it; 0 when it is none. */
+static double
+unix_time(const char *text)
+{
+	struct tm tm = {0};
+	const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+
+	if (!rest)
+		return 0;
+	return (double)timegm(&tm) + (*rest == '.' ? strtod(rest, NULL) : 0);
+}
+
+/* The claim was all that was known of it. */
+static void
+complete(struct work *k, struct job *stolen)
+{
+	bool stopping = stolen->status == JOB_STOPPING;
+	double began = unix_time(stolen->started_at);
+
+	stolen->status = JOB_STARTED;
+	free(stolen->queue);
+	stolen->queue = xstrdup(queue_name(k->place->lane->queue));
+	RB_REMOVE(work_tree, &k->all->works, k);
+	job_free(k->job);
+	k->job = stolen;
+	RB_INSERT(work_tree, &k->all->works, k);
+	k->partial = false;
+	if (k->deadline <= 0 && began > 0 && stolen->spec.timeout > 0)
+		k->deadline = began + stolen->spec.timeout;
+	work_arm(k);
+	if (stopping)
+		work_cancel(k);
+}
+
+static void
+on_whole(void *arg, struct job *j, const struct err *e)
+{
+	struct workers *w = arg;
+	struct work *k = j ? work_find(w, j->spec.id) : NULL;
+
+	(void)e;
+	if (k && k->partial)
+		complete(k, j);
+	else
+		job_free(j);
+	answered(w);
+}
+
+static void
+read_whole(struct workers *w, const char *id)
+{
+	w->asked++;
+	if (queues_read(w->queues, id, on_whole, w, NULL) == -1)
+		w->asked--;
+}
+
+static void
+on_claims(void *arg, struct queue *q, const struct claim *claims, size_t n)
+{
+	struct workers *w = arg;
+	struct work *k;
+	struct place *p;
+	struct job *j;
+
+	/* The last first: what goes back to the head keeps its order. */
+	while (n-- > 0) {
+		k = work_find(w, claims[n].id);
+		if (!k && queues_is_settling(w->queues, claims[n].id))
+			continue;
+		if (!k && !(p = place_by_label(w, claims[n].label))) {
+			log_info("job %s: claimed by nobody, given back",
+			    claims[n].id);
+			j = job_new();
+			j->spec.id = xstrdup(claims[n].id);
+			queue_give_back(q, j, BACK_HEAD);
+			continue;
+		}
+		if (!k) {
+			j = job_new();
+			j->spec.id = xstrdup(claims[n].id);
+			job_move(j, JOB_STARTED, NULL);
+			k = work_new(p, j);
+			k->partial = true;
+		}
+		k->claimed = true;
+		if (k->partial)
+			read_whole(w, claims[n].id);
+	}
+	answered(w);
+}
+
+static void
+on_queue_name(void *arg, const char *name)
+{
+	struct workers *w = arg;
+	struct lane *l;
+
+	if (name) {
+		/* Draws from nothing while no runner does. */
+		lane_open(w, name);
+		return;
+	}
+	RB_FOREACH (l, lane_tree, &w->lanes) {
+		w->asked++;
+		queue_claims(l->queue, on_claims, w);
+	}
+	answered(w); /* this one */
+}
+
+static void
+reconcile(struct workers *w)
+{
+	struct work *k;
+
+	if (!w->adopted || !redis_is_up(w->redis))
+		return;
+	RB_FOREACH (k, work_tree, &w->works)
+		k->claimed = false;
+	w->asked = 1;
+	queues_register(w->queues, on_queue_name, w);
+}
+
+static void
+on_up(void *arg)
+{
+	reconcile(arg);
+}
+
+static void
+on_down(void *arg)
+{
+	struct workers *w = arg;
+
+	w->open = false;
+}
+
+static void
+on_bell(void *arg, const char *key, size_t len)
+{
+	struct workers *w = arg;
+	const char *id = NULL;
+	struct queue *q;
+	struct lane *l, wanted;
+
+	if (!key) {
+		look_everywhere(w);
+		watch_reread(w);
+		return;
+	}
+	q = queues_rung(w->queues, key, len, &id);
+	if (id)
+		watch_rang(w, id);
+	if (!q)
+		return;
+	wanted.queue = q;
+	l = RB_FIND(lane_tree, &w->lanes, &wanted);
+	if (!l)
+		return;
+	l->maybe = l->rang = true;
+	lane_look(l);
+}
+
+static void
+on_given_back(void *arg, struct queue *q)
+{
+	struct workers *w = arg;
+	struct lane *l, wanted = {.queue = q};
+
+	l = RB_FIND(lane_tree, &w->lanes, &wanted);
+	if (!l)
+		return;
+	l->maybe = l->rang = true;
+	lane_look(l);
+}
+
+/* ---- what runners tell ---- */
+
+static void
+hook_up(void *arg, struct instance *i)
+{
+	struct workers *w = arg;
+	struct place *p = place_of(w, i);
+
+	if (!p)
+		return;
+	p->verdict = VERDICT_OPEN;
+	if (i->child && !w->adopted)
+		p->kept = true;
+	place_look(p);
+}
+
+static void
+hook_replies(void *arg, struct instance *i, const char *buf, size_t len)
+{
+	struct place *p = place_of(arg, i);
+
+	if (p)
+		stdio_replies(p, buf, len);
+}
+
+static void
+hook_died(void *arg, struct instance *i, const struct child *c, bool asked)
+{
+	struct place *p = i->work;
+
+	(void)arg;
+	if (p)
+		stdio_died(p, c, asked);
+}
+
+static bool
+hook_adopt(void *arg, struct instance *i, struct child *c, const json_t *tag)
+{
+	return exec_adopt(arg, i, c, tag);
+}
+
+static size_t
+hook_jobs(void *arg, struct instance *i, json_t *ids)
+{
+	const struct place *p = i->work;
+	struct work *k;
+
+	(void)arg;
+	if (!p)
+		return 0;
+	if (ids)
+		TAILQ_FOREACH (k, &p->works, next)
+			json_array_append_new(
+			    ids, json_string(k->job->spec.id));
+	return p->nworks;
+}
+
+static void
+hook_abandon(void *arg, struct instance *i)
+{
+	const struct place *p = i->work;
+	struct work *k, *next;
+
+	(void)arg;
+	if (p)
+		TAILQ_FOREACH_SAFE (k, &p->works, next, next)
+			exec_stop(k, FATE_BACK);
+}
+
+static double
+hook_longest(void *arg, struct instance *i)
+{
+	const struct place *p = i->work;
+	double left = 0, now = ev_time();
+	struct work *k;
+
+	(void)arg;
+	if (p)
+		TAILQ_FOREACH (k, &p->works, next)
+			if (k->deadline - now + GRACE_MAX > left)
+				left = k->deadline - now + GRACE_MAX;
+	return left;
+}
+
+void
+workers_hooks(struct workers *w, struct runner_hooks *hooks)
+{
+	*hooks = (struct runner_hooks){
+	    .arg = w,
+	    .up = hook_up,
+	    .replies = hook_replies,
+	    .died = hook_died,
+	    .adopt = hook_adopt,
+	    .jobs = hook_jobs,
+	    .abandon = hook_abandon,
+	    .longest = hook_longest,
+	};
+}
+
+void
+workers_runner_added(struct workers *w, struct runner *r)
+{
+	struct lane *l;
+
+	if (r->conf.kind == KIND_SERVICE)
+		return;
+	l = lane_open(w, runner_queue(r));
+	l->runners++;
+	l->maybe = true;
+	lane_look(l);
+}
+
+static void
+place_gone(struct place *p)
+{
+	struct work *k;
+
+	/* It is down, so this finds jobs only when herod ends in a hurry. */
+	TAILQ_FOREACH (k, &p->works, next)
+		exec_forget(k);
+	place_back(p, BACK_HEAD, "its runner is gone");
+	place_ready(p, false);
+	p->instance->work = NULL;
+	p->instance = NULL;
+	if (!p->reserved)
+		place_free(p);
+}
+
+void
+workers_runner_gone(struct workers *w, struct runner *r)
+{
+	struct instance *i;
+	size_t k;
+
+	if (r->conf.kind == KIND_SERVICE)
+		return;
+	RUNNER_FOREACH_INSTANCE(i, r, k)
+	if (i->work)
+		place_gone(i->work);
+	lane_open(w, runner_queue(r))->runners--;
+}
+
+/* ---- numbers ---- */
+
+void
+workers_depths(struct workers *w, const char *const *queues, size_t n,
+    depths_fn fn, void *arg)
+{
+	queues_depths(w->queues, queues, n, fn, arg);
+}
+
+size_t
+workers_running(struct workers *w, const struct runner *r)
+{
+	const struct place *p;
+	struct instance *i;
+	size_t k, n = 0;
+
+	if (!r)
+		return w->nworks;
+	RUNNER_FOREACH_INSTANCE(i, r, k)
+	{
+		p = i->work;
+		n += p ? p->nworks : 0;
+	}
+	return n;
+}
+
+json_t *
+workers_summary(struct workers *w)
+{
+	return json_pack("{s:I, s:I, s:I, s:I}", "queued",
+	    (json_int_t)counters[COUNTER_jobs_queued], "running",
+	    (json_int_t)w->nworks, "finished",
+	    (json_int_t)counters[COUNTER_jobs_finished], "failed",
+	    (json_int_t)counters[COUNTER_jobs_failed]);
+}
+
+/* ---- making ---- */
+
+static char *
+node_id(const char *state_dir)
+{
+	char made[JOB_ID_SIZE], *id;
+	struct err e = {0};
+
+	id = queues_node_id(state_dir, &e);
+	if (id)
+		return id;
+	/* Its claims will not be found by the next herod. */
+	log_errorx("%s", e.text);
+	job_make_id(made);
+	return xstrdup(made);
+}
+
+struct workers *
+workers_new(struct ev_loop *loop, struct redis *redis,
+    const struct daemon_conf *conf, const char *state_dir)
+{
+	static const struct redis_ops redis_ops = {
+	    .up = on_up,
+	    .down = on_down,
+	    .bell = on_bell,
+	};
+	static const struct queues_ops queues_ops = {
+	    .given_back = on_given_back,
+	};
+	struct workers *w = xcalloc(1, sizeof(*w));
+	char *id = node_id(state_dir);
+
+	w->loop = loop;
+	w->redis = redis;
+	w->conf = conf;
+	RB_INIT(&w->works);
+	RB_INIT(&w->lanes);
+	RB_INIT(&w->watches);
+	TAILQ_INIT(&w->dirty);
+	w->queues = queues_new(
+	    loop, redis, conf->namespace, conf->node, id, conf->result_ttl);
+	queues_set_ops(w->queues, &queues_ops, w);
+	redis_set_ops(redis, &redis_ops, w);
+	ev_timer_init(&w->retry, on_retry, 0., 0.);
+	w->retry.data = w;
+	ev_prepare_init(&w->serve, on_serve);
+	w->serve.data = w;
+	ev_prepare_start(loop, &w->serve);
+	free(id);
+	return w;
+}
+
+void
+workers_attach(struct workers *w, struct runners *runners)
+{
+	w->runners = runners;
+}
+
+void
+workers_recover(struct workers *w)
+{
+	w->adopted = true;
+	reconcile(w);
+}
+
+void
+workers_free(struct workers *w)
+{
+	struct lane *l;
+
+	redis_set_ops(w->redis, NULL, NULL);
+	ev_prepare_stop(w->loop, &w->serve);
+	ev_timer_stop(w->loop, &w->retry);
+	watches_free(w);
+	queues_free(w->queues);
+	while ((l = RB_MIN(lane_tree, &w->lanes))) {
+		RB_REMOVE(lane_tree, &w->lanes, l);
+		free(l);
+	}
+	free(w);
+}

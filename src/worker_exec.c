@@ -1,0 +1,389 @@
+/*
+ * One process for each job: payload on stdin, result on stdout.
+ *
+ * The payload is a sealed memfd.  What comes on stdout is appended to
+ * another memfd that the keeper keeps, so a result is whole though herod
+ * died half-way; the tag tells the next herod which job it was.
+ */
+#define LOG_MODULE "worker"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "mem.h"
+#include "work.h"
+
+#define EXIT_LATER 75 /* EX_TEMPFAIL of sysexits.h: try it again later */
+
+static int
+write_all(int fd, const char *buf, size_t len)
+{
+	ssize_t n;
+
+	while (len) {
+		n = write(fd, buf, len);
+		if (n == -1 && errno == EINTR)
+			continue;
+		if (n == -1)
+			return -1;
+		buf += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* Nobody can change what it reads. */
+static int
+payload_fd(const struct job *j)
+{
+	int fd = memfd_create("payload", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd == -1)
+		return -1;
+	if (write_all(fd, j->spec.payload ? j->spec.payload : "",
+		j->payload_len) == -1 ||
+	    lseek(fd, 0, SEEK_SET) == -1 ||
+	    fcntl(fd, F_ADD_SEALS,
+		F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) ==
+		-1) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* ---- the process is there ---- */
+
+static void
+keep_last(struct work *k, const char *buf, size_t len)
+{
+	size_t size = sizeof(k->last), drop;
+
+	if (len > size) {
+		buf += len - size;
+		len = size;
+	}
+	drop = k->last_len + len > size ? k->last_len + len - size : 0;
+	memmove(k->last, k->last + drop, k->last_len - drop);
+	memcpy(k->last + k->last_len - drop, buf, len);
+	k->last_len += len - drop;
+}
+
+static void
+on_stderr(struct work *k, const char *buf, size_t len)
+{
+	struct instance *i = k->place->instance;
+
+	if (!k->err)
+		k->err = output_source_new(
+		    i->runner->output, i->n, CHILD_STDERR, k->job->spec.id);
+	output_feed(k->err, buf, len);
+	keep_last(k, buf, len);
+}
+
+static void
+on_stdout(struct work *k, const char *buf, size_t len)
+{
+	if (k->fate == FATE_TOO_LARGE)
+		return;
+	if (k->result_len + len > (size_t)k->all->conf->max_result ||
+	    write_all(k->child->keep_fd, buf, len) == -1) {
+		exec_stop(k, FATE_TOO_LARGE);
+		return;
+	}
+	k->result_len += len;
+}
+
+static void
+on_output(struct child *c, int stream, const char *buf, size_t len)
+{
+	struct work *k = c->arg;
+
+	if (!k)
+		return;
+	if (stream == CHILD_STDOUT)
+		on_stdout(k, buf, len);
+	else
+		on_stderr(k, buf, len);
+}
+
+/* ---- its end ---- */
+
+/* The last line on stderr that is not blank. */
+static const char *
+last_line(struct work *k, char *buf, size_t size)
+{
+	size_t end = k->last_len, begin;
+
+	while (end && strchr("\n\r\t ", k->last[end - 1]))
+		end--;
+	for (begin = end; begin && k->last[begin - 1] != '\n';)
+		begin--;
+	if (end - begin >= size)
+		begin = end - size + 1;
+	memcpy(buf, k->last + begin, end - begin);
+	buf[end - begin] = '\0';
+	return buf;
+}
+
+static void
+take_result(struct work *k)
+{
+	char *text;
+	ssize_t n;
+
+	if (!k->result_len) {
+		job_set_result(k->job, "", 0, true);
+		return;
+	}
+	text = xmalloc(k->result_len);
+	n = pread(k->child->keep_fd, text, k->result_len, 0);
+	job_set_result(k->job, text, n > 0 ? (size_t)n : 0, true);
+	free(text);
+}
+
+static void
+end_failed(struct work *k)
+{
+	char how[160], line[sizeof(k->last)];
+
+	child_end_text(k->child, how, sizeof(how));
+	last_line(k, line, sizeof(line));
+	job_set_error(k->job, "%s%s%s", how, *line ? ": " : "", line);
+	work_end(k, JOB_ERROR);
+}
+
+/* Nobody asked it to end. */
+static void
+end_by_itself(struct work *k)
+{
+	const struct child *c = k->child;
+	struct place *p = k->place;
+	char how[160];
+
+	child_end_text(c, how, sizeof(how));
+	if (c->stage && c->shortage) {
+		place_hold(p);
+		work_back(k, BACK_HEAD, how);
+	} else if (c->stage) {
+		job_set_error(k->job, "cannot start: %s", how);
+		work_end(k, JOB_ERROR);
+	} else if (!c->status_known || !WIFEXITED(c->status)) {
+		work_back(k, BACK_DIED, how);
+	} else if (WEXITSTATUS(c->status) == 0) {
+		take_result(k);
+		work_end(k, JOB_FINISHED);
+	} else if (WEXITSTATUS(c->status) == EXIT_LATER) {
+		place_hold(p);
+		work_back(k, BACK_TAIL, "it asked for later (exit 75)");
+	} else {
+		end_failed(k);
+	}
+}
+
+static void
+end_as_decided(struct work *k)
+{
+	char text[32];
+
+	switch (k->fate) {
+	case FATE_TIMEOUT:
+		job_set_error(k->job, "timeout after %s",
+		    duration_text(k->job->spec.timeout, text));
+		work_end(k, JOB_TIMEOUT);
+		break;
+	case FATE_CANCEL:
+		job_set_error(k->job, "cancelled");
+		work_end(k, JOB_CANCELLED);
+		break;
+	case FATE_TOO_LARGE:
+		job_set_error(k->job,
+		    "its result is longer than max_result (%lld bytes)",
+		    k->all->conf->max_result);
+		work_end(k, JOB_ERROR);
+		break;
+	case FATE_BACK:
+		work_back(k, BACK_HEAD, "its runner was stopped");
+		break;
+	case FATE_OPEN:
+		end_by_itself(k);
+		break;
+	}
+}
+
+static void
+note_exit(struct work *k)
+{
+	const struct child *c = k->child;
+	struct instance *i = k->place->instance;
+
+	i->child = NULL;
+	if (c->stage)
+		return;
+	i->exit.at = c->exited_at;
+	i->exit.status = c->status;
+	i->exit.known = c->status_known;
+	k->job->has_exit = c->status_known;
+	k->job->exit = c->status;
+}
+
+static void
+on_over(struct child *c)
+{
+	struct work *k = c->arg;
+
+	if (!k)
+		return;
+	if (k->err)
+		output_source_end(k->err);
+	k->err = NULL;
+	note_exit(k);
+	end_as_decided(k);
+}
+
+static const struct child_ops exec_ops = {
+    .output = on_output,
+    .over = on_over,
+};
+
+void
+exec_stop(struct work *k, enum fate fate)
+{
+	struct stop_rules rules;
+
+	if (k->fate == FATE_OPEN)
+		k->fate = fate;
+	ev_timer_stop(k->all->loop, &k->timer);
+	if (!k->child || k->child->is_over)
+		return;
+	if (fate == FATE_BACK)
+		runner_stop_rules(k->place->instance->runner, &rules);
+	else
+		bounded_rules(k->place, &rules);
+	child_stop(k->child, &rules);
+}
+
+void
+exec_forget(struct work *k)
+{
+	if (k->err)
+		output_source_end(k->err);
+	k->err = NULL;
+	if (k->child) {
+		k->child->arg = NULL;
+		k->place->instance->child = NULL;
+	}
+}
+
+/* ---- its beginning ---- */
+
+static void
+tag_text(const struct work *k, char tag[CHILD_TAG_MAX])
+{
+	const struct instance *i = k->place->instance;
+	const struct job *j = k->job;
+
+	snprintf(tag, CHILD_TAG_MAX,
+	    "{\"runner\":\"%s\",\"n\":%d,\"job\":\"%s\",\"attempt\":%lld,"
+	    "\"deaths\":%lld,\"timeout\":%.17g,\"deadline\":%.17g,"
+	    "\"ttl\":%.17g}",
+	    i->runner->name, i->n, j->spec.id, j->attempts, j->deaths,
+	    j->spec.timeout, k->deadline, j->spec.result_ttl);
+}
+
+static int
+start(struct work *k, int in, int out, struct err *e)
+{
+	struct instance *i = k->place->instance;
+	char **extra = job_environment(k->job);
+	char tag[CHILD_TAG_MAX];
+	struct child_spec spec;
+	int result;
+
+	result = runner_spec(i, extra, &spec, e);
+	strv_free(extra);
+	if (result == -1)
+		return -1;
+	tag_text(k, tag);
+	spec.tag = tag;
+	spec.stdin_fd = in;
+	spec.keep_fd = out;
+	k->child = child_start(
+	    runners_context(k->all->runners)->keeper, &spec, &exec_ops, k, e);
+	spec_clear(&spec);
+	i->child = k->child;
+	return k->child ? 0 : -1;
+}
+
+void
+exec_begin(struct work *k)
+{
+	struct place *p = k->place;
+	struct err e = {0};
+	int in = payload_fd(k->job);
+	int out = memfd_create("result", MFD_CLOEXEC);
+
+	if (in == -1 || out == -1) {
+		log_warn("job %s", k->job->spec.id);
+		place_hold(p);
+		work_back(k, BACK_HEAD, "herod has no descriptors left");
+	} else if (start(k, in, out, &e) == -1) {
+		job_set_error(k->job, "cannot start: %s", e.text);
+		work_end(k, JOB_ERROR);
+	}
+	if (in != -1)
+		close(in);
+	if (out != -1)
+		close(out);
+}
+
+/* ---- after herod's death ---- */
+
+static struct job *
+tagged_job(const struct place *p, const json_t *tag)
+{
+	struct job *j = job_new();
+
+	j->spec.id = xstrdup(json_string_value(json_object_get(tag, "job")));
+	j->attempts = json_integer_value(json_object_get(tag, "attempt"));
+	j->deaths = json_integer_value(json_object_get(tag, "deaths"));
+	j->spec.timeout = json_number_value(json_object_get(tag, "timeout"));
+	j->spec.result_ttl = json_number_value(json_object_get(tag, "ttl"));
+	j->queue = xstrdup(queue_name(p->lane->queue));
+	j->instance = p->instance->n;
+	job_move(j, JOB_STARTED, NULL);
+	return j;
+}
+
+bool
+exec_adopt(
+    struct workers *w, struct instance *i, struct child *c, const json_t *tag)
+{
+	const char *id = json_string_value(json_object_get(tag, "job"));
+	struct place *p = place_of(w, i);
+	struct stat st;
+	struct work *k;
+
+	if (!p || !id || !id_is_valid(id) || c->keep_fd == -1 || p->nworks)
+		return false;
+	k = work_new(p, tagged_job(p, tag));
+	if (!k)
+		return false;
+	k->partial = true;
+	k->child = i->child = c;
+	k->deadline = json_number_value(json_object_get(tag, "deadline"));
+	if (fstat(c->keep_fd, &st) == 0)
+		k->result_len = (size_t)st.st_size;
+	lseek(c->keep_fd, 0, SEEK_END);
+	work_arm(k);
+	child_adopt(c, &exec_ops, k);
+	return true;
+}

@@ -1,0 +1,350 @@
+/*
+ * Long-lived workers: a JSON-RPC request a line on stdin, responses in any
+ * order and notifications (progress, log) on stdout.
+ *
+ * Whatever else comes on stdout is a protocol error: it is noted by name in
+ * the runner's log and the worker goes on, unless nothing sensible comes
+ * any more.
+ */
+#define LOG_MODULE "worker"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "jsonrpc.h"
+#include "log.h"
+#include "mem.h"
+#include "work.h"
+
+#define UNREAD_MAX (32 << 20) /* bytes that may wait for its stdin */
+#define GARBAGE_MAX (1 << 20) /* bytes without a message in between */
+#define ENVELOPE_MAX (64 << 10)
+#define CANCEL_GRACE 5.0 /* seconds from the cancel until it is killed */
+#define TIMEOUT_GRACE 2.0
+#define QUOTE_MAX 120
+
+void
+place_label(const struct place *p, char *buf, size_t size)
+{
+	const struct instance *i = p->instance;
+
+	if (i->runner->conf.kind == KIND_STDIO && i->child)
+		snprintf(
+		    buf, size, "%s/%d/%u", i->runner->name, i->n, i->child->id);
+	else
+		snprintf(buf, size, "%s/%d", i->runner->name, i->n);
+}
+
+static void note(struct place *p, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+static void
+note(struct place *p, const char *fmt, ...)
+{
+	const struct instance *i = p->instance;
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	log_info("runner %s.%d: %s", i->runner->name, i->n, text);
+	output_note(i->runner->output, i->n, "%s", text);
+}
+
+/* Ends the worker; its jobs are dealt with when it is over. */
+static void
+kill_worker(struct place *p, enum verdict verdict)
+{
+	if (p->verdict == VERDICT_OPEN)
+		p->verdict = verdict;
+	if (p->instance->child)
+		child_kill(p->instance->child);
+}
+
+/* ---- to the worker ---- */
+
+void
+stdio_begin(struct work *k)
+{
+	struct place *p = k->place;
+	size_t len;
+	char *text = job_request(k->job, &len);
+
+	if (!text || !child_write(p->instance->child, text, len, UNREAD_MAX)) {
+		note(p, "it does not read its stdin; no new jobs for a while");
+		place_hold(p);
+		work_back(k, BACK_HEAD, "its worker does not read");
+	}
+	free(text);
+}
+
+static void
+on_grace_over(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct work *k = w->data;
+
+	(void)loop;
+	(void)revents;
+	note(k->place, "job %s: did not end after %s, the worker is killed",
+	    k->job->spec.id,
+	    k->fate == FATE_TIMEOUT ? "its timeout" : "a cancel");
+	kill_worker(k->place, VERDICT_OURS);
+}
+
+void
+stdio_cancel(struct work *k, enum fate fate)
+{
+	struct child *c = k->place->instance->child;
+	char text[256];
+	int len;
+
+	k->fate = fate;
+	len = snprintf(text, sizeof(text),
+	    "{\"jsonrpc\":\"2.0\",\"method\":\"cancel\","
+	    "\"params\":{\"id\":\"%s\"}}\n",
+	    k->job->spec.id);
+	if (c)
+		child_write(c, text, (size_t)len, UNREAD_MAX);
+	ev_timer_stop(k->all->loop, &k->timer);
+	ev_set_cb(&k->timer, on_grace_over);
+	ev_timer_set(
+	    &k->timer, fate == FATE_TIMEOUT ? TIMEOUT_GRACE : CANCEL_GRACE, 0.);
+	ev_timer_start(k->all->loop, &k->timer);
+}
+
+/* ---- from the worker ---- */
+
+static void
+garbage(struct place *p, const char *what, const char *line, size_t len)
+{
+	note(p, "protocol error: %s: %.*s%s", what,
+	    (int)(len > QUOTE_MAX ? QUOTE_MAX : len), line,
+	    len > QUOTE_MAX ? "..." : "");
+	p->garbage += len;
+	if (p->garbage > GARBAGE_MAX && p->instance->child) {
+		note(p, "nothing but garbage on stdout: it is killed");
+		kill_worker(p, VERDICT_ITS);
+	}
+}
+
+static void
+end_timeout(struct work *k)
+{
+	char text[32];
+
+	job_set_error(k->job, "timeout after %s",
+	    duration_text(k->job->spec.timeout, text));
+	work_end(k, JOB_TIMEOUT);
+}
+
+static void
+end_cancelled(struct work *k)
+{
+	job_set_error(k->job, "cancelled");
+	work_end(k, JOB_CANCELLED);
+}
+
+/* Text as it is, anything else as JSON. */
+static void
+set_result(struct work *k, const json_t *result)
+{
+	char *text;
+
+	if (json_is_string(result)) {
+		job_set_result(k->job, json_string_value(result),
+		    json_string_length(result), false);
+		return;
+	}
+	text = json_dumps(result, JSON_COMPACT | JSON_ENCODE_ANY);
+	job_set_result(
+	    k->job, text ? text : "", text ? strlen(text) : 0, false);
+	free(text);
+}
+
+static void
+end_with_result(struct work *k, const json_t *result)
+{
+	set_result(k, result);
+	if (k->job->result_len <= (size_t)k->all->conf->max_result) {
+		work_end(k, JOB_FINISHED);
+		return;
+	}
+	job_set_error(k->job,
+	    "its result is longer than max_result (%lld bytes)",
+	    k->all->conf->max_result);
+	job_set_result(k->job, "", 0, false);
+	work_end(k, JOB_ERROR);
+}
+
+static void
+end_with_error(struct work *k, const json_t *error)
+{
+	const char *message =
+	    json_string_value(json_object_get(error, "message"));
+	const char *data = json_string_value(json_object_get(error, "data"));
+
+	job_set_error(k->job, "%s%s%s", message ? message : "error",
+	    data ? ": " : "", data ? data : "");
+	work_end(k, JOB_ERROR);
+}
+
+static void
+take_response(
+    struct place *p, const json_t *message, const char *line, size_t len)
+{
+	const char *id = json_string_value(json_object_get(message, "id"));
+	const json_t *result = json_object_get(message, "result");
+	const json_t *error = json_object_get(message, "error");
+	struct work *k = id ? work_find(p->all, id) : NULL;
+
+	if (!id || (!result && !error)) {
+		garbage(p, "neither a response nor a notification", line, len);
+		return;
+	}
+	p->garbage = 0;
+	if (!k || k->place != p)
+		note(p, "an answer for job %.130s, which it does not have", id);
+	else if (k->fate == FATE_TIMEOUT)
+		end_timeout(k);
+	else if (result)
+		end_with_result(k, result); /* even after a cancel: it is so */
+	else if (k->fate == FATE_CANCEL)
+		end_cancelled(k);
+	else
+		end_with_error(k, error);
+}
+
+static void
+take_progress(struct work *k, const json_t *params)
+{
+	const json_t *message = json_object_get(params, "message");
+
+	k->job->progress =
+	    json_number_value(json_object_get(params, "fraction"));
+	if (k->job->progress < 0)
+		k->job->progress = 0;
+	if (!json_is_string(message))
+		return;
+	free(k->job->progress_text);
+	k->job->progress_text = xstrdup(json_string_value(message));
+}
+
+static void
+take_log(struct place *p, const char *id, const json_t *params)
+{
+	const json_t *text = json_object_get(params, "text");
+	const struct instance *i = p->instance;
+	struct output_source *s;
+
+	s = output_source_new(i->runner->output, i->n, CHILD_STDOUT, id);
+	output_feed(s, json_string_value(text), json_string_length(text));
+	output_source_end(s);
+}
+
+static void
+take_notification(
+    struct place *p, const json_t *message, const char *line, size_t len)
+{
+	const char *method =
+	    json_string_value(json_object_get(message, "method"));
+	const json_t *params = json_object_get(message, "params");
+	const char *id = json_string_value(json_object_get(params, "id"));
+	struct work *k = id ? work_find(p->all, id) : NULL;
+	bool is_ours = k && k->place == p;
+
+	if (method && !strcmp(method, "progress") && id) {
+		p->garbage = 0;
+		if (is_ours)
+			take_progress(k, params);
+	} else if (method && !strcmp(method, "log") &&
+	    json_is_string(json_object_get(params, "text"))) {
+		p->garbage = 0;
+		take_log(p, is_ours ? id : NULL, params);
+	} else {
+		garbage(p, "no notification that herod knows", line, len);
+	}
+}
+
+static void
+take_line(struct place *p, const char *line, size_t len)
+{
+	struct err e = {0};
+	json_t *message;
+
+	if (!len)
+		return;
+	message = jsonrpc_parse(line, len, &e);
+	if (!json_is_object(message))
+		garbage(p, "not a JSON object", line, len);
+	else if (json_object_get(message, "method"))
+		take_notification(p, message, line, len);
+	else
+		take_response(p, message, line, len);
+	json_decref(message);
+}
+
+static void
+take_lines(struct place *p)
+{
+	const char *line;
+	size_t len, limit;
+
+	while ((line = frame_line(&p->frame, &len)))
+		take_line(p, line, len);
+	/* Escapes make text up to six times as long. */
+	limit = (size_t)p->all->conf->max_result * 6 + ENVELOPE_MAX;
+	if (frame_rest(&p->frame) <= limit)
+		return;
+	note(p, "a line longer than %zu bytes on stdout: it is killed", limit);
+	frame_clear(&p->frame);
+	kill_worker(p, VERDICT_ITS);
+}
+
+void
+stdio_replies(struct place *p, const char *buf, size_t len)
+{
+	size_t room;
+	char *at = frame_room(&p->frame, len, &room);
+
+	memcpy(at, buf, len);
+	frame_add(&p->frame, len);
+	/* Whose answers these are is not known before the claims are. */
+	if (!p->kept || p->all->recovered)
+		take_lines(p);
+}
+
+void
+stdio_catch_up(struct place *p)
+{
+	p->kept = false;
+	take_lines(p);
+}
+
+/* ---- its end ---- */
+
+static void
+let_go(struct work *k, enum back how, const char *why)
+{
+	if (k->fate == FATE_TIMEOUT)
+		end_timeout(k);
+	else
+		work_back(k, how, why);
+}
+
+void
+stdio_died(struct place *p, const struct child *c, bool asked)
+{
+	bool counted = p->verdict == VERDICT_ITS || !asked;
+	struct work *k, *before;
+	char why[160];
+
+	if (p->kept)
+		stdio_catch_up(p);
+	frame_clear(&p->frame);
+	child_end_text(c, why, sizeof(why));
+	/* The last first, so that the first stands at the head. */
+	TAILQ_FOREACH_REVERSE_SAFE(k, &p->works, work_list, next, before)
+	let_go(k, counted ? BACK_DIED : BACK_HEAD, why);
+	p->verdict = VERDICT_OPEN;
+	p->garbage = 0;
+}
