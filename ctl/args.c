@@ -41,13 +41,12 @@ refuse_option(struct reader *r, const char *dashes, const char *name)
 static int
 keep(struct reader *r, const struct option *o, const char *text)
 {
-	char name[64];
+	char name[64] = "--";
 	json_t *given = json_string(text), *value;
 
-	option_text(o->name, name, sizeof(name));
+	option_text(o->name, name + 2, sizeof(name) - 2);
 	if (given == NULL)
-		return err_set(
-		    r->err, ERR_PARAMS, "--%s: not UTF-8 text", name);
+		return err_set(r->err, ERR_PARAMS, "%s: not UTF-8 text", name);
 	value = type_check(&o->kind, name, given, r->err);
 	json_decref(given);
 	if (value == NULL)

@@ -154,7 +154,7 @@ show_pids(struct ctl *ctl, const json_t *runner)
 			    (long long)json_integer_value(pid));
 	}
 	if (status != STATUS_DONE)
-		fprintf(stderr, "heroctl: %s has no process\n",
+		ctl_say("%s has no process",
 		    json_string_value(json_object_get(runner, "name")));
 	return status;
 }
@@ -228,7 +228,7 @@ look(const struct waiting *w, const json_t *runners)
 
 	json_array_foreach (runners, i, runner) {
 		if (w->running && is_fatal(runner)) {
-			fprintf(stderr, "heroctl: %s is FATAL: %s\n",
+			ctl_say("%s is FATAL: %s",
 			    json_string_value(json_object_get(runner, "name")),
 			    json_string_value(json_object_get(runner, "why")));
 			return STATUS_REFUSED;
@@ -246,7 +246,7 @@ pause_a_while(struct waiting *w, enum status *status)
 	struct timespec ts = {0, (long)(w->pause * 1e9)};
 
 	if (w->left > 0 && (w->left -= w->pause) <= 0) {
-		fputs("heroctl: not so within the time given\n", stderr);
+		ctl_say("not so within the time given");
 		return false;
 	}
 	if (w->pause < LONGEST_PAUSE)

@@ -87,7 +87,8 @@ each_status(struct each *c, enum status status)
 static int
 each_send(struct each *c, struct err *e)
 {
-	json_t *params = json_deep_copy(c->params);
+	json_t *params =
+	    c->params ? json_copy((json_t *)c->params) : json_object();
 
 	json_object_set_new(params, c->param, json_string(c->names[c->sent]));
 	set_timeout(c->ctl, c->method, params);
@@ -255,8 +256,7 @@ call_expand(struct ctl *ctl, char *const *names, enum status *status)
 		if (!is_pattern(*names)) {
 			add_name(&expanded, *names);
 		} else if (!add_matches(&expanded, runners, *names)) {
-			fprintf(stderr, "heroctl: no runner matches '%s'\n",
-			    *names);
+			ctl_say("no runner matches '%s'", *names);
 			*status = STATUS_NO_SUCH_NAME;
 		}
 	}
@@ -394,6 +394,7 @@ ask_each(struct ctl *ctl, const struct method *m, const struct param *p,
     char *const *names, const json_t *params)
 {
 	struct collected c = {m->result, json_array()};
+	struct ctl own = *ctl;
 	enum status unmatched = STATUS_DONE, asked, shown;
 	char **list = p->kind.type == TYPE_NAME
 	    ? call_expand(ctl, names, &unmatched)
@@ -404,7 +405,8 @@ ask_each(struct ctl *ctl, const struct method *m, const struct param *p,
 		strv_free(list);
 		return first_bad(unmatched, STATUS_REFUSED);
 	}
-	asked = call_each(ctl, m, p->name, list, params, collect, &c);
+	own.end_lines = ctl->end_lines || strv_count(list) > 1;
+	asked = call_each(&own, m, p->name, list, params, collect, &c);
 	shown = show_collected(ctl, &c);
 	json_decref(c.rows);
 	strv_free(list);

@@ -58,8 +58,7 @@ show_news(struct follower *f, const json_t *params)
 	const json_t *dropped = json_object_get(params, "dropped");
 
 	if (json_is_integer(dropped))
-		fprintf(stderr,
-		    "heroctl: %lld lines came too fast and are left out\n",
+		ctl_say("%lld lines came too fast and are left out",
 		    (long long)json_integer_value(dropped));
 	show_lines(f, json_object_get(params, "lines"));
 }

@@ -91,6 +91,13 @@ help_verb(const struct verb *v, FILE *out)
 	print_options(v, out);
 }
 
+static void
+print_verb(const struct verb *v, FILE *out)
+{
+	fprintf(out, "  %-14s  ", v->name);
+	print_folded(out, v->summary, 18);
+}
+
 void
 help_overview(FILE *out)
 {
@@ -98,14 +105,25 @@ help_overview(FILE *out)
 	size_t i, n = verbs_list(verbs);
 
 	fputs("usage: heroctl [OPTION]... VERB [OPERAND]...\n\nVerbs:\n", out);
-	for (i = 0; i < n; i++) {
-		fprintf(out, "  %-14s  ", verbs[i].name);
-		print_folded(out, verbs[i].summary, 18);
-	}
+	for (i = 0; i < n; i++)
+		print_verb(&verbs[i], out);
 	print_options(NULL, out);
 	fputs("\nheroctl help VERB tells more; without a verb it reads verbs "
 	      "line by line.\n",
 	    out);
+}
+
+/* "job": its verbs. */
+static void
+help_group(const char *group, FILE *out)
+{
+	struct verb verbs[VERBS_MAX];
+	size_t i, n = verbs_list(verbs), len = strlen(group);
+
+	for (i = 0; i < n; i++)
+		if (strncmp(verbs[i].name, group, len) == 0 &&
+		    verbs[i].name[len] == ' ')
+			print_verb(&verbs[i], out);
 }
 
 enum status
@@ -122,6 +140,10 @@ verb_help(struct ctl *ctl, const struct args *a)
 	}
 	if (verb_find(a->operands, &v, &words) && words == a->noperands) {
 		help_verb(&v, ctl->out);
+		return STATUS_DONE;
+	}
+	if (a->noperands == 1 && verb_is_group(a->operands[0])) {
+		help_group(a->operands[0], ctl->out);
 		return STATUS_DONE;
 	}
 	err_set(&e, ERR_PARAMS, "help: there is no verb '%s'", a->operands[0]);

@@ -41,6 +41,7 @@ struct ctl {
 	enum format format;
 	bool tty; /* out is a terminal */
 	bool colour; /* and may be coloured */
+	bool end_lines; /* end a job's result with a newline */
 	bool quiet, yes;
 	double timeout; /* seconds; 0: for ever */
 };
@@ -49,6 +50,9 @@ struct ctl {
 
 /* Runs one command line (argv[0] is the verb or an option). */
 enum status ctl_run(struct ctl *ctl, char *const *argv);
+
+/* One sentence on stderr, behind the program's name. */
+void ctl_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Says on stderr what was refused; returns the exit status for it. */
 enum status ctl_complain(const struct ctl *ctl, const struct err *e);

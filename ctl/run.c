@@ -8,17 +8,34 @@
 
 #include "client.h"
 #include "config.h"
+#include "table.h"
 
 /* ---- saying no ---- */
+
+void
+ctl_say(const char *fmt, ...)
+{
+	char *text, *clean;
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(&text, fmt, ap) < 0)
+		abort();
+	va_end(ap);
+	clean = text_without_controls(text);
+	fflush(stdout);
+	fprintf(stderr, "heroctl: %s\n", clean);
+	free(clean);
+	free(text);
+}
 
 static void
 say(const struct err *e)
 {
-	fflush(stdout);
-	fprintf(stderr, "heroctl: %s", e->text);
 	if (*e->hint)
-		fprintf(stderr, " (%s)", e->hint);
-	fputc('\n', stderr);
+		ctl_say("%s (%s)", e->text, e->hint);
+	else
+		ctl_say("%s", e->text);
 }
 
 static enum status

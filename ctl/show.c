@@ -198,7 +198,7 @@ show_runner(struct ctl *ctl, const json_t *runner)
 	json_t *list = json_array();
 
 	json_array_append(list, (json_t *)runner);
-	show_runners(ctl, list, true);
+	show_runners(ctl, list, false);
 	json_decref(list);
 }
 
@@ -222,8 +222,8 @@ show_changes(struct ctl *ctl, const json_t *changes)
 		add_state(&t, change);
 		table_add(&t, text_of(change, "why"));
 		if (!is_ok(change))
-			fprintf(stderr, "heroctl: %s: %s\n",
-			    text_of(change, "name"), text_of(change, "why"));
+			ctl_say("%s: %s", text_of(change, "name"),
+			    text_of(change, "why"));
 	}
 	finish_table(ctl, &t);
 }
@@ -320,7 +320,7 @@ show_lines(struct ctl *ctl, const json_t *lines)
 
 /* ---- jobs ---- */
 
-/* As the program wrote it; only on a terminal the line is ended for it. */
+/* As the program wrote it: what is piped on is not changed. */
 static void
 show_job_result(struct ctl *ctl, const json_t *result)
 {
@@ -329,14 +329,13 @@ show_job_result(struct ctl *ctl, const json_t *result)
 	size_t len = json_string_length(success);
 
 	if (text == NULL) {
-		fprintf(stderr, "heroctl: the job failed: %s\n",
-		    text_of(result, "error"));
+		ctl_say("the job failed: %s", text_of(result, "error"));
 		return;
 	}
 	if (ctl->quiet)
 		return;
 	fwrite(text, 1, len, ctl->out);
-	if (ctl->tty && len > 0 && text[len - 1] != '\n')
+	if (ctl->end_lines && len > 0 && text[len - 1] != '\n')
 		putc('\n', ctl->out);
 }
 
@@ -363,11 +362,19 @@ show_jobs(struct ctl *ctl, const json_t *page)
 
 /* ---- objects ---- */
 
+static char *members_text(const struct ctl *ctl, const json_t *object);
+
 static char *
 member_text(const struct ctl *ctl, const char *name, const json_t *value)
 {
-	char duration[32];
+	char duration[32], *inner, *text;
 
+	if (json_is_object(value)) {
+		inner = members_text(ctl, value);
+		text = xasprintf("(%s)", inner);
+		free(inner);
+		return text;
+	}
 	if (ctl->format == FORMAT_TABLE && strcmp(name, "uptime") == 0)
 		return xstrdup(
 		    duration_text(json_number_value(value), duration));

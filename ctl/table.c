@@ -34,13 +34,14 @@ table_clear(struct table *t)
 static bool
 is_control(const unsigned char *s)
 {
-	return *s < 0x20 || *s == 0x7f || (*s == 0xc2 && s[1] < 0xa0);
+	return *s < 0x20 || *s == 0x7f ||
+	    (s[0] == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0);
 }
 
-static char *
-clean(const char *text)
+char *
+text_without_controls(const char *text)
 {
-	unsigned char *copy = (unsigned char *)xstrdup(*text ? text : "-"), *s;
+	unsigned char *copy = (unsigned char *)xstrdup(text), *s;
 
 	for (s = copy; *s; s++) {
 		if (!is_control(s))
@@ -57,7 +58,7 @@ table_add_coloured(struct table *t, const char *text, const char *sgr)
 {
 	t->cells = xreallocarray(t->cells, t->n + 1, sizeof(*t->cells));
 	t->colours = xreallocarray(t->colours, t->n + 1, sizeof(*t->colours));
-	t->cells[t->n] = clean(text);
+	t->cells[t->n] = text_without_controls(*text ? text : "-");
 	t->colours[t->n] = sgr;
 	t->n++;
 }

@@ -8,6 +8,10 @@
 #include <stddef.h>
 #include <stdio.h>
 
+/* A copy with blanks for control characters: what a program wrote must not
+ * move the cursor. */
+char *text_without_controls(const char *text);
+
 struct table {
 	const char *const *heads; /* NULL-terminated */
 	size_t columns;
@@ -19,8 +23,7 @@ struct table {
 void table_init(struct table *t, const char *const *heads);
 void table_clear(struct table *t);
 
-/* The next cell.  Control characters are replaced: what a program wrote
- * must not move the cursor.  An empty text is shown as "-". */
+/* The next cell, without controls.  An empty text is shown as "-". */
 void table_add(struct table *t, const char *text);
 
 /* With a colour: an SGR parameter such as "32", or NULL. */
