@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "conf.h"
-#include "config.h"
 #include "heroctl.h"
 #include "mem.h"
 

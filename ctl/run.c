@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "client.h"
-#include "config.h"
 #include "table.h"
 
 /* ---- saying no ---- */

@@ -12,7 +12,7 @@
 #include "log.h"
 #include "mem.h"
 
-#define VERSION 1
+#define KEPT_VERSION 1
 
 struct keep {
 	struct ev_loop *loop;
@@ -43,7 +43,7 @@ read_kept(struct keep *k, struct err *e)
 		return err_set(e, ERR_INTERNAL,
 		    "%s: cannot be read: %s (line %d); mend it or move it away",
 		    k->path, why.text, why.line);
-	if (json_integer_value(json_object_get(k->kept, "version")) > VERSION)
+	if (json_integer_value(json_object_get(k->kept, "version")) > KEPT_VERSION)
 		return err_set(e, ERR_INTERNAL,
 		    "%s: was written by a newer herod", k->path);
 	return 0;
@@ -155,7 +155,7 @@ everything(const struct keep *k)
 			json_object_set_new(runners, r->name,
 			    settings_to_json(runner_settings, &r->conf, false));
 	}
-	return json_pack("{s:i, s:o, s:o}", "version", VERSION, "runners",
+	return json_pack("{s:i, s:o, s:o}", "version", KEPT_VERSION, "runners",
 	    runners, "wanted", wanted);
 }
 

@@ -1,5 +1,4 @@
 /* Pages: the dashboard's three files, probes, metrics, the interface. */
-#include "config.h"
 
 #include "pages.h"
 

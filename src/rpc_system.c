@@ -1,5 +1,4 @@
 /* Methods about herod itself; get_all_status is among the runners'. */
-#include "config.h"
 
 #include "rpc.h"
 
