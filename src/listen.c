@@ -234,6 +234,7 @@ listener_new(struct listeners *ls, const struct address *a, int fd)
 int
 listeners_add(struct listeners *ls, const char *address, int fd, struct err *e)
 {
+	struct listener *l;
 	struct address a;
 
 	if (address_parse(&a, address, e) == -1 || check_address(&a, e) == -1) {
@@ -253,7 +254,8 @@ listeners_add(struct listeners *ls, const char *address, int fd, struct err *e)
 		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	if (fd == -1)
 		return -1;
-	log_info("%s: listening", listener_new(ls, &a, fd)->address.text);
+	l = listener_new(ls, &a, fd);
+	log_info("%s: listening", l->address.text);
 	watch(ls);
 	return fd;
 }
