@@ -273,6 +273,7 @@ process_started(struct process *p, pid_t pid, double at, struct wire_fds *fds,
 		/* Nobody would read what it writes. */
 		set_failure(p, wire_stage_word(WIRE_STAGE_DESCRIPTORS), EMFILE);
 		child_kill(&p->c);
+		p->c.stopping = p->c.killed = false; /* nobody asked */
 		return;
 	}
 	counter_add(starts, 1);

@@ -71,7 +71,8 @@ struct keeper {
 	int64_t herod_since;
 	int64_t herod_delay, linger; /* the next */
 	bool was_ready; /* some herod was */
-	bool stop_asked;
+	bool stop_asked; /* by herod */
+	int asked_by; /* a signal that asked us to end; 0 */
 	bool ending;
 	int code; /* to end with */
 	bool stuck; /* herod has to read before we can send */
@@ -542,7 +543,8 @@ herod_ended(struct keeper *k)
 		say("herod was ended by signal %d", WTERMSIG(k->herod_status));
 	else if (k->was_ready)
 		say("herod ended with code %d", code);
-	if (k->was_ready)
+	/* Asked to end, it died over it: that is an end, too. */
+	if (k->was_ready && k->asked_by == 0)
 		herod_again(k, lived_ms);
 	else
 		end(k, code);
@@ -638,29 +640,38 @@ look_at_groups(struct keeper *k)
 
 /* ---- the loop ---- */
 
+static bool
+asks_to_end(int sig)
+{
+	return sig == SIGTERM || sig == SIGINT || sig == SIGQUIT;
+}
+
 static void
 pass_on(struct keeper *k, int sig)
 {
-	if (k->herod != 0)
+	if (asks_to_end(sig))
+		k->asked_by = sig;
+	if (k->herod != 0 && !k->herod_reaped)
 		kill(k->herod, sig);
-	else if (sig == SIGTERM || sig == SIGINT || sig == SIGQUIT)
+	else if (asks_to_end(sig))
 		end(k, 128 + sig);
 }
 
+/* Deaths first: a dead herod cannot be told anything. */
 static void
 signals_read(struct keeper *k)
 {
 	struct signalfd_siginfo si;
-	bool child = false;
+	uint64_t got = 0;
+	int sig;
 
-	while (read(k->signals, &si, sizeof(si)) == sizeof(si)) {
-		if (si.ssi_signo == SIGCHLD)
-			child = true;
-		else
-			pass_on(k, (int)si.ssi_signo);
-	}
-	if (child)
+	while (read(k->signals, &si, sizeof(si)) == sizeof(si))
+		got |= (uint64_t)1 << si.ssi_signo;
+	if (got & (uint64_t)1 << SIGCHLD)
 		reap(k);
+	for (sig = 1; sig < 32; sig++)
+		if (sig != SIGCHLD && got & (uint64_t)1 << sig)
+			pass_on(k, sig);
 }
 
 static void

@@ -1507,6 +1507,62 @@ test_sigterm_between_two_herods_ends_all(void)
 }
 
 void
+test_herod_that_dies_when_asked_to_end_is_not_started_again(void)
+{
+	pid_t herod = setup(), pid;
+
+	pid = start_sh("a", "exec sleep 1000");
+	kill(keeper_pid, SIGTERM);
+	event("signal 15");
+	kill(herod, SIGKILL);
+	check_int(WEXITSTATUS(keeper_wait()), 128 + SIGKILL);
+	check(!is_alive(pid));
+}
+
+void
+test_ends_wait_for_a_herod_that_sleeps(void)
+{
+	pid_t herod = setup(), pid[200];
+	char name[8];
+	int i;
+
+	for (i = 0; i < 200; i++) {
+		snprintf(name, sizeof(name), "c%d", i);
+		pid[i] = start_sh(name, "echo x; exec sleep 1000");
+	}
+	wait_for(strlen(output()) == 400);
+	kill(herod, SIGSTOP);
+	for (i = 0; i < 200; i++)
+		kill(pid[i], SIGTERM);
+	wait_for(count_children(keeper_pid) == 1);
+	kill(herod, SIGCONT);
+	for (i = 0; i < 200; i++)
+		event(text_of("over c%d SIGTERM", i));
+	teardown();
+}
+
+void
+test_children_fail_alone_when_descriptors_run_out(void)
+{
+	struct rlimit few = {16, 1000};
+	pid_t herod = setup();
+
+	check(prlimit(herod, RLIMIT_NOFILE, &few, NULL) == 0);
+	tell("start", "a", "stdin=pipe", "--", "sleep", "1000", NULL);
+	tell("start", "b", "stdin=pipe", "--", "sleep", "1000", NULL);
+	tell("start", "c", "stdin=pipe", "--", "sleep", "1000", NULL);
+	check_str(event("over c "), "descriptors: Too many open files");
+	check_has(event("how c "), "stopping=0 killed=0 shortage=1");
+	few.rlim_cur = 1000;
+	check(prlimit(herod, RLIMIT_NOFILE, &few, NULL) == 0);
+	tell("start", "d", "stdin=pipe", "--", "sleep", "1000", NULL);
+	event("started d ");
+	tell("kill", "d", NULL);
+	event("over d SIGKILL");
+	teardown();
+}
+
+void
 test_signals_are_passed_on_to_herod(void)
 {
 	static const int signals[] = {
