@@ -126,8 +126,9 @@ set_globals(struct ctl *ctl, const struct args *a)
 		ctl->timeout = json_number_value(timeout);
 }
 
+/* The verb, or the shell when there is none, with the options given. */
 static enum status
-run_verb(struct ctl *ctl, const struct args *a)
+run_with_globals(struct ctl *ctl, const struct args *a)
 {
 	const json_t *server = args_option(a, OPTION_GLOBAL, "server");
 	struct client *other = NULL;
@@ -137,7 +138,10 @@ run_verb(struct ctl *ctl, const struct args *a)
 	set_globals(&own, a);
 	if (server)
 		own.client = other = client_new(json_string_value(server));
-	status = functions[a->verb.id](&own, a);
+	if (a->has_verb)
+		status = functions[a->verb.id](&own, a);
+	else
+		status = shell_run(&own);
 	client_free(other);
 	fflush(own.out);
 	return status;
@@ -146,23 +150,15 @@ run_verb(struct ctl *ctl, const struct args *a)
 static enum status
 run_parsed(struct ctl *ctl, const struct args *a)
 {
-	struct ctl own = *ctl;
-
-	if (global_bool(a, "version")) {
+	if (global_bool(a, "version"))
 		fprintf(ctl->out, "heroctl %s\n", PACKAGE_VERSION);
-		return STATUS_DONE;
-	}
-	if (global_bool(a, "help")) {
-		if (a->has_verb)
-			help_verb(&a->verb, ctl->out);
-		else
-			help_overview(ctl->out);
-		return STATUS_DONE;
-	}
-	if (a->has_verb)
-		return run_verb(ctl, a);
-	set_globals(&own, a);
-	return shell_run(&own);
+	else if (global_bool(a, "help") && a->has_verb)
+		help_verb(&a->verb, ctl->out);
+	else if (global_bool(a, "help"))
+		help_overview(ctl->out);
+	else
+		return run_with_globals(ctl, a);
+	return STATUS_DONE;
 }
 
 enum status

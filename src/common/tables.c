@@ -198,9 +198,10 @@ put_verb(const struct verb *v)
 	}
 	putchar('\n');
 	put_text(v->summary);
-	fputs(".Pp\n" + (*v->more ? 0 : 4), stdout);
-	if (*v->more)
+	if (*v->more) {
+		fputs(".Pp\n", stdout);
 		put_text(v->more);
+	}
 	put_options(v);
 }
 
