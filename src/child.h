@@ -30,13 +30,13 @@ enum { CHILD_STDOUT, CHILD_STDERR, CHILD_STREAMS };
 #define CHILD_RLIMITS_MAX 8
 
 struct child_spec {
-	char *const *argv;	/* argv[0] is looked up in envp's PATH */
+	char *const *argv; /* argv[0] is looked up in envp's PATH */
 	char *const *envp;
 	const char *directory;
-	bool set_user;		/* change to uid, gid, groups */
+	bool set_user; /* change to uid, gid, groups */
 	uid_t uid;
 	gid_t gid;
-	const gid_t *groups;	/* at most 64 */
+	const gid_t *groups; /* at most 64 */
 	size_t ngroups;
 	mode_t umask;
 	int nice;
@@ -45,20 +45,20 @@ struct child_spec {
 		rlim_t value;
 	} rlimits[CHILD_RLIMITS_MAX];
 	size_t nrlimits;
-	bool stdin_pipe;	/* child_write() feeds it */
-	int stdin_fd;		/* else this is its stdin; -1: /dev/null;
-				 * stays the caller's, like keep_fd */
+	bool stdin_pipe; /* child_write() feeds it */
+	int stdin_fd; /* else this is its stdin; -1: /dev/null;
+		       * stays the caller's, like keep_fd */
 	bool stderr_to_stdout;
-	int keep_fd;		/* kept for us by the keeper; -1: none */
-	const char *tag;	/* told again on adoption; < CHILD_TAG_MAX */
+	int keep_fd; /* kept for us by the keeper; -1: none */
+	const char *tag; /* told again on adoption; < CHILD_TAG_MAX */
 };
 
 /* How to ask it to end (runner.def: stopsignal ... killasgroup). */
 struct stop_rules {
 	struct ints signals; /* in turn, waitsecs shared evenly */
-	double waitsecs;     /* then SIGKILL; 0: at once */
-	bool group;	     /* signals go to the whole process group */
-	bool killgroup;	     /* SIGKILL too, and the group is waited for */
+	double waitsecs; /* then SIGKILL; 0: at once */
+	bool group; /* signals go to the whole process group */
+	bool killgroup; /* SIGKILL too, and the group is waited for */
 };
 
 struct child_ops {
@@ -69,8 +69,8 @@ struct child_ops {
 	 * after this returns, so that what was not yet safe when herod died
 	 * is read again by the next.
 	 */
-	void (*output)(struct child *c, int stream, const char *buf,
-	    size_t len);
+	void (*output)(
+	    struct child *c, int stream, const char *buf, size_t len);
 	/* Stopped by or continued after a job-control signal. May be NULL. */
 	void (*paused)(struct child *c, bool paused);
 	/* Once, last; the child is freed when this returns. */
@@ -82,22 +82,22 @@ struct child {
 	const struct child_ops *ops;
 	void *arg;
 	struct keeper *keeper;
-	unsigned id;		/* the keeper's name for it, never reused */
-	pid_t pid;		/* 0 before started */
-	int keep_fd;		/* the spec's (a copy that child.c closes), or
-				 * what the keeper kept; -1 */
-	double started_at;	/* Unix seconds; 0 when it never was */
+	unsigned id; /* the keeper's name for it, never reused */
+	pid_t pid; /* 0 before started */
+	int keep_fd; /* the spec's (a copy that child.c closes), or
+		      * what the keeper kept; -1 */
+	double started_at; /* Unix seconds; 0 when it never was */
 	double exited_at;
 	bool is_over;
 	bool paused;
-	bool stopping;		/* child_stop() or child_kill() was called
-				 * before its end was known */
-	bool killed;		/* SIGKILL was sent by us */
+	bool stopping; /* child_stop() or child_kill() was called
+			* before its end was known */
+	bool killed; /* SIGKILL was sent by us */
 	/* Start failed: what was tried and errno, else stage is NULL. */
-	const char *stage;	/* "exec", "chdir", "setuid", "fork", ... */
+	const char *stage; /* "exec", "chdir", "setuid", "fork", ... */
 	int error;
-	bool shortage;		/* herod's lack (EAGAIN, ENOMEM, EMFILE...) */
-	int status;		/* as by wait(2); valid when over, stage NULL */
+	bool shortage; /* herod's lack (EAGAIN, ENOMEM, EMFILE...) */
+	int status; /* as by wait(2); valid when over, stage NULL */
 	bool status_known;
 	struct rusage rusage;
 };
