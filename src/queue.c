@@ -49,6 +49,8 @@ struct settle {
 	bool sent;
 	bool by_function; /* the plain way was refused */
 	bool keep; /* Redis forgot: make the claim again first */
+	void (*settled)(void *arg);
+	void *arg;
 };
 
 TAILQ_HEAD(settle_list, settle);
@@ -570,6 +572,8 @@ settle_end(struct settle *s)
 	RB_REMOVE(settle_tree, &qs->by_id, s);
 	qs->nunsettled--;
 	qs->unsettled_bytes -= settle_bytes(s);
+	if (s->settled)
+		s->settled(s->arg);
 	if (s->is_back && qs->ops && qs->ops->given_back)
 		qs->ops->given_back(qs->arg, s->queue);
 	job_free(s->job);
@@ -775,10 +779,16 @@ bound_memory(struct queues *qs, struct job *j)
 }
 
 void
-queue_finish(struct queue *q, struct job *stolen)
+queue_finish(
+    struct queue *q, struct job *stolen, void (*settled)(void *arg), void *arg)
 {
+	struct settle *s;
+
 	bound_memory(q->all, stolen);
-	send_settle(settle_new(q, stolen));
+	s = settle_new(q, stolen);
+	s->settled = settled;
+	s->arg = arg;
+	send_settle(s);
 }
 
 void

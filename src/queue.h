@@ -92,8 +92,10 @@ bool queue_take(struct queue *q, const char *const *labels, size_t n,
 /* ---- over, or back.  The job is taken over and kept in memory until
  * Redis has it, however often that must be tried. ---- */
 
-/* j's status says how it ended (job_move() was done). */
-void queue_finish(struct queue *q, struct job *stolen);
+/* j's status says how it ended (job_move() was done).  settled (or NULL) is
+ * called when Redis has it. */
+void queue_finish(
+    struct queue *q, struct job *stolen, void (*settled)(void *arg), void *arg);
 
 enum back { BACK_HEAD, BACK_TAIL, BACK_DIED };
 /* Uncounted unless BACK_DIED, which also goes to the head. */

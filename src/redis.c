@@ -43,6 +43,7 @@
 #define READS_A_TURN 8
 #define DELAY_MIN 0.01
 #define DELAY_MAX 1.0
+#define TELL_AFTER 0.3
 #define STEADY 1.0 /* up for so long: delays begin anew */
 
 enum phase { WAITING, DIALLING, UP };
@@ -189,7 +190,7 @@ redis_refuse(
 		sentence = "the connection was lost before it answered";
 	err_set(e, ERR_REDIS, "Redis at %s: %s", r->address,
 	    *sentence ? sentence : "not dialled yet");
-	if (err_is_set(e) && !*e->hint)
+	if (e && !*e->hint)
 		err_hint(e, "%s", hint_of(r, sentence));
 	return -1;
 }
@@ -349,7 +350,9 @@ lose(struct redis *r, const char *why)
 	strlcpy(r->why, why, sizeof(r->why));
 	r->broken[0] = '\0';
 	r->phase = WAITING;
-	tell_why(r);
+	/* A server that is just being started is no news. */
+	if (was_up || r->delay >= TELL_AFTER)
+		tell_why(r);
 	ev_timer_stop(r->loop, &r->deadline);
 	for (i = 0; i < LINKS; i++)
 		link_close(&r->links[i]);

@@ -17,7 +17,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "counters.h"
 #include "log.h"
@@ -244,7 +246,12 @@ spawn(struct instance *i, struct err *e)
 	    i->n, i->restarts);
 	spec.tag = tag;
 	spec.stdin_pipe = conf(i)->kind == KIND_STDIO;
+	/* What it answers outlives herod there (worker_stdio.c). */
+	if (spec.stdin_pipe)
+		spec.keep_fd = memfd_create("answers", MFD_CLOEXEC);
 	i->child = child_start(context(i)->keeper, &spec, &process_ops, i, e);
+	if (spec.keep_fd != -1)
+		close(spec.keep_fd);
 	spec_clear(&spec);
 	if (i->child == NULL)
 		return -1;

@@ -14,6 +14,7 @@
 #include <sys/tree.h>
 
 #include "frame.h"
+#include "journal.h"
 #include "queue.h"
 #include "worker.h"
 
@@ -43,9 +44,16 @@ struct work {
 	/* exec only */
 	struct child *child;
 	struct output_source *err;
-	size_t result_len;
+	struct journal result;
 	char last[512]; /* the end of its stderr */
 	size_t last_len;
+};
+
+/* An answer that stays in the journal until Redis has it. */
+struct answer {
+	TAILQ_ENTRY(answer) next;
+	struct place *place; /* NULL: nobody needs it any more */
+	uint64_t at;
 };
 
 struct place {
@@ -59,7 +67,11 @@ struct place {
 	ev_timer hold; /* no new job meanwhile (herod's shortage) */
 	/* stdio only */
 	struct frame frame;
+	uint64_t line_at; /* where the line being read began */
+	struct journal journal; /* of its stdout */
+	TAILQ_HEAD(, answer) answers; /* that Redis does not have yet */
 	bool kept; /* its child is older than we: see claims first */
+	bool replaying; /* what the herod before us may have dealt with */
 	enum verdict verdict;
 	size_t garbage; /* bytes since it last spoke as it should */
 };
@@ -114,6 +126,10 @@ void work_arm(struct work *k);
 /* It is over; how is decided.  Frees k. */
 void work_end(struct work *k, enum job_status how);
 
+/* The same, and settled(arg) is called when Redis has it. */
+void work_end_and_tell(
+    struct work *k, enum job_status how, void (*settled)(void *arg), void *arg);
+
 /* Back to its queue; a died one too often is quarantined.  Frees k. */
 void work_back(struct work *k, enum back how, const char *why);
 
@@ -147,8 +163,12 @@ bool exec_adopt(
 void stdio_begin(struct work *k);
 void stdio_cancel(struct work *k, enum fate fate);
 void stdio_replies(struct place *p, const char *buf, size_t len);
-/* What came before the claims were known. */
+/* Its process runs: w->adopted tells whether it is older than we. */
+void stdio_up(struct place *p);
+/* The claims are known: what came before can be dealt with. */
 void stdio_catch_up(struct place *p);
+/* Nobody looks into its journal any more. */
+void stdio_forget(struct place *p);
 void stdio_died(struct place *p, const struct child *c, bool asked);
 /* For the claim: RUNNER/INSTANCE/PROCESS */
 void place_label(const struct place *p, char *buf, size_t size);

@@ -139,6 +139,8 @@ place_of(struct workers *w, struct instance *i)
 	    ? 1
 	    : (size_t)i->runner->conf.concurrency;
 	TAILQ_INIT(&p->works);
+	TAILQ_INIT(&p->answers);
+	journal_begin(&p->journal, -1);
 	frame_init(&p->frame);
 	ev_timer_init(&p->hold, on_hold_over, 0., 0.);
 	p->hold.data = p;
@@ -201,6 +203,7 @@ work_new(struct place *p, struct job *stolen)
 	k->all = p->all;
 	k->place = p;
 	k->job = stolen;
+	journal_begin(&k->result, -1);
 	ev_timer_init(&k->timer, on_deadline, 0., 0.);
 	k->timer.data = k;
 	if (RB_INSERT(work_tree, &p->all->works, k)) {
@@ -254,6 +257,13 @@ work_leave(struct work *k)
 void
 work_end(struct work *k, enum job_status how)
 {
+	work_end_and_tell(k, how, NULL, NULL);
+}
+
+void
+work_end_and_tell(
+    struct work *k, enum job_status how, void (*settled)(void *arg), void *arg)
+{
 	struct workers *w = k->all;
 	struct queue *q = k->place->lane->queue;
 	struct job *j = k->job;
@@ -265,15 +275,15 @@ work_end(struct work *k, enum job_status how)
 		j->status = how;
 	}
 	time_text(ev_time(), j->finished_at);
-	log_info("job %s: %s%s%s", j->spec.id, job_status_word(how),
-	    j->error ? ": " : "", j->error ? j->error : "");
+	log_info("job %s: %s", j->spec.id,
+	    j->error ? j->error : job_status_word(how));
 	if (how == JOB_FINISHED)
 		counter_add(jobs_finished, 1);
 	else
 		counter_add(jobs_failed, 1);
 	work_leave(k);
 	watch_over(w, j);
-	queue_finish(q, j);
+	queue_finish(q, j, settled, arg);
 }
 
 static bool
@@ -821,9 +831,8 @@ hook_up(void *arg, struct instance *i)
 
 	if (!p)
 		return;
-	p->verdict = VERDICT_OPEN;
-	if (i->child && !w->adopted)
-		p->kept = true;
+	if (!is_exec(p))
+		stdio_up(p);
 	place_look(p);
 }
 
@@ -932,6 +941,7 @@ place_gone(struct place *p)
 	TAILQ_FOREACH (k, &p->works, next)
 		exec_forget(k);
 	place_back(p, BACK_HEAD, "its runner is gone");
+	stdio_forget(p);
 	place_ready(p, false);
 	p->instance->work = NULL;
 	p->instance = NULL;

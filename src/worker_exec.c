@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,23 +22,6 @@
 
 #define EXIT_LATER 75 /* EX_TEMPFAIL of sysexits.h: try it again later */
 
-static int
-write_all(int fd, const char *buf, size_t len)
-{
-	ssize_t n;
-
-	while (len) {
-		n = write(fd, buf, len);
-		if (n == -1 && errno == EINTR)
-			continue;
-		if (n == -1)
-			return -1;
-		buf += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 /* Nobody can change what it reads. */
 static int
 payload_fd(const struct job *j)
@@ -48,8 +30,9 @@ payload_fd(const struct job *j)
 
 	if (fd == -1)
 		return -1;
-	if (write_all(fd, j->spec.payload ? j->spec.payload : "",
-		j->payload_len) == -1 ||
+	/* Nothing but a signal cuts a write to memory short. */
+	if (write(fd, j->spec.payload ? j->spec.payload : "", j->payload_len) !=
+		(ssize_t)j->payload_len ||
 	    lseek(fd, 0, SEEK_SET) == -1 ||
 	    fcntl(fd, F_ADD_SEALS,
 		F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) ==
@@ -94,12 +77,11 @@ on_stdout(struct work *k, const char *buf, size_t len)
 {
 	if (k->fate == FATE_TOO_LARGE)
 		return;
-	if (k->result_len + len > (size_t)k->all->conf->max_result ||
-	    write_all(k->child->keep_fd, buf, len) == -1) {
+	if (k->result.fd == -1)
+		journal_begin(&k->result, k->child->keep_fd);
+	if (k->result.end + len > (size_t)k->all->conf->max_result ||
+	    journal_add(&k->result, &buf, &len) == -1)
 		exec_stop(k, FATE_TOO_LARGE);
-		return;
-	}
-	k->result_len += len;
 }
 
 static void
@@ -137,15 +119,10 @@ last_line(struct work *k, char *buf, size_t size)
 static void
 take_result(struct work *k)
 {
-	char *text;
-	ssize_t n;
+	size_t len = k->result.fd == -1 ? 0 : k->result.end;
+	char *text = xmalloc(len + 1);
+	ssize_t n = len ? journal_read(&k->result, 0, text, len) : 0;
 
-	if (!k->result_len) {
-		job_set_result(k->job, "", 0, true);
-		return;
-	}
-	text = xmalloc(k->result_len);
-	n = pread(k->child->keep_fd, text, k->result_len, 0);
 	job_set_result(k->job, text, n > 0 ? (size_t)n : 0, true);
 	free(text);
 }
@@ -369,7 +346,6 @@ exec_adopt(
 {
 	const char *id = json_string_value(json_object_get(tag, "job"));
 	struct place *p = place_of(w, i);
-	struct stat st;
 	struct work *k;
 
 	if (!p || !id || !id_is_valid(id) || c->keep_fd == -1 || p->nworks)
@@ -380,9 +356,7 @@ exec_adopt(
 	k->partial = true;
 	k->child = i->child = c;
 	k->deadline = json_number_value(json_object_get(tag, "deadline"));
-	if (fstat(c->keep_fd, &st) == 0)
-		k->result_len = (size_t)st.st_size;
-	lseek(c->keep_fd, 0, SEEK_END);
+	journal_resume(&k->result, c->keep_fd);
 	work_arm(k);
 	child_adopt(c, &exec_ops, k);
 	return true;

@@ -22,6 +22,8 @@
 #define CANCEL_GRACE 5.0 /* seconds from the cancel until it is killed */
 #define TIMEOUT_GRACE 2.0
 #define QUOTE_MAX 120
+#define JOURNAL_DROP (256 << 10) /* bytes dropped at once */
+#define JOURNAL_MAX (64 << 20) /* then they are dropped, kept or not */
 
 void
 place_label(const struct place *p, char *buf, size_t size)
@@ -47,6 +49,8 @@ note(struct place *p, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	if (p->replaying)
+		return; /* the herod before us has noted it */
 	log_info("runner %s.%d: %s", i->runner->name, i->n, text);
 	output_note(i->runner->output, i->n, "%s", text);
 }
@@ -59,6 +63,72 @@ kill_worker(struct place *p, enum verdict verdict)
 		p->verdict = verdict;
 	if (p->instance->child)
 		child_kill(p->instance->child);
+}
+
+/* ---- the journal: an answer stays there until Redis has it ---- */
+
+/* Where the line begins that is being collected. */
+static uint64_t
+journal_place(const struct place *p)
+{
+	return p->journal.end - frame_rest(&p->frame);
+}
+
+static void
+journal_trim(struct place *p)
+{
+	const struct answer *oldest = TAILQ_FIRST(&p->answers);
+	uint64_t to = oldest ? oldest->at : journal_place(p);
+
+	if (p->kept)
+		return;
+	if (journal_place(p) - p->journal.begin > JOURNAL_MAX)
+		to = journal_place(p);
+	if (to > p->journal.begin + JOURNAL_DROP)
+		journal_drop(&p->journal, to);
+}
+
+static void
+on_answer_settled(void *arg)
+{
+	struct answer *a = arg;
+
+	if (a->place) {
+		TAILQ_REMOVE(&a->place->answers, a, next);
+		journal_trim(a->place);
+	}
+	free(a);
+}
+
+static struct answer *
+answer_new(struct place *p)
+{
+	struct answer *a = xcalloc(1, sizeof(*a));
+
+	a->place = p;
+	a->at = p->line_at;
+	TAILQ_INSERT_TAIL(&p->answers, a, next);
+	return a;
+}
+
+/* An answer has come: it is over, how is known. */
+static void
+end_answered(struct work *k, enum job_status how)
+{
+	work_end_and_tell(k, how, on_answer_settled, answer_new(k->place));
+}
+
+void
+stdio_forget(struct place *p)
+{
+	struct answer *a;
+
+	while ((a = TAILQ_FIRST(&p->answers))) {
+		TAILQ_REMOVE(&p->answers, a, next);
+		a->place = NULL;
+	}
+	journal_begin(&p->journal, -1);
+	frame_clear(&p->frame);
 }
 
 /* ---- to the worker ---- */
@@ -166,14 +236,14 @@ end_with_result(struct work *k, const json_t *result)
 {
 	set_result(k, result);
 	if (k->job->result_len <= (size_t)k->all->conf->max_result) {
-		work_end(k, JOB_FINISHED);
+		end_answered(k, JOB_FINISHED);
 		return;
 	}
 	job_set_error(k->job,
 	    "its result is longer than max_result (%lld bytes)",
 	    k->all->conf->max_result);
 	job_set_result(k->job, "", 0, false);
-	work_end(k, JOB_ERROR);
+	end_answered(k, JOB_ERROR);
 }
 
 static void
@@ -185,7 +255,7 @@ end_with_error(struct work *k, const json_t *error)
 
 	job_set_error(k->job, "%s%s%s", message ? message : "error",
 	    data ? ": " : "", data ? data : "");
-	work_end(k, JOB_ERROR);
+	end_answered(k, JOB_ERROR);
 }
 
 static void
@@ -289,8 +359,11 @@ take_lines(struct place *p)
 	const char *line;
 	size_t len, limit;
 
-	while ((line = frame_line(&p->frame, &len)))
+	p->line_at = journal_place(p);
+	while ((line = frame_line(&p->frame, &len))) {
 		take_line(p, line, len);
+		p->line_at = journal_place(p);
+	}
 	/* Escapes make text up to six times as long. */
 	limit = (size_t)p->all->conf->max_result * 6 + ENVELOPE_MAX;
 	if (frame_rest(&p->frame) <= limit)
@@ -300,24 +373,63 @@ take_lines(struct place *p)
 	kill_worker(p, VERDICT_ITS);
 }
 
-void
-stdio_replies(struct place *p, const char *buf, size_t len)
+static void
+add_to_frame(struct place *p, const char *buf, size_t len)
 {
 	size_t room;
 	char *at = frame_room(&p->frame, len, &room);
 
 	memcpy(at, buf, len);
 	frame_add(&p->frame, len);
+}
+
+void
+stdio_replies(struct place *p, const char *buf, size_t len)
+{
+	if (p->journal.fd == -1 && p->instance->child)
+		journal_begin(&p->journal, p->instance->child->keep_fd);
+	if (journal_add(&p->journal, &buf, &len) == -1) {
+		log_warn("runner %s: its answers cannot be kept",
+		    p->instance->runner->name);
+		p->journal.fd = -1;
+	}
 	/* Whose answers these are is not known before the claims are. */
-	if (!p->kept || p->all->recovered)
-		take_lines(p);
+	if (p->kept && p->journal.fd != -1)
+		return;
+	add_to_frame(p, buf, len);
+	take_lines(p);
+	journal_trim(p);
+}
+
+void
+stdio_up(struct place *p)
+{
+	struct child *c = p->instance->child;
+
+	p->verdict = VERDICT_OPEN;
+	if (p->all->adopted || p->kept || !c)
+		return;
+	p->kept = true;
+	if (c->keep_fd != -1)
+		journal_resume(&p->journal, c->keep_fd);
 }
 
 void
 stdio_catch_up(struct place *p)
 {
+	char buf[16384];
+	uint64_t at = p->journal.begin;
+	ssize_t n;
+
 	p->kept = false;
+	p->replaying = true;
+	while ((n = journal_read(&p->journal, at, buf, sizeof(buf))) > 0) {
+		add_to_frame(p, buf, (size_t)n);
+		at += (uint64_t)n;
+	}
 	take_lines(p);
+	p->replaying = false;
+	p->garbage = 0;
 }
 
 /* ---- its end ---- */
@@ -340,7 +452,7 @@ stdio_died(struct place *p, const struct child *c, bool asked)
 
 	if (p->kept)
 		stdio_catch_up(p);
-	frame_clear(&p->frame);
+	stdio_forget(p);
 	child_end_text(c, why, sizeof(why));
 	/* The last first, so that the first stands at the head. */
 	TAILQ_FOREACH_REVERSE_SAFE(k, &p->works, work_list, next, before)

@@ -1,0 +1,135 @@
+/* What a process wrote, kept over herod's death. */
+#include "journal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mem.h"
+
+struct head {
+	uint64_t end, last;
+};
+
+#define HEAD ((off_t)sizeof(struct head))
+
+void
+journal_begin(struct journal *j, int fd)
+{
+	memset(j, 0, sizeof(*j));
+	j->fd = fd;
+}
+
+/* A hole is exact, but it leaves zeroes in its first and last page; no text
+ * that is looked for here begins with one. */
+static void
+find_begin(struct journal *j)
+{
+	char buf[4096];
+	ssize_t n, i;
+	off_t data;
+
+	while (j->begin < j->end) {
+		n = journal_read(j, j->begin, buf, sizeof(buf));
+		for (i = 0; i < n && !buf[i]; i++)
+			j->begin++;
+		if (n <= 0 || i < n)
+			return;
+		data = lseek(j->fd, HEAD + (off_t)j->begin, SEEK_DATA);
+		j->begin = data == -1 ? j->end : (uint64_t)(data - HEAD);
+	}
+}
+
+void
+journal_resume(struct journal *j, int fd)
+{
+	struct head head;
+
+	journal_begin(j, fd);
+	if (pread(fd, &head, sizeof(head), 0) != sizeof(head))
+		return;
+	j->end = head.end;
+	j->again = head.last;
+	find_begin(j);
+}
+
+static int
+put(int fd, const void *buf, size_t len, off_t at)
+{
+	ssize_t n;
+
+	while (len) {
+		n = pwrite(fd, buf, len, at);
+		if (n == -1 && errno == EINTR)
+			continue;
+		if (n == -1)
+			return -1;
+		buf = (const char *)buf + n;
+		len -= (size_t)n;
+		at += n;
+	}
+	return 0;
+}
+
+/* The last piece was kept, but not taken from the pipe. */
+static bool
+came_again(struct journal *j, const char *buf, size_t len)
+{
+	uint64_t n = j->again;
+	char *old;
+	bool same;
+
+	j->again = 0;
+	if (!n || len < n || n > j->end)
+		return false;
+	old = xmalloc(n);
+	same = journal_read(j, j->end - n, old, n) == (ssize_t)n &&
+	    !memcmp(old, buf, n);
+	free(old);
+	return same;
+}
+
+int
+journal_add(struct journal *j, const char **buf, size_t *len)
+{
+	uint64_t again = j->again;
+	struct head head;
+
+	if (j->fd == -1)
+		return 0;
+	if (came_again(j, *buf, *len)) {
+		*buf += again;
+		*len -= again;
+	}
+	if (!*len)
+		return 0;
+	if (put(j->fd, *buf, *len, HEAD + (off_t)j->end) == -1)
+		return -1;
+	j->end += *len;
+	head.end = j->end;
+	head.last = *len;
+	return put(j->fd, &head, sizeof(head), 0);
+}
+
+ssize_t
+journal_read(const struct journal *j, uint64_t at, char *buf, size_t size)
+{
+	if (at >= j->end)
+		return 0;
+	if (size > j->end - at)
+		size = j->end - at;
+	return pread(j->fd, buf, size, HEAD + (off_t)at);
+}
+
+void
+journal_drop(struct journal *j, uint64_t to)
+{
+	if (j->fd == -1 || to <= j->begin)
+		return;
+	fallocate(j->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+	    HEAD + (off_t)j->begin, (off_t)(to - j->begin));
+	j->begin = to;
+}

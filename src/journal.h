@@ -1,0 +1,42 @@
+/*
+ * What a process wrote, kept in a memfd that outlives herod.
+ *
+ * Bytes are added before they are taken from the pipe (child.h).  When
+ * herod dies in between, the next one gets the last piece again: the
+ * journal knows how long that was and passes it over.
+ *
+ * The file: length of all and of the last piece (8 bytes each), then the
+ * bytes; those dropped at the front are a hole.
+ */
+#ifndef JOURNAL_H
+#define JOURNAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct journal {
+	int fd; /* borrowed; -1: nothing is kept */
+	uint64_t begin; /* first byte still there, of text without NUL */
+	uint64_t end;
+	uint64_t again; /* length of the piece that may come again, or 0 */
+};
+
+/* An empty one in a file just made (or -1). */
+void journal_begin(struct journal *j, int fd);
+
+/* Goes on with what is in the file. */
+void journal_resume(struct journal *j, int fd);
+
+/* Adds a piece; *buf and *len are moved behind what came again.  -1 with
+ * errno when it cannot be kept. */
+int journal_add(struct journal *j, const char **buf, size_t *len);
+
+/* Bytes from a position on, as read(2). */
+ssize_t journal_read(
+    const struct journal *j, uint64_t at, char *buf, size_t size);
+
+/* Forgets what is before a position. */
+void journal_drop(struct journal *j, uint64_t to);
+
+#endif
