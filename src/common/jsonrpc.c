@@ -148,30 +148,6 @@ jsonrpc_read(json_t *member, struct jsonrpc_call *call)
 
 /* ---- writing trees ---- */
 
-static json_t *
-envelope(const json_t *id, const char *member, json_t *stolen)
-{
-	json_t *e = json_object();
-
-	json_object_set_new(e, "jsonrpc", json_string("2.0"));
-	json_object_set_new(
-	    e, "id", id ? json_copy((json_t *)id) : json_null());
-	json_object_set_new(e, member, stolen);
-	return e;
-}
-
-json_t *
-jsonrpc_result(const json_t *id, json_t *stolen)
-{
-	return envelope(id, "result", stolen);
-}
-
-json_t *
-jsonrpc_error(const json_t *id, const struct err *e)
-{
-	return envelope(id, "error", err_to_json(e));
-}
-
 json_t *
 jsonrpc_request(const char *method, json_t *stolen, long long id)
 {

@@ -33,10 +33,6 @@ json_t *jsonrpc_parse(const char *text, size_t len, struct err *e);
 /* Reads one request object (a batch member or a whole text). */
 void jsonrpc_read(json_t *member, struct jsonrpc_call *call);
 
-/* {"jsonrpc":"2.0","id":id,"result":stolen}; id NULL is json null; new. */
-json_t *jsonrpc_result(const json_t *id, json_t *stolen);
-json_t *jsonrpc_error(const json_t *id, const struct err *e);
-
 /* A request with an id, or a notification when id < 0.  params stolen,
  * may be NULL. */
 json_t *jsonrpc_request(const char *method, json_t *stolen, long long id);

@@ -1,0 +1,143 @@
+/* Heads of HTTP requests: framing, names, origins, media types. */
+#include <string.h>
+
+#include "check.h"
+#include "http_head.h"
+
+/* Lines "Name: value" separated by |; the status it gets. */
+static int
+judge(const char *version, const char *lines)
+{
+	struct http_head h = {.version = version};
+	char copy[512], *line, *rest = copy, *value;
+	const char *why;
+
+	strlcpy(copy, lines, sizeof(copy));
+	while ((line = strsep(&rest, "|")) != NULL) {
+		value = strstr(line, ": ");
+		if (value == NULL)
+			continue;
+		*value = '\0';
+		http_head_add(&h, line, value + 2);
+	}
+	return http_head_check(&h, "box.example", 1000, &why);
+}
+
+static const struct {
+	const char *lines;
+	int status;
+} heads[] = {
+    {"Host: localhost", 0},
+    {"Host: localhost:3030", 0},
+    {"Host: LOCALHOST.:3030", 0},
+    {"host: 127.0.0.1:3030", 0},
+    {"Host: 10.1.2.3", 0},
+    {"Host: [::1]:3030", 0},
+    {"Host: [::1]", 0},
+    {"Host: box.example:3030", 0},
+    {"Host: Box.Example", 0},
+    /* DNS rebinding. */
+    {"Host: evil.example", 421},
+    {"Host: localhost.evil.example", 421},
+    {"Host: localhost:3030.evil", 421},
+    {"Host: 127.0.0.1.evil.example", 421},
+    {"Host: user@localhost", 421},
+    {"Host: ::1", 421},
+    {"Host: [::1", 421},
+    {"Host: [::1]x", 421},
+    {"Host: ", 421},
+    {"Host: .", 421},
+    {"X: y", 400},
+    {"Host: localhost|Host: localhost", 400},
+    {"Host: localhost|host: evil.example", 400},
+    /* Other sites' pages. */
+    {"Host: localhost:3030|Origin: http://localhost:3030", 0},
+    {"Host: localhost:3030|Origin: https://LOCALHOST:3030", 0},
+    {"Host: localhost:3030|Origin: http://localhost:8080", 403},
+    {"Host: localhost:3030|Origin: http://localhost", 403},
+    {"Host: localhost:3030|Origin: http://evil.example", 403},
+    {"Host: localhost:3030|Origin: null", 403},
+    {"Host: localhost:3030|Origin: ", 403},
+    {"Host: localhost|Sec-Fetch-Site: cross-site", 403},
+    {"Host: localhost|Sec-Fetch-Site: same-origin", 0},
+    {"Host: localhost|Sec-Fetch-Site: none", 0},
+    /* Framing. */
+    {"Host: localhost|Content-Length: 10", 0},
+    {"Host: localhost|Content-Length: 1000", 0},
+    {"Host: localhost|Content-Length: 1001", 413},
+    {"Host: localhost|Content-Length: 18446744073709551616", 413},
+    {"Host: localhost|Content-Length: 1|Content-Length: 1", 400},
+    {"Host: localhost|Content-Length: 1|Content-Length: 2", 400},
+    {"Host: localhost|Content-Length: -1", 400},
+    {"Host: localhost|Content-Length: +1", 400},
+    {"Host: localhost|Content-Length: 1, 1", 400},
+    {"Host: localhost|Content-Length: ", 400},
+    {"Host: localhost|Transfer-Encoding: chunked", 0},
+    {"Host: localhost|Transfer-Encoding: Chunked", 0},
+    {"Host: localhost|Transfer-Encoding: gzip, chunked", 400},
+    {"Host: localhost|Transfer-Encoding: identity", 400},
+    {"Host: localhost|Transfer-Encoding: chunked|Content-Length: 1", 400},
+    {"Host: localhost|Transfer-Encoding: chunked|Transfer-Encoding: chunked",
+	400},
+    {"Host: localhost|Transfer-Encoding : chunked", 400},
+    {"Host: localhost|Bad Name: x", 400},
+    {"Host: localhost|: x", 400},
+    {"Host: localhost|Content-Encoding: gzip", 415},
+    {"Host: localhost|Content-Encoding: identity", 0},
+};
+
+void
+test_every_head_gets_its_status(void)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+		int status = judge("HTTP/1.1", heads[i].lines);
+
+		if (status != heads[i].status)
+			check_fail(__FILE__, __LINE__, "%s: %d, wanted %d",
+			    heads[i].lines, status, heads[i].status);
+	}
+}
+
+void
+test_http_1_0_needs_no_host_and_knows_no_chunks(void)
+{
+	check_int(judge("HTTP/1.0", ""), 0);
+	check_int(judge("HTTP/1.0", "Origin: http://localhost"), 403);
+	check_int(judge("HTTP/1.0", "Transfer-Encoding: chunked"), 400);
+}
+
+void
+test_media_types_are_parsed_not_matched(void)
+{
+	check(media_type_is_json("application/json"));
+	check(media_type_is_json("Application/JSON"));
+	check(media_type_is_json(" application/json ; charset=utf-8"));
+	check(media_type_is_json("application/json;charset=\"UTF-8\""));
+	check(media_type_is_json("application/json; a=b; charset=utf-8"));
+	check(!media_type_is_json(NULL));
+	check(!media_type_is_json(""));
+	check(!media_type_is_json("text/plain; application/json"));
+	check(!media_type_is_json("text/plain"));
+	check(!media_type_is_json("application/jsonx"));
+	check(!media_type_is_json("application/json-rpc"));
+	check(!media_type_is_json("application/json, text/plain"));
+	check(!media_type_is_json("application/json; charset=latin1"));
+	check(!media_type_is_json("application/json; charset="));
+	check(!media_type_is_json("application/json; charset=\"utf-8"));
+	check(!media_type_is_json("application/json;"));
+	check(!media_type_is_json("application/json x"));
+}
+
+void
+test_bodies_are_announced_by_length_or_chunks(void)
+{
+	struct http_head h = {.version = "HTTP/1.1"};
+
+	check(!http_head_has_body(&h));
+	http_head_add(&h, "Content-Length", "0");
+	check(!http_head_has_body(&h));
+	h.content_length = "10";
+	check(http_head_has_body(&h));
+}

@@ -1,0 +1,155 @@
+/* Envelopes; what texts get as answers is in rpc_test. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "jsonrpc.h"
+#include "mem.h"
+
+static void
+check_text(json_t *stolen, const char *want)
+{
+	size_t len;
+	char *text = jsonrpc_text(stolen, &len);
+
+	check_int((long long)len, (long long)strlen(text));
+	check_str(text, want);
+	free(text);
+	json_decref(stolen);
+}
+
+void
+test_requests_are_written(void)
+{
+	check_text(jsonrpc_request("ping", NULL, 1),
+	    "{\"jsonrpc\":\"2.0\",\"method\":\"ping\",\"id\":1}\n");
+	check_text(jsonrpc_request("ping", json_pack("[i]", 1), -1),
+	    "{\"jsonrpc\":\"2.0\",\"method\":\"ping\",\"params\":[1]}\n");
+}
+
+static char *
+taken(struct sink *s)
+{
+	static char buf[4096];
+
+	check(s->len < sizeof(buf));
+	memcpy(buf, s->buf, s->len);
+	buf[s->len] = '\0';
+	s->len = 0;
+	return buf;
+}
+
+/* Exactly these three members. */
+static void
+check_answer(const char *text, json_t *id, const char *name, json_t *value)
+{
+	json_t *got = json_loads(text, 0, NULL);
+
+	check(got != NULL);
+	check_int((long long)json_object_size(got), 3);
+	check_str(json_string_value(json_object_get(got, "jsonrpc")), "2.0");
+	check(json_equal(json_object_get(got, "id"), id ? id : json_null()));
+	check(json_equal(json_object_get(got, name), value));
+	json_decref(got);
+}
+
+void
+test_answers_are_json_whatever_the_id(void)
+{
+	json_t *ids[] = {json_integer(1), json_real(1.5), json_string("\"\n"),
+	    json_null(), json_integer(INT64_MIN), NULL};
+	json_t *result = json_pack("{s:[ifsbn]}", "a", 1, 2.5, "\xc3\xa9", 1);
+	struct err e = {0};
+	struct sink s = {0};
+	json_t *error;
+	size_t i;
+
+	err_set(&e, ERR_REDIS, "gone \"away\"");
+	err_hint(&e, "wait");
+	error = err_to_json(&e);
+	for (i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+		check_int(sink_result(&s, ids[i], result), 0);
+		check_answer(taken(&s), ids[i], "result", result);
+		sink_error(&s, ids[i], &e);
+		check_answer(taken(&s), ids[i], "error", error);
+		json_decref(ids[i]);
+	}
+	json_decref(error);
+	json_decref(result);
+	free(s.buf);
+}
+
+void
+test_a_sink_refuses_what_passes_its_limit(void)
+{
+	json_t *id = json_integer(1), *result = json_string("0123456789");
+	struct sink s = {.limit = 60};
+
+	check_int(sink_result(&s, id, result), 0);
+	check_str(taken(&s),
+	    "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"0123456789\"}");
+	s.limit = 40;
+	sink_put(&s, "before", 6);
+	check_int(sink_result(&s, id, result), -1);
+	check_str(taken(&s), "before");
+	json_decref(id);
+	json_decref(result);
+	free(s.buf);
+}
+
+void
+test_notices_have_no_id(void)
+{
+	json_t *params = json_pack("{ss}", "text", "hi");
+	struct sink s = {0};
+
+	check_int(sink_notice(&s, "log", params), 0);
+	check_str(taken(&s),
+	    "{\"jsonrpc\":\"2.0\",\"method\":\"log\","
+	    "\"params\":{\"text\":\"hi\"}}");
+	json_decref(params);
+	free(s.buf);
+}
+
+void
+test_parse_errors_say_where(void)
+{
+	struct err e = {0};
+
+	check(jsonrpc_parse("{\"a\":1,}", 8, &e) == NULL);
+	check_int(e.code, ERR_PARSE);
+	check_has(e.text, "not JSON");
+	err_clear(&e);
+	check(jsonrpc_parse("[\0]", 3, &e) == NULL);
+	check_has(e.text, "byte 0");
+}
+
+void
+test_params_null_is_absent(void)
+{
+	json_t *member = json_pack("{sssssnsi}", "jsonrpc", "2.0", "method",
+	    "ping", "params", "id", 1);
+	struct jsonrpc_call call;
+
+	jsonrpc_read(member, &call);
+	check(!err_is_set(&call.err));
+	check(call.params == NULL);
+	check_str(call.method, "ping");
+	check_int(json_integer_value(call.id), 1);
+	json_decref(member);
+}
+
+void
+test_an_absent_id_is_not_a_null_one(void)
+{
+	json_t *member =
+	    json_pack("{ssss}", "jsonrpc", "2.0", "method", "ping");
+	struct jsonrpc_call call;
+
+	jsonrpc_read(member, &call);
+	check(call.id == NULL);
+	json_object_set_new(member, "id", json_null());
+	jsonrpc_read(member, &call);
+	check(json_is_null(call.id));
+	json_decref(member);
+}
