@@ -3,10 +3,8 @@
  */
 #include "bench.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +13,6 @@
 #include <unistd.h>
 
 CHECK_TIMEOUT(150);
-
-extern char **environ;
 
 /* ---- reports ---- */
 
@@ -156,23 +152,18 @@ null_fd(void)
 }
 
 pid_t
-spawn(const char *const *argv, const int *fds)
+program_start(const char *const *argv, const int *fds)
 {
-	posix_spawn_file_actions_t actions;
-	int i, error;
-	pid_t pid;
+	int null = null_fd(), i;
+	pid_t pid = vfork();
 
-	posix_spawn_file_actions_init(&actions);
+	check(pid != -1);
+	if (pid != 0)
+		return pid;
 	for (i = 0; i < 3; i++)
-		posix_spawn_file_actions_adddup2(&actions,
-		    fds != NULL && fds[i] != -1 ? fds[i] : null_fd(), i);
-	error = posix_spawnp(
-	    &pid, argv[0], &actions, NULL, (char *const *)argv, environ);
-	posix_spawn_file_actions_destroy(&actions);
-	if (error != 0)
-		check_fail(
-		    __FILE__, __LINE__, "%s: %s", argv[0], strerror(error));
-	return pid;
+		dup2(fds != NULL && fds[i] != -1 ? fds[i] : null, i);
+	execvp(argv[0], (char *const *)argv);
+	_exit(127);
 }
 
 const char *
@@ -191,7 +182,7 @@ command_ms(const char *const *argv, size_t nruns)
 
 	while (ms.n < nruns) {
 		since = now_ns();
-		pid = spawn(argv, NULL);
+		pid = program_start(argv, NULL);
 		check_int(waitpid(pid, &status, 0), pid);
 		sample(&ms, ms_since(since));
 		check_int(status, 0);

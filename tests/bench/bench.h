@@ -56,9 +56,9 @@ void stay_idle(double seconds);
 
 /* ---- processes ---- */
 
-/* argv[0] is looked up in PATH.  fds: its stdin, stdout and stderr, -1:
- * /dev/null; or NULL: all three. */
-pid_t spawn(const char *const *argv, const int *fds);
+/* By vfork and exec.  argv[0] is looked up in PATH.  fds: its stdin, stdout
+ * and stderr, -1: /dev/null; or NULL: all three. */
+pid_t program_start(const char *const *argv, const int *fds);
 
 /* Path of tests/bench/child in the build directory. */
 const char *child_program(void);

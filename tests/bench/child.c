@@ -2,8 +2,8 @@
  * The program that benches let herod run.  Whatever it is asked, it says
  * when it got to it: CLOCK_MONOTONIC in ns, always 20 digits.
  *
- *	child once		for exec runners: says it and ends
- *	child worker		for stdio runners: answers each job with it
+ *	child once		for exec runners: reads the payload, says it and
+ *ends child worker		for stdio runners: answers each job with it
  *	child mark SOCKET	for services: sends "PID TIME" there and waits
  */
 #include <stdio.h>
@@ -28,7 +28,12 @@ now_ns(void)
 static int
 once(void)
 {
-	printf("%020lld", now_ns());
+	long long begun = now_ns();
+	char payload[4096];
+
+	while (read(0, payload, sizeof(payload)) > 0)
+		;
+	printf("%020lld", begun);
 	return 0;
 }
 

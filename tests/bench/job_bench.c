@@ -23,6 +23,12 @@ job_params(void)
 
 /* ---- how soon ---- */
 
+static bool
+redis_is_up(struct herod *h)
+{
+	return json_is_true(at(rpc(h, "get_all_status", NULL), "redis.up"));
+}
+
 /* Of jobs one by one, in ms. */
 static void
 pick_up(const struct herod *h, struct samples *ms)
@@ -78,7 +84,7 @@ piped_start(const char *what)
 	fds[0] = in[0];
 	fds[1] = out[1];
 	fds[2] = -1;
-	p.pid = spawn(argv, fds);
+	p.pid = program_start(argv, fds);
 	p.in = in[1];
 	p.out = out[0];
 	close(in[0]);
@@ -104,13 +110,15 @@ bare_job_ms(void)
 	int64_t sent = now_ns();
 	struct piped p = piped_start("once");
 	char buf[64];
+	int status;
 
 	check_int(write(p.in, PAYLOAD, strlen(PAYLOAD)), strlen(PAYLOAD));
 	close(p.in);
 	piped_read(&p, buf, sizeof(buf));
 	check_int(read(p.out, buf + strlen(buf), 1), 0);
 	close(p.out);
-	check_int(waitpid(p.pid, NULL, 0), p.pid);
+	check_int(waitpid(p.pid, &status, 0), p.pid);
+	check_int(status, 0);
 	return (double)(atoll(buf) - sent) / 1e6;
 }
 
@@ -118,7 +126,7 @@ static double
 bare_jobs_per_second(int njobs)
 {
 	int64_t since = now_ns();
-	int i, k;
+	int i, k, status;
 
 	for (i = 0; i < EXEC_AT_ONCE; i++)
 		if (fork() == 0) {
@@ -126,8 +134,10 @@ bare_jobs_per_second(int njobs)
 				bare_job_ms();
 			_exit(0);
 		}
-	for (i = 0; i < EXEC_AT_ONCE; i++)
-		check(waitpid(-1, NULL, 0) > 0);
+	for (i = 0; i < EXEC_AT_ONCE; i++) {
+		check(waitpid(-1, &status, 0) > 0);
+		check_int(status, 0);
+	}
 	return njobs / ms_since(since) * 1e3;
 }
 
@@ -143,12 +153,13 @@ test_exec_jobs(void)
 			"command = %s once\n",
 		EXEC_AT_ONCE, child_program());
 
+	wait_for(redis_is_up(h));
 	report(&(struct report){"exec_jobs", load_run(h, &load), "/s",
-	    "bare posix_spawn", bare, AIM_NONE, 0});
+	    "bare vfork+exec", bare, AIM_NONE, 0});
 	while (peer.n < PICKUPS)
 		sample(&peer, bare_job_ms());
 	pick_up(h, &ms);
-	report_pick_up("exec", &ms, "bare posix_spawn", &peer);
+	report_pick_up("exec", &ms, "bare vfork+exec", &peer);
 	herod_stop(h);
 }
 
@@ -188,6 +199,7 @@ test_stdio_jobs(void)
 				"concurrency = 256\ncommand = %s worker\n",
 		child_program());
 
+	wait_for(redis_is_up(h));
 	report(&(struct report){.bench = "stdio_jobs",
 	    .value = load_run(h, &load),
 	    .unit = "/s",

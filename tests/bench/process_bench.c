@@ -1,6 +1,6 @@
 /*
  * How soon processes are there (again), beside a bare parent that does the
- * same with posix_spawn(3), which is vfork and exec.
+ * same with vfork(2) and execvp(3).
  */
 #include <signal.h>
 #include <stdio.h>
@@ -79,7 +79,7 @@ static void
 respawn_by_bare_parent(struct samples *ms, int fd, const char *path)
 {
 	const char *argv[] = {child_program(), "mark", path, NULL};
-	pid_t pid = spawn(argv, NULL);
+	pid_t pid = program_start(argv, NULL);
 	int64_t killed;
 
 	next_mark(fd);
@@ -87,7 +87,7 @@ respawn_by_bare_parent(struct samples *ms, int fd, const char *path)
 		killed = now_ns();
 		kill(pid, SIGKILL);
 		check_int(waitpid(pid, NULL, 0), pid);
-		pid = spawn(argv, NULL);
+		pid = program_start(argv, NULL);
 		sample(ms, (double)(next_mark(fd).at_ns - killed) / 1e6);
 	}
 	kill(pid, SIGKILL);
@@ -165,7 +165,7 @@ start_and_stop_bare(struct samples *start, struct samples *stop)
 	size_t i;
 
 	for (i = 0; i < MANY; i++)
-		pids[i] = spawn(argv, NULL);
+		pids[i] = program_start(argv, NULL);
 	sample(start, ms_since(since));
 	since = now_ns();
 	for (i = 0; i < MANY; i++)
