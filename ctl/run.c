@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "client.h"
-#include "table.h"
+#include "columns.h"
 
 /* ---- saying no ---- */
 

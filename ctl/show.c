@@ -8,7 +8,7 @@
 
 #include "heroctl.h"
 #include "mem.h"
-#include "table.h"
+#include "columns.h"
 
 #define GREEN "32"
 #define YELLOW "33"

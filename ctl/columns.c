@@ -1,5 +1,5 @@
 /* Tables for people and for programs. */
-#include "table.h"
+#include "columns.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /*
  * Rows of short texts: aligned columns for people, tabs for programs.
  */
-#ifndef TABLE_H
-#define TABLE_H
+#ifndef COLUMNS_H
+#define COLUMNS_H
 
 #include <stdbool.h>
 #include <stddef.h>
