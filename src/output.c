@@ -44,6 +44,8 @@ struct output {
 	char *path; /* NULL: no file */
 	int fd; /* -1 while it is not open */
 	unsigned long long file_size, maxbytes;
+	ino_t file_number; /* of the file that is open */
+	time_t looked_at; /* when its name was last looked at */
 	long long backups;
 	size_t max_line;
 	struct text ring; /* whole lines, at most twice ring_bytes */
@@ -107,6 +109,7 @@ open_file(struct output *o)
 	if (o->fd < 0)
 		return -1;
 	fstat(o->fd, &st);
+	o->file_number = st.st_ino;
 	o->file_size = S_ISREG(st.st_mode) ? (unsigned long long)st.st_size : 0;
 	if (!S_ISREG(st.st_mode))
 		o->maxbytes = 0;
@@ -135,17 +138,32 @@ rotate(struct output *o)
 	o->fd = -1;
 }
 
-/* Writes whole lines; what does not fit on the disk is counted. */
+/* Once a second while something is written: others (logrotate) may have
+ * moved the file away, removed or truncated it. */
+static void
+look_at_name(struct output *o)
+{
+	struct timespec now;
+	struct stat st;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	if (o->fd < 0 || now.tv_sec == o->looked_at)
+		return;
+	o->looked_at = now.tv_sec;
+	if (stat(o->path, &st) != 0 || st.st_ino != o->file_number) {
+		close(o->fd);
+		o->fd = -1;
+	} else if (S_ISREG(st.st_mode)) {
+		o->file_size = (unsigned long long)st.st_size;
+	}
+}
+
+/* What does not fit on the disk is counted. */
 static void
 write_file(struct output *o, const char *bytes, size_t len)
 {
 	ssize_t n;
 
-	if (o->path == NULL)
-		return;
-	if (o->fd >= 0 && o->maxbytes && o->file_size > 0 &&
-	    o->file_size + len > o->maxbytes)
-		rotate(o);
 	if (o->fd < 0 && open_file(o) != 0) {
 		trouble(o, "open", len);
 		return;
@@ -161,6 +179,57 @@ write_file(struct output *o, const char *bytes, size_t len)
 			  "lost",
 		    o->runner, o->path, o->dropped);
 		o->error = 0;
+	}
+}
+
+/* How many of the bytes are whole lines within room. */
+static size_t
+whole_lines(const char *bytes, size_t len, unsigned long long room)
+{
+	const char *end;
+
+	if (len <= room)
+		return len;
+	end = room ? memrchr(bytes, '\n', (size_t)room) : NULL;
+	return end ? (size_t)(end - bytes) + 1 : 0;
+}
+
+/* The next lines that stand in one file, rotating to a new one when the
+ * old is full.  A new file takes a line however long it is. */
+static size_t
+next_lines(struct output *o, const char *bytes, size_t len)
+{
+	size_t n;
+
+	if (o->maxbytes == 0)
+		return len;
+	n = o->file_size < o->maxbytes
+	    ? whole_lines(bytes, len, o->maxbytes - o->file_size)
+	    : 0;
+	if (n > 0)
+		return n;
+	if (o->fd >= 0 && o->file_size > 0)
+		rotate(o);
+	n = whole_lines(bytes, len, o->maxbytes);
+	return n ? n : (size_t)((char *)memchr(bytes, '\n', len) - bytes) + 1;
+}
+
+/* Whole lines. */
+static void
+write_lines(struct output *o, const char *bytes, size_t len)
+{
+	size_t n;
+
+	if (o->path == NULL)
+		return;
+	look_at_name(o);
+	if (o->fd < 0 && open_file(o) != 0) {
+		trouble(o, "open", len);
+		return;
+	}
+	for (; len > 0; bytes += n, len -= n) {
+		n = next_lines(o, bytes, len);
+		write_file(o, bytes, n);
 	}
 }
 
@@ -267,7 +336,7 @@ flush(struct output *o)
 {
 	if (o->batch.len == 0)
 		return;
-	write_file(o, o->batch.bytes, o->batch.len);
+	write_lines(o, o->batch.bytes, o->batch.len);
 	ring_add(o, o->batch.bytes, o->batch.len);
 	counter_add(log_bytes, o->batch.len);
 	o->batch.len = 0;
