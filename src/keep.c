@@ -19,12 +19,21 @@ struct keep {
 	char *dir, *path;
 	json_t *kept; /* as read; dropped once restored */
 	struct runners *runners; /* after keep_restore() */
-	ev_timer write; /* between loop turns */
+	ev_prepare write; /* before answers leave (they do at EV_MINPRI) */
+	ev_timer again; /* next turn, or after trouble */
 	bool dirty;
 };
 
 static void
-on_write(struct ev_loop *loop, ev_timer *timer, int revents)
+on_write(struct ev_loop *loop, ev_prepare *prepare, int revents)
+{
+	(void)loop;
+	(void)revents;
+	keep_flush(prepare->data);
+}
+
+static void
+on_again(struct ev_loop *loop, ev_timer *timer, int revents)
 {
 	(void)loop;
 	(void)revents;
@@ -43,7 +52,8 @@ read_kept(struct keep *k, struct err *e)
 		return err_set(e, ERR_INTERNAL,
 		    "%s: cannot be read: %s (line %d); mend it or move it away",
 		    k->path, why.text, why.line);
-	if (json_integer_value(json_object_get(k->kept, "version")) > KEPT_VERSION)
+	if (json_integer_value(json_object_get(k->kept, "version")) >
+	    KEPT_VERSION)
 		return err_set(e, ERR_INTERNAL,
 		    "%s: was written by a newer herod", k->path);
 	return 0;
@@ -57,8 +67,10 @@ keep_open(struct ev_loop *loop, const char *state_dir, struct err *e)
 	k->loop = loop;
 	k->dir = xstrdup(state_dir);
 	k->path = xasprintf("%s/runners.json", state_dir);
-	ev_timer_init(&k->write, on_write, 0, 0);
-	k->write.data = k;
+	ev_prepare_init(&k->write, on_write);
+	ev_set_priority(&k->write, EV_MAXPRI);
+	ev_timer_init(&k->again, on_again, 5, 0);
+	k->write.data = k->again.data = k;
 	if (access(state_dir, R_OK | W_OK | X_OK) != 0)
 		err_set(e, ERR_INTERNAL, "state_dir %s: %s", state_dir,
 		    strerror(errno));
@@ -73,7 +85,8 @@ keep_free(struct keep *k)
 {
 	if (k == NULL)
 		return;
-	ev_timer_stop(k->loop, &k->write);
+	ev_prepare_stop(k->loop, &k->write);
+	ev_timer_stop(k->loop, &k->again);
 	json_decref(k->kept);
 	free(k->path);
 	free(k->dir);
@@ -196,14 +209,15 @@ keep_flush(struct keep *k)
 {
 	json_t *what;
 
-	ev_timer_stop(k->loop, &k->write);
+	ev_prepare_stop(k->loop, &k->write);
+	ev_timer_stop(k->loop, &k->again);
 	if (!k->dirty || k->runners == NULL)
 		return;
 	what = everything(k);
 	if (replace(k, what) != 0) {
 		log_error("%s: cannot be written; trying again", k->path);
-		ev_timer_set(&k->write, 5, 0);
-		ev_timer_start(k->loop, &k->write);
+		ev_timer_set(&k->again, 5, 0);
+		ev_timer_start(k->loop, &k->again);
 	} else {
 		k->dirty = false;
 	}
@@ -214,8 +228,10 @@ void
 keep_touch(struct keep *k)
 {
 	k->dirty = true;
-	if (ev_is_active(&k->write))
+	if (ev_is_active(&k->again))
 		return;
-	ev_timer_set(&k->write, 0, 0);
-	ev_timer_start(k->loop, &k->write);
+	ev_prepare_start(k->loop, &k->write);
+	/* Where a later watcher of the turn's end touches, too. */
+	ev_timer_set(&k->again, 0, 0);
+	ev_timer_start(k->loop, &k->again);
 }
