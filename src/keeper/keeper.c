@@ -269,9 +269,55 @@ end_anyway(struct keeper *k)
 }
 
 static bool
-nothing_is_left(const struct keeper *k)
+has_children(void)
 {
-	return k->table.nliving == 0 && LIST_EMPTY(&k->table.lingering);
+	siginfo_t si;
+
+	return waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+/* A number in decimal at *text, which is stepped behind it; 0: no more. */
+static pid_t
+next_pid(const char **text)
+{
+	pid_t pid = 0;
+
+	while (**text == ' ')
+		(*text)++;
+	for (; **text >= '0' && **text <= '9'; (*text)++)
+		pid = pid * 10 + (**text - '0');
+	return pid;
+}
+
+/* What left its runner's group came to us when its parent ended. */
+static void
+orphans_kill(void)
+{
+	char buf[4096];
+	const char *text = buf;
+	int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd == -1 ? -1 : read(fd, buf, sizeof(buf) - 1);
+	pid_t pid;
+
+	close(fd);
+	buf[n > 0 ? n : 0] = '\0';
+	/* A number cut off at the end is no child's, or the next turn's. */
+	if (n == (ssize_t)sizeof(buf) - 1)
+		*strrchr(buf, ' ') = '\0';
+	while ((pid = next_pid(&text)) != 0)
+		kill(pid, SIGKILL);
+}
+
+/* Kills orphans, each turn anew, for theirs come to us after them. */
+static bool
+everything_has_ended(const struct keeper *k)
+{
+	if (k->table.nliving != 0 || !LIST_EMPTY(&k->table.lingering))
+		return false;
+	if (!has_children())
+		return true;
+	orphans_kill();
+	return false;
 }
 
 /* ---- herod: starting it ---- */
@@ -867,7 +913,7 @@ main(int argc, char **argv)
 	arguments_read(k, argc, argv);
 	setup(k);
 	herod_start(k);
-	while (!k->ending || !nothing_is_left(k))
+	while (!k->ending || !everything_has_ended(k))
 		turn(k);
 	return k->code;
 }
