@@ -102,7 +102,7 @@ test_odd_runners_are_refused_by_name_of_the_setting(void)
 		      h, "{\"name\":\"a\",\"command\":\"x\",\"numprocs\":1.5}"),
 	    "numprocs");
 	check_has(refused_runner(h, "7"), "runner");
-	check_int((int)json_array_size(rpc(h, "list_runners", NULL)), 1);
+	check_int((int)json_array_size(rpc(h, "list_runners", NULL)), 2);
 	stop(h);
 }
 
@@ -265,7 +265,7 @@ test_a_socket_path_too_long_is_refused(void)
 	struct ran r =
 	    start_badly(text("--listen unix:/%s/x.sock", repeat('l', 120)));
 
-	check_int(r.status, 1);
+	check_int(r.status, 2);
 	check_has(r.err, "107");
 }
 

@@ -23,7 +23,7 @@ check_refused(const char *conf, const char *line, const char *why)
 {
 	struct ran r = check_conf(conf);
 
-	check_int(r.status, 1);
+	check_int(r.status, 2);
 	check_has(r.err, text("%s:%s: ", here("herod.conf"), line));
 	check_has(r.err, why);
 }
@@ -86,7 +86,7 @@ test_all_errors_are_told_at_once(void)
 				  "startsecs = soon\nnope = 2\n");
 	const char *conf = here("herod.conf");
 
-	check_int(r.status, 1);
+	check_int(r.status, 2);
 	check_has(r.err, text("%s:2: ", conf));
 	check_has(r.err, text("%s:5: ", conf));
 	check_has(r.err, text("%s:6: ", conf));
@@ -102,7 +102,7 @@ test_a_bad_file_starts_nothing(void)
 		here("touched")));
 	r = run("timeout 20 $BUILD/herod -c %s --state_dir %s",
 	    here("herod.conf"), here("state"));
-	check_int(r.status, 1);
+	check_int(r.status, 2);
 	check_has(r.err, "herod.conf:3: ");
 	check(!file_exists(here("touched")));
 	check(!file_exists(here("state/lock")));
@@ -113,7 +113,7 @@ test_a_missing_file_is_named(void)
 {
 	struct ran r = run("$BUILD/herod --check -c %s", here("nope.conf"));
 
-	check_int(r.status, 1);
+	check_int(r.status, 2);
 	check_has(r.err, here("nope.conf"));
 	check_has(r.err, "No such file or directory");
 }
@@ -127,7 +127,7 @@ test_includes_are_read_in_order_and_errors_name_their_file(void)
 	write_file(here("d/1.conf"), "[runner:one]\ncommand = x\n");
 	write_file(here("d/2.conf"), "[runner:two]\ncommand = x\nodd = 1\n");
 	r = check_conf(text("[herod]\ninclude = %s\n", here("d/*.conf")));
-	check_int(r.status, 1);
+	check_int(r.status, 2);
 	check_has(r.err, text("%s:3: ", here("d/2.conf")));
 	write_file(here("d/2.conf"), "[runner:two]\ncommand = x\n");
 	check_int(check_conf("[herod]\ninclude = d/*.conf\n").status, 0);
@@ -139,7 +139,7 @@ test_an_include_of_itself_is_refused(void)
 	struct ran r =
 	    check_conf(text("[herod]\ninclude = %s\n", here("herod.conf")));
 
-	check_int(r.status, 1);
+	check_int(r.status, 2);
 	check_has(r.err, "include");
 }
 

@@ -91,7 +91,7 @@ test_status_is_a_line_for_each_runner(void)
 	check_has(r.out, "web2\tSTOPPED\t");
 	check(strchr(r.out, '\033') == NULL);
 	r = heroctl(h, "list");
-	check_str(r.out, "bad\nweb\nweb2\n");
+	check_str(r.out, "bad\nherod-redis\nweb\nweb2\n");
 	herod_stop(h);
 }
 
@@ -104,7 +104,7 @@ test_json_output_is_the_result(void)
 	check_str(text_at(list, "0"), "bad");
 	json_decref(list);
 	list = json_loads(heroctl(h, "--json status").out, 0, NULL);
-	check_str(text_at(list, "1.name"), "web");
+	check_str(text_at(list, "2.name"), "web");
 	json_decref(list);
 	herod_stop(h);
 }

@@ -564,8 +564,8 @@ recv_json(int fd)
 
 	if (line == NULL)
 		oops("the connection was closed without an answer");
-	value =
-	    json_loads(line, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
+	value = json_loads(line,
+	    JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
 	if (value == NULL)
 		oops("not JSON: %s: %s", why.text, line);
 	return keep_json(value);
@@ -785,6 +785,7 @@ redis_start(const char *socket)
 	if (pid == 0) {
 		int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		dup2(null, STDOUT_FILENO);
 		execlp("redis-server", "redis-server", "--port", "0",
 		    "--unixsocket", socket, "--save", "", (char *)NULL);
