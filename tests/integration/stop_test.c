@@ -61,7 +61,7 @@ test_stop_sends_the_stopsignal(void)
 	check_str(text_at(st, "wanted"), "down");
 	check(json_is_null(at(st, "pid")));
 	check_int(int_at(st, "instances.0.exit.code"), 0);
-	check_has(logs_of(h, "it"), "up\nasked\n");
+	check_has(logs_of(h, "it"), "asked\n");
 	herod_stop(h);
 }
 
