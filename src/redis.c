@@ -1151,22 +1151,33 @@ redis_set_ops(struct redis *r, const struct redis_ops *ops, void *arg)
 }
 
 void
+redis_hang_up(struct redis *r)
+{
+	size_t i;
+
+	r->ops = NULL;
+	if (r->phase == UP)
+		link_flush(&r->links[COMMANDS]);
+	r->phase = WAITING;
+	ev_timer_stop(r->loop, &r->deadline);
+	ev_prepare_stop(r->loop, &r->flush);
+	for (i = 0; i < LINKS; i++) {
+		link_close(&r->links[i]);
+		link_answer_null(&r->links[i]);
+	}
+	ev_timer_stop(r->loop, &r->dial);
+}
+
+void
 redis_free(struct redis *r)
 {
 	size_t i;
 
 	if (!r)
 		return;
-	r->ops = NULL;
-	r->phase = WAITING;
-	for (i = 0; i < LINKS; i++) {
-		link_close(&r->links[i]);
-		link_answer_null(&r->links[i]);
+	redis_hang_up(r);
+	for (i = 0; i < LINKS; i++)
 		free(r->links[i].ring);
-	}
-	ev_timer_stop(r->loop, &r->dial);
-	ev_timer_stop(r->loop, &r->deadline);
-	ev_prepare_stop(r->loop, &r->flush);
 	if (r->password)
 		explicit_bzero(r->password, strlen(r->password));
 	for (i = 0; i < r->nbells; i++)

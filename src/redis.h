@@ -42,6 +42,10 @@ struct redis *redis_new(
 void redis_set_ops(struct redis *r, const struct redis_ops *ops, void *arg);
 void redis_free(struct redis *r);
 
+/* For good: what is collected leaves if it can, open commands are answered
+ * by NULL, ops are told nothing any more. */
+void redis_hang_up(struct redis *r);
+
 /* A library of functions that must be there before it counts as up; code
  * is kept by the caller. */
 void redis_set_library(struct redis *r, const char *name, const char *code);

@@ -1069,7 +1069,8 @@ workers_free(struct workers *w)
 {
 	struct lane *l;
 
-	redis_set_ops(w->redis, NULL, NULL);
+	/* First: those whom it answers are still there. */
+	redis_hang_up(w->redis);
 	ev_prepare_stop(w->loop, &w->serve);
 	ev_timer_stop(w->loop, &w->retry);
 	watches_free(w);
