@@ -94,10 +94,11 @@ replay_dir(const char *dir)
 		return 0;
 	}
 	while ((entry = readdir(d)) != NULL) {
-		if (entry->d_name[0] == '.')
+		if (entry->d_name[0] == '.' ||
+		    asprintf(&path, "%s/%s", dir, entry->d_name) == -1)
 			continue;
-		snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name);
 		nseeds += replay(path) == 0;
+		free(path);
 	}
 	closedir(d);
 	return nseeds;
