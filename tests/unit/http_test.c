@@ -1,0 +1,491 @@
+/* HTTP on real sockets: statuses, framing, deadlines, late answers. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "fake/room.h"
+#include "mem.h"
+
+#define HOST "Host: localhost\r\n"
+#define JSON "Content-Type: application/json\r\n"
+#define WAIT \
+	"{\"jsonrpc\":\"2.0\",\"method\":\"job.wait\",\"params\":[\"a\"]," \
+	"\"id\":1}"
+
+/* POST with a length that fits; more headers or "". */
+static const char *
+post(const char *path, const char *more, const char *body)
+{
+	static char buf[4096];
+
+	snprintf(buf, sizeof(buf),
+	    "POST %s HTTP/1.1\r\n" HOST "%sContent-Length: %zu\r\n\r\n%s", path,
+	    more, strlen(body), body);
+	return buf;
+}
+
+static const char *
+exchange(struct room *r, int fd, const char *request)
+{
+	say(r, fd, request);
+	return hear_http(r, fd);
+}
+
+/* On a connection of its own. */
+static const char *
+once(struct room *r, const char *request)
+{
+	int fd = visit(r);
+	const char *answer = exchange(r, fd, request);
+
+	close(fd);
+	return answer;
+}
+
+static const struct {
+	const char *request, *want;
+} requests[] = {
+    {"GET / HTTP/1.1\r\n" HOST "\r\n", "200 OK"},
+    {"GET /page.js HTTP/1.1\r\n" HOST "\r\n", "text/javascript"},
+    {"GET /page.css HTTP/1.1\r\n" HOST "\r\n", "text/css"},
+    {"GET /healthz HTTP/1.1\r\n" HOST "\r\n", "\r\n\r\nok\n"},
+    {"GET /readyz HTTP/1.1\r\n" HOST "\r\n", "ready"},
+    {"GET /metrics HTTP/1.1\r\n" HOST "\r\n", "\nherod_calls_total "},
+    {"GET /openrpc.json HTTP/1.1\r\n" HOST "\r\n", "\"openrpc\":\"1.3.2\""},
+    {"GET /healthz?x=1 HTTP/1.1\r\n" HOST "\r\n", "200 OK"},
+    {"GET /healthz HTTP/1.0\r\n\r\n", "200 OK"},
+    {"GET /nothing HTTP/1.1\r\n" HOST "\r\n", "404 "},
+    {"GET /../etc/passwd HTTP/1.1\r\n" HOST "\r\n", "404 "},
+    {"GET /rpc HTTP/1.1\r\n" HOST "\r\n", "405 "},
+    {"GET /rpc HTTP/1.1\r\n" HOST "\r\n", "\r\nAllow: POST\r\n"},
+    {"DELETE / HTTP/1.1\r\n" HOST "\r\n", "\r\nAllow: GET, POST\r\n"},
+    {"OPTIONS /rpc HTTP/1.1\r\n" HOST "\r\n", "405 "},
+    {"PUT /rpc HTTP/1.1\r\n" HOST JSON "Content-Length: 2\r\n\r\n{}", "405 "},
+    {"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", "421 "},
+    {"GET / HTTP/1.1\r\n\r\n", "400 "},
+    {"GET / HTTP/1.1\r\n" HOST "Origin: http://evil.example\r\n\r\n", "403 "},
+    {"GET / HTTP/1.1\r\n" HOST "Sec-Fetch-Site: cross-site\r\n\r\n", "403 "},
+    {"POST / HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\n{}", "415 "},
+    {"POST / HTTP/1.1\r\n" HOST "Content-Type: text/plain; application/json\r\n"
+     "Content-Length: 2\r\n\r\n{}",
+	"415 "},
+    {"POST / HTTP/1.1\r\n" HOST JSON "Content-Length: 2\r\n"
+     "Content-Length: 3\r\n\r\n{}",
+	"400 "},
+    {"POST / HTTP/1.1\r\n" HOST JSON "Content-Length: 2\r\n"
+     "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+	"400 "},
+    {"POST / HTTP/1.1\r\n" HOST JSON
+     "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+	"400 "},
+    {"POST / HTTP/1.1\r\n" HOST JSON "Transfer-Encoding: gzip\r\n\r\n0\r\n\r\n",
+	"400 "},
+    {"POST / HTTP/1.1\r\n" HOST JSON "Content-Length: 1048577\r\n\r\n", "413 "},
+    {"POST / HTTP/1.1\r\n" HOST JSON
+     "Content-Length: 99999999999999999999\r\n\r\n",
+	"41"},
+    {"POST / HTTP/1.1\r\n" HOST JSON "Transfer-Encoding: chunked\r\n\r\n"
+     "5\r\n{\"jso\r\n20\r\nnrpc\":\"2.0\",\"method\":\"ping\",\"id\"\r\n"
+     "3\r\n:1}\r\n0\r\n\r\n",
+	PONG},
+};
+
+void
+test_every_request_gets_its_status(void)
+{
+	struct room r;
+	size_t i;
+
+	room_init(&r);
+	room_open(&r, "tcp:127.0.0.1:0");
+	for (i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+		printf("%s\n", requests[i].request);
+		check_has(once(&r, requests[i].request), requests[i].want);
+	}
+	check_int((long long)fake_calls, 1);
+	room_close(&r);
+}
+
+void
+test_calls_are_answered_at_both_paths_and_doors(void)
+{
+	static const char *const doors[] = {"unix:door", "tcp:127.0.0.1:0"};
+	struct room r;
+	size_t door;
+
+	room_init(&r);
+	for (door = 0; door < 2; door++) {
+		room_open(&r, doors[door]);
+		check_has(once(&r, post("/", JSON, PING)), PONG);
+		check_has(once(&r, post("/rpc", JSON, PING)),
+		    "\r\nContent-Type: application/json\r\n");
+		check_has(once(&r, post("/", JSON, "[" PING "," PING "]")),
+		    "[" PONG "," PONG "]");
+		check_has(once(&r, post("/", JSON, "{")), "-32700");
+		check_has(once(&r, post("/", JSON, "")), "-32700");
+		check_has(once(&r, post("/", JSON, "{")), "HTTP/1.1 200");
+		check_has(once(&r,
+			      post("/", JSON,
+				  "{\"jsonrpc\":\"2.0\",\"method\":\"ping\"}")),
+		    "HTTP/1.1 204");
+	}
+	room_close(&r);
+}
+
+void
+test_every_answer_is_for_us_alone(void)
+{
+	static const char *const headers[] = {"Content-Security-Policy: "
+					      "default-src 'none'",
+	    "X-Content-Type-Options: nosniff", "Cache-Control: no-store",
+	    "X-Frame-Options: DENY",
+	    "Cross-Origin-Resource-Policy: same-origin",
+	    "Referrer-Policy: no-referrer"};
+	struct room r;
+	size_t i;
+
+	room_init(&r);
+	room_open(&r, "unix:door");
+	for (i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
+		check_has(
+		    once(&r, "GET / HTTP/1.1\r\n" HOST "\r\n"), headers[i]);
+		check_has(
+		    once(&r, "GET /no HTTP/1.1\r\n" HOST "\r\n"), headers[i]);
+		check_has(once(&r, post("/", JSON, PING)), headers[i]);
+	}
+	check(
+	    strstr(once(&r, post("/", JSON, PING)), "Access-Control") == NULL);
+	room_close(&r);
+}
+
+void
+test_the_page_loads_nothing_from_elsewhere(void)
+{
+	const char *page;
+	struct room r;
+
+	room_init(&r);
+	room_open(&r, "unix:door");
+	page = strstr(once(&r, "GET / HTTP/1.1\r\n" HOST "\r\n"), "\r\n\r\n");
+	check(strstr(page, "http:") == NULL);
+	check(strstr(page, "//") == NULL);
+	check(strstr(page, "onload") == NULL);
+	check(strstr(page, "<style") == NULL);
+	check(strstr(page, "<script>") == NULL);
+	check_has(page, "src=\"/page.js\"");
+	room_close(&r);
+}
+
+void
+test_connections_are_kept_and_requests_may_be_pipelined(void)
+{
+	struct room r;
+	char two[2000];
+	int fd, i;
+
+	room_init(&r);
+	room_open(&r, "tcp:127.0.0.1:0");
+	fd = visit(&r);
+	for (i = 0; i < 3; i++)
+		check_has(exchange(&r, fd, post("/", JSON, PING)), PONG);
+	strlcpy(two, post("/", JSON, PING), sizeof(two));
+	strlcat(two, "GET /healthz HTTP/1.1\r\n" HOST "\r\n", sizeof(two));
+	check_has(exchange(&r, fd, two), PONG);
+	check_has(hear_http(&r, fd), "ok\n");
+	check_int((long long)doors_count(r.doors), 1);
+	close(fd);
+	wait_for((room_turn(&r), doors_count(r.doors) == 0));
+	room_close(&r);
+}
+
+void
+test_a_body_may_wait_for_100_continue(void)
+{
+	struct room r;
+	int fd;
+
+	room_init(&r);
+	room_open(&r, "tcp:127.0.0.1:0");
+	fd = visit(&r);
+	check_has(exchange(&r, fd,
+		      "POST / HTTP/1.1\r\n" HOST JSON
+		      "Expect: 100-continue\r\nContent-Length: 40\r\n\r\n"),
+	    "HTTP/1.1 100 Continue");
+	check_int((long long)strlen(PING), 40);
+	check_has(exchange(&r, fd, PING), PONG);
+	/* What is refused is refused before the body. */
+	check_has(exchange(&r, fd,
+		      "POST / HTTP/1.1\r\n" HOST
+		      "Expect: 100-continue\r\nContent-Length: 40\r\n\r\n"),
+	    "HTTP/1.1 415");
+	close(fd);
+	room_close(&r);
+}
+
+void
+test_head_gets_the_head_of_get(void)
+{
+	struct room r;
+	const char *answer;
+	char got[2000] = "";
+	size_t len = 0;
+	ssize_t n;
+	int fd;
+
+	room_init(&r);
+	room_open(&r, "unix:door");
+	fd = visit(&r);
+	say(&r, fd,
+	    "HEAD /healthz HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+	do {
+		room_turn(&r);
+		n = recv(fd, got + len, sizeof(got) - 1 - len, 0);
+		len += n > 0 ? (size_t)n : 0;
+	} while (n != 0);
+	answer = got;
+	check_has(answer, "HTTP/1.1 200");
+	check_has(answer, "Content-Length: 3");
+	check(strstr(answer, "ok\n") == NULL);
+	close(fd);
+	room_close(&r);
+}
+
+/* ---- later ---- */
+
+void
+test_late_answers_reach_their_requests(void)
+{
+	struct room r;
+	int one, two;
+
+	room_init(&r);
+	r.conf.request_timeout = 0.2; /* not while herod is at work */
+	room_open(&r, "tcp:127.0.0.1:0");
+	one = visit(&r);
+	two = visit(&r);
+	say(&r, one, post("/", JSON, WAIT));
+	wait_for((room_turn(&r), fake_kept() == 1));
+	say(&r, two, post("/", JSON, WAIT));
+	wait_for((room_turn(&r), fake_kept() == 2));
+	check_has(once(&r, post("/", JSON, PING)), PONG);
+	ev_sleep(0.4);
+	room_turn(&r);
+	fake_later_reply(1, "second");
+	check_has(hear_http(&r, two), "second");
+	fake_later_reply(0, "first");
+	check_has(hear_http(&r, one), "first");
+	check_has(exchange(&r, one, post("/", JSON, PING)), PONG);
+	close(one);
+	close(two);
+	room_close(&r);
+}
+
+void
+test_who_has_left_is_noticed_while_herod_works(void)
+{
+	struct room r;
+	int fd;
+
+	room_init(&r);
+	room_open(&r, "unix:door");
+	fd = visit(&r);
+	say(&r, fd,
+	    post("/", JSON,
+		"{\"jsonrpc\":\"2.0\",\"method\":"
+		"\"job.result\",\"params\":[\"a\"],\"id\":1}"));
+	wait_for((room_turn(&r), fake_kept() == 1));
+	close(fd);
+	wait_for((room_turn(&r), fake_gone == 1));
+	wait_for((room_turn(&r), doors_count(r.doors) == 0));
+	room_close(&r);
+}
+
+void
+test_an_answer_to_who_has_left_goes_nowhere(void)
+{
+	struct room r;
+	int fd;
+
+	room_init(&r);
+	room_open(&r, "tcp:127.0.0.1:0");
+	fd = visit(&r);
+	say(&r, fd, post("/", JSON, WAIT));
+	wait_for((room_turn(&r), fake_kept() == 1));
+	close(fd);
+	room_turn(&r);
+	fake_later_reply(0, "to nobody");
+	wait_for((room_turn(&r), doors_count(r.doors) == 0));
+	room_close(&r);
+}
+
+void
+test_http_has_no_streams(void)
+{
+	struct room r;
+
+	room_init(&r);
+	room_open(&r, "unix:door");
+	check_has(once(&r,
+		      post("/", JSON,
+			  "{\"jsonrpc\":\"2.0\",\"method\":"
+			  "\"follow_logs\",\"params\":[\"a\"],\"id\":1}")),
+	    "false");
+	room_close(&r);
+}
+
+/* ---- limits ---- */
+
+static void
+check_dripping(struct room *r, const char *text)
+{
+	double begun = check_clock();
+	size_t i = 0;
+	int fd = visit(r);
+
+	while (!is_closed(r, fd)) {
+		double late = check_clock() - begun;
+
+		if (text[i] && late > 0.05 * (double)i)
+			send(fd, &text[i++], 1, MSG_NOSIGNAL);
+		if (late > 8)
+			check_fail(__FILE__, __LINE__, "lives: %s", text);
+	}
+	check(check_clock() - begun > 0.25);
+	close(fd);
+}
+
+void
+test_what_drips_is_ended_at_the_deadline(void)
+{
+	struct room r;
+
+	room_init(&r);
+	r.conf.request_timeout = 0.3;
+	room_open(&r, "tcp:127.0.0.1:0");
+	check_dripping(&r,
+	    "GET / HTTP/1.1\r\nHost: localhost\r\nX: aaaaaaaa"
+	    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+	check_dripping(&r,
+	    "POST / HTTP/1.1\r\n" HOST JSON
+	    "Content-Length: 1000\r\n\r\n{\"jsonrpc\":\"2.0\","
+	    "\"method\":\"ping\",\"params\":{\"a\":\"aaaaaaaa");
+	room_close(&r);
+}
+
+void
+test_a_kept_connection_is_closed_when_nothing_more_comes(void)
+{
+	struct room r;
+	int fd;
+
+	room_init(&r);
+	r.conf.request_timeout = 0.2;
+	room_open(&r, "tcp:127.0.0.1:0");
+	fd = visit(&r);
+	check_has(exchange(&r, fd, post("/", JSON, PING)), PONG);
+	wait_for(is_closed(&r, fd));
+	wait_for((room_turn(&r), doors_count(r.doors) == 0));
+	close(fd);
+	room_close(&r);
+}
+
+void
+test_an_endless_chunked_body_is_cut_off(void)
+{
+	struct room r;
+	char chunk[1100];
+	int fd, i;
+
+	room_init(&r);
+	r.conf.max_request = 100000;
+	room_open(&r, "tcp:127.0.0.1:0");
+	fd = visit(&r);
+	say(&r, fd,
+	    "POST / HTTP/1.1\r\n" HOST JSON
+	    "Transfer-Encoding: chunked\r\n\r\n");
+	memset(chunk, ' ', sizeof(chunk));
+	memcpy(chunk, "400\r\n", 5);
+	memcpy(chunk + 5 + 1024, "\r\n", 2);
+	for (i = 0; i < 110; i++)
+		say_bytes(&r, fd, chunk, 5 + 1024 + 2);
+	wait_for(is_closed(&r, fd));
+	check_int((long long)fake_calls, 0);
+	close(fd);
+	room_close(&r);
+}
+
+void
+test_a_head_too_large_is_refused(void)
+{
+	struct room r;
+	char *big = xmalloc(100000);
+	int fd;
+
+	room_init(&r);
+	room_open(&r, "tcp:127.0.0.1:0");
+	fd = visit(&r);
+	memset(big, 'a', 99999);
+	big[99999] = '\0';
+	memcpy(big, "GET / HTTP/1.1\r\nHost: localhost\r\nX: ", 36);
+	say(&r, fd, big);
+	check_has(hear_http(&r, fd), "HTTP/1.1 4");
+	close(fd);
+	wait_for((room_turn(&r), doors_count(r.doors) == 0));
+	free(big);
+	room_close(&r);
+}
+
+void
+test_a_large_answer_arrives_whole(void)
+{
+	struct room r;
+	const char *answer;
+
+	room_init(&r);
+	room_open(&r, "tcp:127.0.0.1:0");
+	answer = once(&r,
+	    post("/", JSON,
+		"{\"jsonrpc\":\"2.0\",\"method\":"
+		"\"get_runner_logs\",\"params\":[\"a\",1000],\"id\":1}"));
+	check(strlen(answer) > 1003000);
+	check_str(answer + strlen(answer) - 4, "\"]}\n");
+	room_close(&r);
+}
+
+void
+test_who_may_not_gets_401_or_403(void)
+{
+	struct room r;
+	pid_t pid;
+	int status;
+
+	if (geteuid() != 0)
+		skip("needs root");
+	room_init(&r);
+	room_open(&r, "tcp:127.0.0.1:0");
+	r.conf.default_scope = SCOPE_OBSERVE;
+	pid = fork();
+	if (pid == 0) {
+		char buf[4096] = "";
+		const char *text = post("/", JSON "Connection: close\r\n",
+		    "{\"jsonrpc\":\"2.0\",\"method\":\"stop_all\",\"id\":1}");
+		int fd;
+
+		if (setuid(12345) == -1)
+			_exit(1);
+		fd = address_connect(&r.address, 5, NULL);
+		if (write(fd, text, strlen(text)) == -1 ||
+		    read(fd, buf, sizeof(buf) - 1) <= 0)
+			_exit(2);
+		_exit(strstr(buf, "HTTP/1.1 403") ? 0 : 3);
+	}
+	wait_for((room_turn(&r), waitpid(pid, &status, WNOHANG) == pid));
+	check_int(status, 0);
+	room_close(&r);
+}
