@@ -15,16 +15,18 @@
 /* A wait that herod was asked for ends there; we wait a little longer. */
 #define SLACK 2.0
 
+/* How long the answer may take: what herod was asked to wait, but no longer
+ * than heroctl's own limit. */
 static double
 wait_of(const struct ctl *ctl, const json_t *params)
 {
-	const json_t *timeout = json_object_get(params, "timeout");
+	double asked = json_number_value(json_object_get(params, "timeout"));
+	double wait = asked > 0 ? asked + SLACK : 0;
 
-	if (timeout)
-		return json_number_value(timeout) > 0
-		    ? json_number_value(timeout) + SLACK
-		    : 0;
-	return ctl->timeout;
+	if (ctl->timeout > 0 && asked != ctl->timeout &&
+	    (wait <= 0 || ctl->timeout < wait))
+		return ctl->timeout;
+	return wait;
 }
 
 /* A method that can wait is told how long. */
@@ -69,7 +71,7 @@ struct each {
 	const struct method *method;
 	const char *param;
 	char *const *names;
-	const json_t *params;
+	json_t *params; /* but the name */
 	result_fn result;
 	void *arg;
 	json_t **answers; /* NULL until there */
@@ -87,11 +89,9 @@ each_status(struct each *c, enum status status)
 static int
 each_send(struct each *c, struct err *e)
 {
-	json_t *params =
-	    c->params ? json_copy((json_t *)c->params) : json_object();
+	json_t *params = json_copy(c->params);
 
 	json_object_set_new(params, c->param, json_string(c->names[c->sent]));
-	set_timeout(c->ctl, c->method, params);
 	if (client_send(c->ctl->client, c->method->name, params,
 		(long long)c->sent, e) != 0)
 		return -1;
@@ -159,7 +159,7 @@ call_each(struct ctl *ctl, const struct method *m, const char *param,
 	    .method = m,
 	    .param = param,
 	    .names = names,
-	    .params = params,
+	    .params = params ? json_copy((json_t *)params) : json_object(),
 	    .result = result,
 	    .arg = arg,
 	    .n = strv_count(names),
@@ -167,11 +167,13 @@ call_each(struct ctl *ctl, const struct method *m, const char *param,
 	size_t i;
 
 	c.answers = xcalloc(c.n + 1, sizeof(json_t *));
-	client_begin(ctl->client, wait_of(ctl, params));
+	set_timeout(ctl, m, c.params);
+	client_begin(ctl->client, wait_of(ctl, c.params));
 	each_go(&c);
 	for (i = 0; i < c.n; i++)
 		json_decref(c.answers[i]);
 	free(c.answers);
+	json_decref(c.params);
 	return c.status;
 }
 

@@ -123,7 +123,7 @@ is_reachable(const struct line *l, const struct option *o)
 static void
 offer_options(const struct line *l, const struct verb *v)
 {
-	char word[80], name[64];
+	char word[80], name[64], meaning[512];
 	struct option o;
 	size_t i;
 
@@ -133,7 +133,9 @@ offer_options(const struct line *l, const struct verb *v)
 		snprintf(word, sizeof(word), "--%s%s",
 		    option_is_on(&o) ? "no-" : "",
 		    option_text(o.name, name, sizeof(name)));
-		offer(l, word, o.meaning);
+		snprintf(meaning, sizeof(meaning), "%s%s",
+		    option_is_on(&o) ? "(not) " : "", o.meaning);
+		offer(l, word, meaning);
 	}
 }
 

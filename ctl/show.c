@@ -390,6 +390,8 @@ members_text(const struct ctl *ctl, const json_t *object)
 	const char *name;
 
 	json_object_foreach ((json_t *)object, name, member) {
+		if (json_is_string(member) && json_string_length(member) == 0)
+			continue;
 		value = member_text(ctl, name, member);
 		longer = xasprintf(
 		    "%s%s%s %s", text, *text ? ", " : "", name, value);
