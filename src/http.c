@@ -30,6 +30,7 @@
 
 #define MEMORY_LIMIT 8192 /* a connection's, for its head and a buffer */
 #define CONNECTION_LIMIT 200000 /* the real one is max_connections */
+#define RUNS_A_TURN 8 /* of the library in one turn of the loop */
 
 enum stage {
 	READING, /* its body */
@@ -84,13 +85,25 @@ run_soon(struct http *h)
 	ev_idle_start(h->loop, &h->awake);
 }
 
-static void
-run(struct http *h)
+static bool
+has_more(struct http *h)
 {
 	MHD_UNSIGNED_LONG_LONG ms;
 
-	MHD_run(h->daemon);
-	if (MHD_get_timeout(h->daemon, &ms) == MHD_YES && ms == 0)
+	return MHD_get_timeout(h->daemon, &ms) == MHD_YES && ms == 0;
+}
+
+/* The library takes one step of each connection in a run, of which a
+ * pipelined request needs several. */
+static void
+run(struct http *h)
+{
+	int n = RUNS_A_TURN;
+
+	do
+		MHD_run(h->daemon);
+	while (has_more(h) && --n > 0);
+	if (n == 0)
 		run_soon(h);
 	else
 		ev_idle_stop(h->loop, &h->awake);
@@ -401,7 +414,8 @@ request_free(struct request *r)
 {
 	struct link *l = r->link;
 
-	hangup_forget(l->http->hangups, l->fd);
+	if (r->stage == SUSPENDED)
+		hangup_forget(l->http->hangups, l->fd);
 	if (r->stage >= HANDLED)
 		l->http->ops->done(&r->shown);
 	if (r->response != NULL)
