@@ -162,19 +162,6 @@ jsonrpc_request(const char *method, json_t *stolen, long long id)
 	return r;
 }
 
-char *
-jsonrpc_text(const json_t *value, size_t *len)
-{
-	char *text;
-
-	*len = json_dumpb(value, NULL, 0, DUMP_FLAGS);
-	text = xmalloc(*len + 2);
-	json_dumpb(value, text, *len, DUMP_FLAGS);
-	text[(*len)++] = '\n';
-	text[*len] = '\0';
-	return text;
-}
-
 /* ---- writing text ---- */
 
 void
@@ -204,6 +191,17 @@ put_dumped(const char *text, size_t len, void *arg)
 		return -1;
 	sink_put(s, text, len);
 	return 0;
+}
+
+char *
+jsonrpc_text(const json_t *value, size_t *len)
+{
+	struct sink s = {0};
+
+	json_dump_callback(value, put_dumped, &s, DUMP_FLAGS);
+	sink_put(&s, "\n", 2); /* and the NUL */
+	*len = s.len - 1;
+	return s.buf;
 }
 
 static int
