@@ -396,7 +396,6 @@ ask_each(struct ctl *ctl, const struct method *m, const struct param *p,
     char *const *names, const json_t *params)
 {
 	struct collected c = {m->result, json_array()};
-	struct ctl own = *ctl;
 	enum status unmatched = STATUS_DONE, asked, shown;
 	char **list = p->kind.type == TYPE_NAME
 	    ? call_expand(ctl, names, &unmatched)
@@ -407,8 +406,7 @@ ask_each(struct ctl *ctl, const struct method *m, const struct param *p,
 		strv_free(list);
 		return first_bad(unmatched, STATUS_REFUSED);
 	}
-	own.end_lines = ctl->end_lines || strv_count(list) > 1;
-	asked = call_each(&own, m, p->name, list, params, collect, &c);
+	asked = call_each(ctl, m, p->name, list, params, collect, &c);
 	shown = show_collected(ctl, &c);
 	json_decref(c.rows);
 	strv_free(list);

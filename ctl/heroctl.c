@@ -41,7 +41,7 @@ main(int argc, char *argv[])
 	char *server = default_server();
 
 	(void)argc;
-	ctl.tty = ctl.end_lines = isatty(STDOUT_FILENO);
+	ctl.tty = isatty(STDOUT_FILENO);
 	ctl.colour = ctl.tty && may_colour();
 	ctl.format = ctl.tty ? FORMAT_TABLE : FORMAT_PLAIN;
 	ctl.client = client_new(server);

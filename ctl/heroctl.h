@@ -41,7 +41,6 @@ struct ctl {
 	enum format format;
 	bool tty; /* out is a terminal */
 	bool colour; /* and may be coloured */
-	bool end_lines; /* end a job's result with a newline */
 	bool quiet, yes;
 	double timeout; /* seconds; 0: for ever */
 };

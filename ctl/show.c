@@ -320,7 +320,7 @@ show_lines(struct ctl *ctl, const json_t *lines)
 
 /* ---- jobs ---- */
 
-/* As the program wrote it: what is piped on is not changed. */
+/* With the newline at the end that herod took off. */
 static void
 show_job_result(struct ctl *ctl, const json_t *result)
 {
@@ -335,7 +335,7 @@ show_job_result(struct ctl *ctl, const json_t *result)
 	if (ctl->quiet)
 		return;
 	fwrite(text, 1, len, ctl->out);
-	if (ctl->end_lines && len > 0 && text[len - 1] != '\n')
+	if (len > 0 && text[len - 1] != '\n')
 		putc('\n', ctl->out);
 }
 

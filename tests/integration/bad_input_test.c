@@ -317,7 +317,7 @@ test_a_missing_redis_server_leaves_supervision(void)
 	web = pid_of(h, "web");
 	error = rpc_error(h, "queue_job_to_runner", "[s]", "it");
 	check_int(int_at(error, "code"), -32030);
-	check_has(herod_log(), "/no/such/redis");
+	wait_for(strstr(herod_log(), "/no/such/redis") != NULL);
 	stop(h);
 }
 

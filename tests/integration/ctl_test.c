@@ -215,7 +215,7 @@ test_a_runner_added_by_a_line_runs_jobs(void)
 	check_ctl(h, "add-runner lower --kind exec -- tr A-Z a-z", 0);
 	r = heroctl(h, "run lower HELLO");
 	check_int(r.status, 0);
-	check_str(r.out, "hello");
+	check_str(r.out, "hello\n");
 	r = heroctl(h, "add-runner lower --kind exec -- tr A-Z a-z");
 	check_int(r.status, 1);
 	check_has(r.err, "lower");
@@ -234,10 +234,10 @@ test_jobs_by_argument_and_by_standard_input(void)
 	struct ran r = heroctl(h, "run up hello");
 	const char *id;
 
-	check_str(r.out, "HELLO");
+	check_str(r.out, "HELLO\n");
 	r = run("printf 'from\\nstdin' | $BUILD/heroctl -s unix:%s run up",
 	    h->socket);
-	check_str(r.out, "FROM\nSTDIN");
+	check_str(r.out, "FROM\nSTDIN\n");
 	r = heroctl(h, "run bad x");
 	check_int(r.status, 7);
 	check_has(r.err, "exit 3");
@@ -246,7 +246,7 @@ test_jobs_by_argument_and_by_standard_input(void)
 	id = text("%.36s", r.out);
 	r = heroctl(h, "wait %s", id);
 	check_int(r.status, 0);
-	check_str(r.out, "LATER");
+	check_str(r.out, "LATER\n");
 	check_has(heroctl(h, "job show %s", id).out, "finished");
 	check_str(heroctl(h, "job result %s", id).out, "LATER");
 	check_str(heroctl(h, "job status %s", id).out, "finished\n");

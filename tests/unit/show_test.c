@@ -122,13 +122,12 @@ test_a_change_that_failed_is_a_failure(void)
 }
 
 void
-test_a_jobs_result_is_not_changed(void)
+test_a_jobs_result_ends_with_a_newline(void)
 {
 	struct ctl ctl = plain();
 
-	check_str(shown(ctl, "JobResult", "{\"success\":\"a\\tb\"}"), "a\tb");
+	check_str(shown(ctl, "JobResult", "{\"success\":\"a\\tb\"}"), "a\tb\n");
 	check_int(last, STATUS_DONE);
-	ctl.end_lines = true;
 	check_str(shown(ctl, "JobResult", "{\"success\":\"a\"}"), "a\n");
 	check_str(shown(ctl, "JobResult", "{\"success\":\"a\\n\"}"), "a\n");
 	check_str(shown(ctl, "JobResult", "{\"success\":\"\"}"), "");
