@@ -12,6 +12,8 @@
 #include "http_head.h"
 #include "jsonrpc.h"
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 static void
 on_answer(void *arg, char *text, size_t len)
 {

@@ -139,12 +139,14 @@ test_calls_are_answered_at_both_paths_and_doors(void)
 void
 test_every_answer_is_for_us_alone(void)
 {
-	static const char *const headers[] = {"Content-Security-Policy: "
-					      "default-src 'none'",
-	    "X-Content-Type-Options: nosniff", "Cache-Control: no-store",
+	static const char *const headers[] = {
+	    "Content-Security-Policy: default-src 'none'",
+	    "X-Content-Type-Options: nosniff",
+	    "Cache-Control: no-store",
 	    "X-Frame-Options: DENY",
 	    "Cross-Origin-Resource-Policy: same-origin",
-	    "Referrer-Policy: no-referrer"};
+	    "Referrer-Policy: no-referrer",
+	};
 	struct room r;
 	size_t i;
 
