@@ -248,7 +248,7 @@ test_jobs_by_argument_and_by_standard_input(void)
 	check_int(r.status, 0);
 	check_str(r.out, "LATER\n");
 	check_has(heroctl(h, "job show %s", id).out, "finished");
-	check_str(heroctl(h, "job result %s", id).out, "LATER");
+	check_str(heroctl(h, "job result %s", id).out, "LATER\n");
 	check_str(heroctl(h, "job status %s", id).out, "finished\n");
 	check_has(heroctl(h, "jobs").out, id);
 	check_ctl(h, "job show nothing", 4);
