@@ -22,6 +22,8 @@
 #include "mem.h"
 
 #define GRACE 1.0 /* seconds for output after all else is over */
+#define RESERVE_MAX 64 /* descriptors that are not for processes */
+#define FDS_OF_ONE 4 /* pidfd, stdin, stdout, stderr */
 #define STUBBORN 5.0 /* seconds after SIGKILL until we say so */
 
 _Static_assert(CHILD_TAG_MAX == WIRE_TAG_MAX, "the keeper keeps it whole");
@@ -45,6 +47,14 @@ timer_again(struct process *p, ev_timer *t, double after)
 	ev_timer_stop(loop_of(p), t);
 	ev_timer_set(t, after, 0);
 	ev_timer_start(loop_of(p), t);
+}
+
+static void
+enter(struct process *p, enum phase phase)
+{
+	if (p->phase == PHASE_ASKED && phase != PHASE_ASKED)
+		p->c.keeper->nasked--;
+	p->phase = phase;
 }
 
 /* ---- over ---- */
@@ -265,7 +275,7 @@ void
 process_started(struct process *p, pid_t pid, double at, struct wire_fds *fds,
     bool fds_lost)
 {
-	p->phase = PHASE_RUNNING;
+	enter(p, PHASE_RUNNING);
 	p->c.pid = pid;
 	p->c.started_at = at;
 	take_fds(p, fds);
@@ -289,7 +299,7 @@ process_found(
     struct process *p, const struct wire_child *c, struct wire_fds *fds)
 {
 	p->found_due = true;
-	p->phase = c->started ? PHASE_RUNNING : PHASE_ASKED;
+	enter(p, c->started ? PHASE_RUNNING : PHASE_ASKED);
 	p->c.pid = c->pid;
 	p->c.paused = c->paused;
 	p->c.started_at = (double)c->started_ns / 1e9;
@@ -338,7 +348,7 @@ deal_with_end(struct process *p)
 void
 process_failed(struct process *p, const char *stage, int error)
 {
-	p->phase = PHASE_ENDED;
+	enter(p, PHASE_ENDED);
 	set_failure(p, stage, error);
 	if (!p->found_due)
 		deal_with_end(p);
@@ -347,7 +357,7 @@ process_failed(struct process *p, const char *stage, int error)
 void
 process_exited(struct process *p, const struct wire_exit *x)
 {
-	p->phase = PHASE_ENDED;
+	enter(p, PHASE_ENDED);
 	p->group_left = x->group_left;
 	p->c.paused = false;
 	p->c.exited_at = (double)x->at_ns / 1e9;
@@ -470,6 +480,29 @@ fail_here(struct process *p, const char *stage, int error)
 	process_failed(p, stage, error);
 }
 
+/*
+ * Would one more leave enough descriptors for connections and files?  The
+ * lowest that is free says how many are in use at least; those who were
+ * asked for take theirs later.
+ */
+static bool
+descriptors_suffice(const struct keeper *k)
+{
+	struct rlimit limit;
+	rlim_t reserve;
+	int lowest = fcntl(k->fd, F_DUPFD_CLOEXEC, 0);
+
+	if (lowest == -1)
+		return false;
+	close(lowest);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	reserve = limit.rlim_cur / 4;
+	if (reserve > RESERVE_MAX)
+		reserve = RESERVE_MAX;
+	return (rlim_t)lowest + k->nasked * FDS_OF_ONE + reserve <=
+	    limit.rlim_cur;
+}
+
 static void
 ask_keeper(struct process *p, struct wire_out *out, const struct wire_fds *fds)
 {
@@ -479,7 +512,7 @@ ask_keeper(struct process *p, struct wire_out *out, const struct wire_fds *fds)
 		fail_here(p, "keeper", EPIPE);
 	else if (k->nprocesses > WIRE_CHILDREN_MAX)
 		fail_here(p, wire_stage_word(WIRE_STAGE_TABLE), EAGAIN);
-	else if (link_send(k, out, fds) == -1)
+	else if (!descriptors_suffice(k) || link_send(k, out, fds) == -1)
 		fail_here(p, wire_stage_word(WIRE_STAGE_DESCRIPTORS), EMFILE);
 }
 

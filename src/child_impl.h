@@ -102,6 +102,7 @@ struct keeper {
 	struct processes processes;
 	struct process_queue overs;
 	size_t nprocesses;
+	size_t nasked; /* of these, not yet executed */
 	uint32_t next_id;
 	bool listed; /* END_OF_LIST came */
 	bool lost;

@@ -49,6 +49,7 @@ process_new(struct keeper *k, uint32_t id)
 		k->next_id = id + 1;
 	RB_INSERT(processes, &k->processes, p);
 	k->nprocesses++;
+	k->nasked++;
 	return p;
 }
 
@@ -61,6 +62,8 @@ process_forget(struct process *p)
 		p->tag_message->holder = NULL;
 	RB_REMOVE(processes, &k->processes, p);
 	k->nprocesses--;
+	if (p->phase == PHASE_ASKED)
+		k->nasked--;
 	process_free(p);
 }
 

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define OOM_SCORE_ADJ "-900"
@@ -82,12 +83,14 @@ spawn_base_init(struct spawn_base *base, int null_fd)
 void
 signals_reset(void)
 {
-	struct sigaction dfl = {.sa_handler = SIG_DFL};
+	/* As the kernel's struct sigaction: SIG_DFL, no flags.  The function
+	 * would not touch the two that glibc keeps for itself. */
+	static const unsigned long dfl[8];
 	sigset_t none;
 	int sig;
 
-	for (sig = 1; sig <= SIGRTMAX; sig++)
-		sigaction(sig, &dfl, NULL);
+	for (sig = 1; sig < _NSIG; sig++)
+		syscall(SYS_rt_sigaction, sig, dfl, NULL, _NSIG / 8);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
@@ -264,9 +267,9 @@ child_run(const struct wire_spawn *s, const struct pipes *p,
 	if (setsid() == -1)
 		child_fail(exec_fd, WIRE_STAGE_SETSID);
 	signals_reset();
+	exec_fd = set_stdio(p);
 	if (base->oom_score_adj[0] != '\0')
 		file_write(OOM_FILE, base->oom_score_adj);
-	exec_fd = set_stdio(p);
 	umask(s->umask & 0777);
 	if (s->nice != 0 && setpriority(PRIO_PROCESS, 0, s->nice) == -1)
 		child_fail(exec_fd, WIRE_STAGE_NICE);
