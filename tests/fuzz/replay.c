@@ -84,7 +84,7 @@ replay(const char *path)
 static int
 replay_dir(const char *dir)
 {
-	char path[4096 + 260]; /* directory and name */
+	char *path;
 	struct dirent *entry;
 	DIR *d = opendir(dir);
 	int nseeds = 0;
