@@ -817,7 +817,9 @@ test_a_child_gets_a_clean_start(void)
 	    "sleep", "1000", NULL);
 	pid = event_pid("started a ");
 	check_int(strtoull(status_of(pid, "SigBlk"), NULL, 16), 0);
-	check_int(strtoull(status_of(pid, "SigIgn"), NULL, 16), 0);
+	/* make(1) may have left libc's own two, 32 and 33, ignored. */
+	check_int(
+	    strtoull(status_of(pid, "SigIgn"), NULL, 16) & ~(3ULL << 31), 0);
 	check_int(strtoull(status_of(pid, "SigCgt"), NULL, 16), 0);
 	check_str(status_of(pid, "Umask"), "0027");
 	check_int(count_fds(pid), 3);
