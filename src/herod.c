@@ -603,7 +603,7 @@ open_door(struct herod *h, const char *address, struct err *e)
 	int held = take_stored(h, name);
 	int fd = doors_listen(h->doors, address, held, e);
 
-	if (fd >= 0 && held < 0)
+	if (fd >= 0) /* the held one may have been of no use */
 		keeper_store(h->keeper, name, fd);
 	free(name);
 	if (fd >= 0)

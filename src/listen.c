@@ -4,6 +4,9 @@
  * One spare descriptor is kept: when accept(2) finds none left, the spare
  * is given up to take one connection and tell it so, and accepting pauses
  * for a second instead of spinning.
+ *
+ * A Unix socket whose path vanishes (cleaners of /tmp do that) is made
+ * anew; inotify tells of it.
  */
 #define LOG_MODULE "listen"
 #include "listen.h"
@@ -14,6 +17,7 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/queue.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -44,6 +48,7 @@ struct listeners {
 	int spare;
 	bool paused;
 	ev_timer shortage; /* active: no descriptors were left */
+	ev_io paths; /* inotify, on the paths of Unix sockets */
 };
 
 /* ---- accepting ---- */
@@ -153,22 +158,6 @@ on_connections(struct ev_loop *loop, ev_io *w, int revents)
 
 /* ---- listening ---- */
 
-struct listeners *
-listeners_new(struct ev_loop *loop, accepted_fn fn, void *arg)
-{
-	struct listeners *ls = xcalloc(1, sizeof(*ls));
-
-	ls->loop = loop;
-	LIST_INIT(&ls->list);
-	ls->fn = fn;
-	ls->arg = arg;
-	ls->spare = -1;
-	keep_spare(ls);
-	ev_init(&ls->shortage, on_shortage_over);
-	ls->shortage.data = ls;
-	return ls;
-}
-
 static int
 check_address(const struct address *a, struct err *e)
 {
@@ -196,21 +185,131 @@ find_path(const struct address *a, dev_t *device, ino_t *inode)
 	return true;
 }
 
+static bool
+is_listening(int fd)
+{
+	socklen_t len = sizeof(int);
+	int listens = 0;
+
+	getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len);
+	return listens != 0;
+}
+
+/* Somebody answers at the path, or would if the backlog were not full. */
+static bool
+is_reachable(const struct address *a)
+{
+	struct err e = {0};
+	int fd = address_connect(a, 0, &e);
+
+	if (fd == -1)
+		return e.code == ERR_TIMED_OUT;
+	close(fd);
+	return true;
+}
+
 /* A socket that was handed on to us still serves the address. */
 static bool
 is_usable(const struct address *a, int fd)
 {
 	struct address bound;
-	socklen_t len = sizeof(int);
-	int listens = 0;
+
+	if (!is_listening(fd) || address_of(&bound, fd) == -1 ||
+	    bound.sa.ss_family != a->sa.ss_family)
+		return false;
+	return !address_is_unix(a) || is_reachable(a);
+}
+
+/* ---- paths that vanish ---- */
+
+/* The last link to a socket's path goes with a change of its attributes. */
+static void
+watch_path(struct listener *l)
+{
+	if (!address_is_unix(&l->address))
+		return;
+	find_path(&l->address, &l->device, &l->inode);
+	if (l->all->paths.fd != -1)
+		inotify_add_watch(l->all->paths.fd, address_path(&l->address),
+		    IN_ATTRIB | IN_MOVE_SELF);
+}
+
+static bool
+is_in_place(const struct listener *l)
+{
 	dev_t device;
 	ino_t inode;
 
-	getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len);
-	if (!listens || address_of(&bound, fd) == -1 ||
-	    bound.sa.ss_family != a->sa.ss_family)
-		return false;
-	return !address_is_unix(a) || find_path(a, &device, &inode);
+	return find_path(&l->address, &device, &inode) && device == l->device &&
+	    inode == l->inode;
+}
+
+static void
+renew(struct listener *l)
+{
+	struct ev_loop *loop = l->all->loop;
+	struct err e = {0};
+	int fd;
+
+	fd = address_listen(&l->address, BACKLOG, SOCKET_MODE, &e);
+	if (fd == -1) {
+		log_warnx(
+		    "%s: its path has vanished: %s", l->address.text, e.text);
+		return;
+	}
+	log_warnx("%s: its path had vanished, made anew", l->address.text);
+	ev_invoke(loop, &l->io, EV_READ); /* who is in the old backlog */
+	ev_io_stop(loop, &l->io);
+	close(l->io.fd);
+	ev_io_set(&l->io, fd, EV_READ);
+	watch_path(l);
+	watch(l->all);
+}
+
+static void
+on_path_event(struct ev_loop *loop, ev_io *w, int revents)
+{
+	struct listeners *ls = w->data;
+	struct listener *l;
+	char events[4096];
+
+	(void)loop;
+	(void)revents;
+	while (read(w->fd, events, sizeof(events)) > 0)
+		continue; /* which it was is seen below */
+	LIST_FOREACH (l, &ls->list, entry)
+		if (address_is_unix(&l->address) && !is_in_place(l))
+			renew(l);
+}
+
+static void
+watch_paths(struct listeners *ls)
+{
+	int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+
+	ev_io_init(&ls->paths, on_path_event, fd, EV_READ);
+	ls->paths.data = ls;
+	if (fd != -1)
+		ev_io_start(ls->loop, &ls->paths);
+}
+
+/* ---- adding ---- */
+
+struct listeners *
+listeners_new(struct ev_loop *loop, accepted_fn fn, void *arg)
+{
+	struct listeners *ls = xcalloc(1, sizeof(*ls));
+
+	ls->loop = loop;
+	LIST_INIT(&ls->list);
+	ls->fn = fn;
+	ls->arg = arg;
+	ls->spare = -1;
+	keep_spare(ls);
+	ev_init(&ls->shortage, on_shortage_over);
+	ls->shortage.data = ls;
+	watch_paths(ls);
+	return ls;
 }
 
 static struct listener *
@@ -220,9 +319,8 @@ listener_new(struct listeners *ls, const struct address *a, int fd)
 
 	l->all = ls;
 	l->address = *a;
-	if (address_is_unix(a))
-		find_path(a, &l->device, &l->inode);
-	else
+	watch_path(l);
+	if (!address_is_unix(a))
 		address_of(&l->address, fd); /* port 0 has a number now */
 	ev_io_init(&l->io, on_connections, fd, EV_READ);
 	ev_set_priority(&l->io, -1);
@@ -280,25 +378,14 @@ listener_free(struct listener *l)
 	free(l);
 }
 
-static void
-remove_path(const struct listener *l)
-{
-	dev_t device;
-	ino_t inode;
-
-	if (address_is_unix(&l->address) &&
-	    find_path(&l->address, &device, &inode) && device == l->device &&
-	    inode == l->inode)
-		unlink(address_path(&l->address));
-}
-
 void
 listeners_close(struct listeners *ls)
 {
 	struct listener *l;
 
 	while ((l = LIST_FIRST(&ls->list)) != NULL) {
-		remove_path(l);
+		if (address_is_unix(&l->address) && is_in_place(l))
+			unlink(address_path(&l->address));
 		listener_free(l);
 	}
 }
@@ -311,6 +398,9 @@ listeners_free(struct listeners *ls)
 	while ((l = LIST_FIRST(&ls->list)) != NULL)
 		listener_free(l);
 	ev_timer_stop(ls->loop, &ls->shortage);
+	ev_io_stop(ls->loop, &ls->paths);
+	if (ls->paths.fd != -1)
+		close(ls->paths.fd);
 	if (ls->spare != -1)
 		close(ls->spare);
 	free(ls);

@@ -20,7 +20,7 @@ struct listeners *listeners_new(
 /*
  * Listens on an address (sock.h; loopback or Unix only), or goes on with
  * fd, a socket that listens there already (-1: none; taken over).  A Unix
- * socket whose path has vanished is made anew.  Returns the descriptor,
+ * socket whose path has vanished, before or later, is made anew.  Returns the descriptor,
  * which stays ours, or -1 with errno and a refusal.
  */
 int listeners_add(

@@ -34,8 +34,8 @@ struct services {
 	struct workers *workers;
 	struct redis *redis;
 	struct keep *keep;
-	const char *node;	/* name of this machine */
-	double started_at;	/* Unix seconds */
+	const char *node; /* name of this machine */
+	double started_at; /* Unix seconds */
 	void (*shutdown)(void *master);
 	void *master;
 };
@@ -43,9 +43,9 @@ struct services {
 /* Who asks, as found when the connection was accepted (auth.c). */
 struct peer {
 	enum scope scope;
-	bool known;	/* uid is true */
+	bool known; /* uid is true */
 	uid_t uid;
-	char text[96];	/* for the log: "unix uid 1000 pid 17" */
+	char text[96]; /* for the log: "unix uid 1000 pid 17" */
 };
 
 struct call {
@@ -63,8 +63,8 @@ struct call {
 #undef METHOD
 
 /* Begins a handler; does not compile without a row in methods.def. */
-#define HANDLER(id)                                                            \
-	_Static_assert(METHOD_##id < METHOD_COUNT, "a row in methods.def");    \
+#define HANDLER(id) \
+	_Static_assert(METHOD_##id < METHOD_COUNT, "a row in methods.def"); \
 	void handle_##id(struct call *call)
 
 /* Parameters by name; absent: NULL, false, 0. */
@@ -92,8 +92,8 @@ void call_on_gone(struct call *call, void (*fn)(void *arg), void *arg);
  */
 #define RPC_STREAMS_MAX 64
 struct stream;
-struct stream *call_stream(struct call *call, void (*gone)(void *arg),
-    void *arg);
+struct stream *call_stream(
+    struct call *call, void (*gone)(void *arg), void *arg);
 void stream_close(struct stream *s);
 
 /* False, sending nothing, while the reader is too far behind.
@@ -116,11 +116,11 @@ struct rpc_door {
 	void *arg;
 
 	/* rpc.c's from here, for doors to read; begin with zeroes. */
-	LIST_HEAD(, rpc_text) texts;  /* not answered yet */
+	LIST_HEAD(, rpc_text) texts; /* not answered yet */
 	LIST_HEAD(, stream) streams;
 	size_t ntexts, nstreams;
-	size_t open_bytes;	      /* of texts not answered yet */
-	enum err_code refused;	      /* the last single call, or ERR_NONE */
+	size_t open_bytes; /* of texts not answered yet */
+	enum err_code refused; /* the last single call, or ERR_NONE */
 };
 
 /* Takes one JSON text.  answer() is called exactly once for it, maybe

@@ -838,6 +838,54 @@ test_a_held_socket_without_its_path_is_made_anew(void)
 }
 
 void
+test_a_socket_whose_path_vanishes_is_made_anew(void)
+{
+	struct room r;
+	int old, fd;
+
+	room_init(&r);
+	room_open(&r, "unix:door");
+	old = visit(&r);
+	check_str(ask(&r, old, PING), PONG);
+	unlink("door");
+	wait_for((room_turn(&r), access("door", F_OK) == 0));
+	fd = visit(&r);
+	check_str(ask(&r, fd, PING), PONG);
+	close(fd);
+	check_int(rename("door", "elsewhere"), 0);
+	wait_for((room_turn(&r), access("door", F_OK) == 0));
+	fd = visit(&r);
+	check_str(ask(&r, fd, PING), PONG);
+	check_str(ask(&r, old, PING), PONG);
+	close(fd);
+	close(old);
+	room_close(&r);
+	check(access("door", F_OK) == -1);
+}
+
+void
+test_a_held_socket_whose_path_leads_elsewhere_is_not_used(void)
+{
+	struct err e = {0};
+	struct address a;
+	struct room r;
+	int fd, held;
+
+	room_init(&r);
+	room_open(&r, "unix:door");
+	check_int(address_parse(&a, "unix:other", &e), 0);
+	held = address_listen(&a, 10, 0600, &e);
+	unlink("other");
+	close(address_listen(&a, 10, 0600, &e)); /* a stale one */
+	check(doors_listen(r.doors, "unix:other", held, &e) >= 0);
+	r.address = a;
+	fd = visit(&r);
+	check_str(ask(&r, fd, PING), PONG);
+	close(fd);
+	room_close(&r);
+}
+
+void
 test_shutting_removes_only_our_own_path(void)
 {
 	struct room r;
