@@ -22,7 +22,8 @@ struct process;
 struct stream {
 	struct process *process;
 	int which;
-	int fd; /* -1: none, or at its end */
+	int fd; /* -1: none */
+	bool ended; /* nothing more comes, or is wanted */
 	bool lazy; /* child_be_lazy() */
 	ev_io io;
 	ev_timer late; /* reads a lazy one */

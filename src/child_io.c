@@ -107,16 +107,34 @@ portion(struct stream *s, size_t max)
 	return n;
 }
 
+static bool
+stream_is_open(const struct stream *s)
+{
+	return s->fd != -1 && !s->ended;
+}
+
+/*
+ * The descriptor is closed with the process, in a later turn.  The keeper
+ * holds the pipe, too: were it closed here, epoll would go on telling about
+ * it, which libev cures by a new epoll with all of its descriptors.  So it
+ * hears of the end once more, and takes it out.
+ */
 static void
-stream_close(struct stream *s)
+stream_end(struct stream *s)
 {
 	struct ev_loop *loop = s->process->c.keeper->loop;
 
-	if (s->fd == -1)
-		return;
 	ev_io_stop(loop, &s->io);
 	ev_timer_stop(loop, &s->late);
-	close(s->fd);
+	s->ended = true;
+}
+
+static void
+stream_close(struct stream *s)
+{
+	stream_end(s);
+	if (s->fd != -1)
+		close(s->fd);
 	s->fd = -1;
 }
 
@@ -158,7 +176,7 @@ is_lazy(const struct stream *s)
 static void
 stream_ended(struct stream *s)
 {
-	stream_close(s);
+	stream_end(s);
 	process_look(s->process);
 }
 
@@ -200,7 +218,7 @@ on_late(struct ev_loop *loop, ev_timer *w, int events)
 static void
 stream_start(struct stream *s)
 {
-	if (s->fd != -1)
+	if (stream_is_open(s))
 		ev_io_start(s->process->c.keeper->loop, &s->io);
 }
 
@@ -366,20 +384,20 @@ io_finish(struct process *p)
 
 	for (i = 0; i < CHILD_STREAMS; i++) {
 		s = &p->streams[i];
-		if (s->fd == -1)
+		if (!stream_is_open(s))
 			continue;
 		/* Who holds it may go on writing: only what is there now. */
 		if (ioctl(s->fd, FIONREAD, &there) == 0 && there > 0)
 			stream_take(s, least((size_t)there, FINISH_MAX));
-		stream_close(s);
+		stream_end(s);
 	}
 }
 
 bool
 io_is_open(const struct process *p)
 {
-	return p->streams[CHILD_STDOUT].fd != -1 ||
-	    p->streams[CHILD_STDERR].fd != -1;
+	return stream_is_open(&p->streams[CHILD_STDOUT]) ||
+	    stream_is_open(&p->streams[CHILD_STDERR]);
 }
 
 void
