@@ -201,7 +201,9 @@ child_stop(struct child *c, const struct stop_rules *rules)
 		c->stopping = true;
 	p->left_alone = p->phase == PHASE_ENDED && !rules->killgroup;
 	p->rules = *rules;
-	if (p->kill_sent)
+	if (p->left_alone)
+		process_look(p);
+	if (p->left_alone || p->kill_sent)
 		return;
 	left = time_left(p, rules->waitsecs);
 	if (left <= 0 || rules->signals.n == 0) {

@@ -1196,6 +1196,29 @@ test_what_a_leader_leaves_behind_may_get_time(void)
 }
 
 void
+test_a_stop_may_let_go_of_what_a_leader_left_behind(void)
+{
+	pid_t member;
+
+	setup();
+	tell("start", "a", "leftover=1000", text_of("dir=%s", working_dir()),
+	    "--", "sh", "-c",
+	    "(trap '' TERM; touch up; exec sleep 1000 >&- 2>&-) & "
+	    "echo pid $!; " UNTIL_UP,
+	    NULL);
+	wait_for(output_has("pid "));
+	member = atoi(strstr(output(), "pid ") + 4);
+	wait_for(count_children(keeper_pid) == 2);
+	wait_for(getpgid(member) > 0 && !is_alive(getpgid(member)));
+	tell("stop", "a", "1000", "1", "0", "15", NULL);
+	check_str(event("over a "), "exit 0");
+	check(is_alive(member));
+	kill(member, SIGKILL);
+	wait_for(!is_alive(member));
+	teardown();
+}
+
+void
 test_what_a_leader_leaves_behind_may_stay(void)
 {
 	pid_t member;
