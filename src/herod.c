@@ -774,7 +774,7 @@ run_daemon(struct herod *h)
 			log_to_file(&h->conf->daemon);
 		ev_run(h->loop, 0);
 	}
-	if (!h->ending)
+	if (!h->ending || runners_were_forced(h->runners))
 		code = EXIT_FAILURE;
 	finish(h, code);
 	return code;

@@ -205,6 +205,8 @@ on_over(struct child *c)
 	struct instance *i = c->arg;
 
 	end_output(i);
+	if (c->killed)
+		runners_note_kill(i->runner->all);
 	if (c->stage == NULL) {
 		i->exit.at = c->exited_at;
 		i->exit.status = c->status;

@@ -149,6 +149,9 @@ const struct runner_context *runners_context(const struct runners *rs);
 /* An instance has a new state (waits, order of shutdown, removal). */
 void runners_changed(struct instance *i, enum state old);
 
+/* A process ended by our SIGKILL. */
+void runners_note_kill(struct runners *rs);
+
 /* ---- for worker.c ---- */
 
 /* Fills a spec from the runner's settings (user, limits, environment with

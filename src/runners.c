@@ -28,6 +28,7 @@ struct runners {
 	struct runner_tree tree;
 	ev_timer sweep; /* frees removed runners between loop turns */
 	bool ending, hurried;
+	bool forced; /* something had to be killed for it */
 	ev_timer deadline; /* of the shutdown */
 	void (*done)(void *arg);
 	void *done_arg;
@@ -450,6 +451,18 @@ runners_are_ending(const struct runners *rs)
 	return rs->ending;
 }
 
+void
+runners_note_kill(struct runners *rs)
+{
+	rs->forced = rs->forced || rs->ending;
+}
+
+bool
+runners_were_forced(const struct runners *rs)
+{
+	return rs->forced;
+}
+
 static bool
 same_level(const struct runner *a, const struct runner *b)
 {
@@ -509,6 +522,7 @@ on_deadline(struct ev_loop *loop, ev_timer *timer, int revents)
 		runners_shutdown(rs, true, rs->done, rs->done_arg);
 		return;
 	}
+	rs->forced = true;
 	RUNNERS_FOREACH(r, rs)
 	if (!runner_is_down(r))
 		log_errorx("runner %s: not waited for any longer: %s", r->name,

@@ -65,8 +65,11 @@ void runner_wait_cancel(struct runner_wait *w);
 
 /* Stops everything in order of priority, highest number first, internal
  * ones last; done() is called when all are down.  hurry: kill. */
-bool runners_are_ending(const struct runners *rs);
 void runners_shutdown(struct runners *rs, bool hurry, void (*done)(void *),
     void *arg);
+bool runners_are_ending(const struct runners *rs);
+
+/* Something had to be killed for the shutdown, or is still there. */
+bool runners_were_forced(const struct runners *rs);
 
 #endif

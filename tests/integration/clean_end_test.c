@@ -2,6 +2,8 @@
  * The end of herod, and beginnings beside it: runners stop in order and
  * within bounds, nothing stays, nobody's place is taken.
  */
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #include <signal.h>
@@ -119,7 +121,7 @@ test_a_second_signal_hurries(void)
 	kill(h->keeper, SIGTERM);
 	wait_for(is_state(h, "deaf", "STOPPING"));
 	kill(h->keeper, SIGTERM);
-	herod_end(h);
+	check_int(herod_end(h), 1); /* something had to be killed */
 	check(check_clock() - before < 10 * check_patience());
 	check(!is_alive(pid));
 }
@@ -137,7 +139,7 @@ test_shutdown_timeout_bounds_the_end(void)
 	wait_for(strcmp(logs_of(h, "deaf"), "up\n") == 0);
 	pid = pid_of(h, "deaf");
 	kill(h->keeper, SIGTERM);
-	herod_end(h);
+	check_int(herod_end(h), 1);
 	check(!is_alive(pid));
 }
 
@@ -173,6 +175,58 @@ test_calls_during_the_end_are_answered(void)
 	check_int(int_at(rpc_error(h, "start_runner", "[s]", "other"), "code"),
 	    -32040);
 	check_int(herod_end(h), 0);
+}
+
+/* ---- in the background ---- */
+
+void
+test_daemon_returns_when_ready_and_is_found_by_its_pid_file(void)
+{
+	const char *server = text("unix:%s", here("run/herod.sock"));
+	struct ran r = run("$BUILD/herod --daemon --state_dir %s "
+			   "--runtime_dir %s --listen %s",
+	    here("state"), here("run"), server);
+	pid_t pid;
+
+	check_int(r.status, 0);
+	check_int(run("$BUILD/heroctl -s %s ping", server).status, 0);
+	pid = pid_in(here("state/herod.pid"));
+	check(is_alive(pid));
+	kill(pid, SIGTERM);
+	wait_for(!is_alive(pid));
+}
+
+void
+test_daemon_tells_why_it_cannot_start(void)
+{
+	struct ran r = run("$BUILD/herod --daemon --state_dir /proc/no/such "
+			   "--runtime_dir %s --listen unix:%s",
+	    here("run"), here("s.sock"));
+
+	check_int(r.status, 1);
+	check_has(r.err, "/proc/no/such");
+}
+
+void
+test_systemd_is_told_when_it_is_ready(void)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	struct timeval limit = {10, 0};
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct herod *h;
+	char said[256];
+	ssize_t n;
+
+	strcpy(sun.sun_path, here("notify"));
+	check_int(bind(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	h = herod_start_with(
+	    text("NOTIFY_SOCKET=%s", here("notify")), "", "%s", "");
+	check((n = recv(fd, said, sizeof(said) - 1, 0)) > 0);
+	said[n] = '\0';
+	check_has(said, "READY=1");
+	close(fd);
+	herod_stop(h);
 }
 
 /* ---- beside another ---- */
