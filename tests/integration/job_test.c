@@ -760,6 +760,84 @@ test_a_redis_password_is_used_and_a_wrong_one_told(void)
 	herod_stop(h);
 }
 
+/* One that takes connections and says nothing for a while. */
+void
+test_a_hung_redis_is_dialled_anew(void)
+{
+	const char *s = here("redis.sock");
+	struct herod *h;
+	json_t *answer;
+	double before;
+
+	redis_start(s);
+	h = herod_start_with("",
+	    text("--redis_timeout 0.3 --redis_url unix://%s", s),
+	    AT_ONCE "[runner:it]\nkind = exec\ncommand = tr a-z A-Z\n");
+	wait_for(json_is_true(at(rpc(h, "get_all_status", NULL), "redis.up")));
+	check_str(do_job(h, "before"), "BEFORE");
+	check_str(redis(s, "client pause 2000 all"), "OK\n");
+	before = check_clock();
+	/* The last of them hangs with Redis, and is told so in time. */
+	wait_for(
+	    (answer = rpc_end(rpc_begin(h, "queue_job_to_runner", "[s]", "it")),
+		at(answer, "error.code") != NULL));
+	check_int(int_at(answer, "error.code"), -32030);
+	check(check_clock() - before < 2 * check_patience());
+	check(json_is_false(at(rpc(h, "get_all_status", NULL), "redis.up")));
+	wait_for(json_is_true(at(rpc(h, "get_all_status", NULL), "redis.up")));
+	check_str(do_job(h, "after"), "AFTER");
+	herod_stop(h);
+}
+
+/* ---- the samples ---- */
+
+static const char *
+sample(const char *name)
+{
+	const char *source = getenv("HEROD_SOURCE");
+
+	if (source == NULL)
+		skip("HEROD_SOURCE is not set");
+	return text("%s/etc/samples/%s", source, name);
+}
+
+void
+test_the_exec_sample_works(void)
+{
+	struct herod *h = start_exec(text("command = %s", sample("shout")));
+	const char *id = queue(h, "hello");
+
+	check_str(text_at(rpc(h, "job.wait", "[s]", id), "success"), "HELLO");
+	check_str(logs_of(h, "it"), text("job %s\n", id));
+	herod_stop(h);
+}
+
+static void
+check_stdio_sample(const char *interpreter, const char *name, const char *want)
+{
+	struct herod *h;
+
+	if (run("command -v %s", interpreter).status != 0)
+		skip(text("%s is not here", interpreter));
+	h = start_jobs(text("[runner:it]\nkind = stdio\ncommand = %s %s\n",
+	    interpreter, sample(name)));
+	check_str(do_job(h, "hello"), want);
+	check_str(do_job(h, "hello"), want);
+	herod_stop(h);
+}
+
+void
+test_the_python_sample_works(void)
+{
+	check_stdio_sample("python3", "worker.py", "olleh");
+}
+
+void
+test_the_node_sample_works(void)
+{
+	check_stdio_sample("node", "worker.js", "hello");
+}
+
 /* ---- many ---- */
 
 void

@@ -219,6 +219,23 @@ test_stop_during_starting_does_not_wait_for_startsecs(void)
 	herod_stop(h);
 }
 
+/* Pitfall 10: signalled before it leads its own group. */
+void
+test_a_stop_right_after_the_start_hits_nobody_else(void)
+{
+	struct herod *h = start_one("command = sleep 1000\nnumprocs = 3");
+	pid_t daemon = herod_pid(h);
+	int i;
+
+	stop_it(h);
+	for (i = 0; i < 30; i++) {
+		rpc(h, "start_runner", "{s:s, s:b}", "name", "it", "wait", 0);
+		check_str(text_at(stop_it(h), "state"), "STOPPED");
+	}
+	check_int(herod_pid(h), daemon);
+	herod_stop(h);
+}
+
 void
 test_stop_twice_is_fine(void)
 {
