@@ -30,6 +30,7 @@
 #include "mem.h"
 
 #define READ_SIZE 65536 /* bytes read from one peer a turn */
+#define SMALL_REST (READ_SIZE / 4) /* a half line that is copied */
 #define LINES_A_TURN 128 /* lines taken from one peer a turn */
 #define OUTPUT_MARK 262144 /* with more waiting, no lines are taken */
 #define LINGER_SECONDS 5.0
@@ -53,9 +54,9 @@ struct conn {
 	bool more; /* whole lines wait in the frame */
 	bool fresh; /* lines were taken since the timer was set */
 	bool behind; /* much waits: say so when it has left */
-	bool hangup; /* watched for a hang-up */
 	ev_io in, out;
 	ev_timer late; /* of a half line, or of lingering */
+	struct hangup hangup;
 	struct frame frame;
 	struct output output;
 };
@@ -263,21 +264,39 @@ take_last_line(struct conn *c)
 	c->more = true;
 }
 
-/* What is left keeps its buffer; an empty frame gives it back. */
+/* Half a line in a frame of its own, small or none. */
+static struct frame
+copy_rest(const struct frame *f)
+{
+	size_t room, rest = frame_rest(f);
+	struct frame copy;
+
+	frame_init(&copy);
+	if (rest > 0) {
+		memcpy(frame_room(&copy, rest, &room), f->buf + f->taken, rest);
+		frame_add(&copy, rest);
+	}
+	return copy;
+}
+
+/* The large buffer is for who reads next: a thousand half lines must not
+ * hold as many of them. */
 static void
 return_buffer(struct conn *c)
 {
 	struct conns *cs = c->all;
+	struct frame rest;
 
-	if (c->frame.buf == NULL || frame_rest(&c->frame) > 0)
+	if (c->frame.size < READ_SIZE || frame_rest(&c->frame) > SMALL_REST)
 		return;
+	rest = copy_rest(&c->frame);
 	if (cs->spare.buf == NULL && c->frame.size <= 2 * READ_SIZE) {
 		cs->spare = c->frame;
 		cs->spare.len = cs->spare.taken = cs->spare.seen = 0;
-		frame_init(&c->frame);
 	} else {
 		frame_clear(&c->frame);
 	}
+	c->frame = rest;
 }
 
 static void
@@ -306,13 +325,18 @@ take_lines(struct conn *c)
 static char *
 read_buffer(struct conn *c, size_t *room)
 {
-	struct conns *cs = c->all;
+	struct frame *spare = &c->all->spare, small = c->frame;
+	size_t rest = frame_rest(&small);
 
-	if (c->frame.buf == NULL) {
-		c->frame = cs->spare;
-		frame_init(&cs->spare);
-		return frame_room(&c->frame, READ_SIZE, room);
-	}
+	if (small.size >= READ_SIZE || rest > SMALL_REST)
+		return frame_room(&c->frame, READ_SIZE / 4, room);
+	c->frame = *spare;
+	frame_init(spare);
+	frame_room(&c->frame, READ_SIZE, room);
+	if (rest > 0)
+		memcpy(c->frame.buf, small.buf + small.taken, rest);
+	frame_add(&c->frame, rest);
+	frame_clear(&small);
 	return frame_room(&c->frame, READ_SIZE / 4, room);
 }
 
@@ -430,12 +454,10 @@ watch_last(struct conn *c)
 {
 	if (c->more || conn_waiting(c) > 0)
 		return;
-	if (c->all->ops->load(c) == CONN_IDLE) {
+	if (c->all->ops->load(c) == CONN_IDLE)
 		die(c, "done");
-	} else if (!c->hangup) {
-		c->hangup = true;
-		hangup_watch(c->all->hangups, c->in.fd, c);
-	}
+	else
+		hangup_watch(c->all->hangups, &c->hangup, c->in.fd, c);
 }
 
 static void
@@ -463,8 +485,7 @@ conn_free(struct conn *c)
 	ev_io_stop(cs->loop, &c->in);
 	ev_io_stop(cs->loop, &c->out);
 	ev_timer_stop(cs->loop, &c->late);
-	if (c->hangup)
-		hangup_forget(cs->hangups, c->in.fd);
+	hangup_forget(cs->hangups, &c->hangup);
 	close(c->in.fd);
 	frame_clear(&c->frame);
 	output_clear(&c->output);

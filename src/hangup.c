@@ -1,7 +1,11 @@
 /*
  * Hang-ups: an epoll of our own in which descriptors wait for nothing but
- * EPOLLHUP and EPOLLERR.  libev cannot do this: for it a closed peer is
+ * the other end's leaving.  libev cannot do this: for it a closed peer is
  * readable and writable for ever, which would spin.
+ *
+ * A Unix socket says EPOLLHUP when its peer is closed.  On TCP a close
+ * looks like a shutdown for writing; whether somebody still holds the
+ * peer's socket, the kernel can be asked.
  */
 #include "hangup.h"
 
@@ -11,6 +15,7 @@
 #include <unistd.h>
 
 #include "mem.h"
+#include "sock.h"
 
 struct hangups {
 	struct ev_loop *loop;
@@ -18,17 +23,34 @@ struct hangups {
 	void (*fn)(void *arg);
 };
 
+static void
+arm(struct hangups *h, struct hangup *w, int how, unsigned events)
+{
+	struct epoll_event event = {.events = events | EPOLLONESHOT};
+
+	event.data.ptr = w;
+	epoll_ctl(h->io.fd, how, w->fd, &event);
+}
+
+static void
+notice(struct hangups *h, struct hangup *w, unsigned events)
+{
+	if (!(events & (EPOLLHUP | EPOLLERR)) && !sock_peer_has_left(w->fd))
+		arm(h, w, EPOLL_CTL_MOD, 0); /* it still reads */
+	else
+		h->fn(w->arg);
+}
+
 /* One at a time: fn may forget others. */
 static void
-on_hangup(struct ev_loop *loop, ev_io *w, int revents)
+on_events(struct ev_loop *loop, ev_io *io, int revents)
 {
-	struct hangups *h = w->data;
 	struct epoll_event event;
 
 	(void)loop;
 	(void)revents;
-	while (epoll_wait(w->fd, &event, 1, 0) == 1)
-		h->fn(event.data.ptr);
+	while (epoll_wait(io->fd, &event, 1, 0) == 1)
+		notice(io->data, event.data.ptr, event.events);
 }
 
 struct hangups *
@@ -40,7 +62,7 @@ hangups_new(struct ev_loop *loop, void (*fn)(void *arg))
 	assert(fd != -1);
 	h->loop = loop;
 	h->fn = fn;
-	ev_io_init(&h->io, on_hangup, fd, EV_READ);
+	ev_io_init(&h->io, on_events, fd, EV_READ);
 	h->io.data = h;
 	ev_io_start(loop, &h->io);
 	return h;
@@ -55,17 +77,21 @@ hangups_free(struct hangups *h)
 }
 
 void
-hangup_watch(struct hangups *h, int fd, void *arg)
+hangup_watch(struct hangups *h, struct hangup *w, int fd, void *arg)
 {
-	struct epoll_event event = {.events = EPOLLONESHOT};
-
-	event.data.ptr = arg;
-	if (epoll_ctl(h->io.fd, EPOLL_CTL_ADD, fd, &event) == -1)
-		epoll_ctl(h->io.fd, EPOLL_CTL_MOD, fd, &event);
+	if (w->watched)
+		return;
+	w->fd = fd;
+	w->watched = true;
+	w->arg = arg;
+	arm(h, w, EPOLL_CTL_ADD, EPOLLRDHUP);
 }
 
 void
-hangup_forget(struct hangups *h, int fd)
+hangup_forget(struct hangups *h, struct hangup *w)
 {
-	epoll_ctl(h->io.fd, EPOLL_CTL_DEL, fd, NULL);
+	if (!w->watched)
+		return;
+	w->watched = false;
+	epoll_ctl(h->io.fd, EPOLL_CTL_DEL, w->fd, NULL);
 }

@@ -5,18 +5,27 @@
 #ifndef HANGUP_H
 #define HANGUP_H
 
+#include <stdbool.h>
+
 #include <ev.h>
 
 struct hangups;
 
-/* fn(arg) of hangup_watch() is called once when the other end is closed in
- * both directions.  For TCP this is known only after we have sent. */
+/* Part of what is watched; begin with zeroes. */
+struct hangup {
+	int fd;
+	bool watched;
+	void *arg;
+};
+
+/* fn(w->arg) is called once when the other end is closed, not only shut for
+ * writing.  For TCP that is known at the moment when it stops sending. */
 struct hangups *hangups_new(struct ev_loop *loop, void (*fn)(void *arg));
 void hangups_free(struct hangups *h);
 
-void hangup_watch(struct hangups *h, int fd, void *arg);
+void hangup_watch(struct hangups *h, struct hangup *w, int fd, void *arg);
 
-/* Before fd is closed or arg is freed. */
-void hangup_forget(struct hangups *h, int fd);
+/* Before fd is closed or w is freed, watched or not. */
+void hangup_forget(struct hangups *h, struct hangup *w);
 
 #endif

@@ -47,6 +47,7 @@ struct link {
 	int fd;
 	struct MHD_Connection *connection; /* NULL before it is known */
 	struct request *request; /* under way, or NULL */
+	struct hangup hangup; /* while that is suspended */
 	ev_timer late;
 };
 
@@ -221,7 +222,7 @@ http_reply(struct http_request *shown, int status, const char *type,
 	if (r->stage != SUSPENDED)
 		return;
 	r->stage = ANSWERED;
-	hangup_forget(h->hangups, r->link->fd);
+	hangup_forget(h->hangups, &r->link->hangup);
 	MHD_resume_connection(r->link->connection);
 	run_soon(h);
 }
@@ -380,7 +381,7 @@ handle(struct request *r)
 	}
 	r->stage = SUSPENDED;
 	ev_timer_stop(l->http->loop, &l->late);
-	hangup_watch(l->http->hangups, l->fd, l);
+	hangup_watch(l->http->hangups, &l->hangup, l->fd, l);
 	MHD_suspend_connection(l->connection);
 	return MHD_YES;
 }
@@ -415,7 +416,7 @@ request_free(struct request *r)
 	struct link *l = r->link;
 
 	if (r->stage == SUSPENDED)
-		hangup_forget(l->http->hangups, l->fd);
+		hangup_forget(l->http->hangups, &l->hangup);
 	if (r->stage >= HANDLED)
 		l->http->ops->done(&r->shown);
 	if (r->response != NULL)

@@ -525,32 +525,26 @@ make_question(struct diag_question *q, const struct sockaddr_storage *peer,
 	    INET_DIAG_NOCOOKIE;
 }
 
-/*
- * A socket that its owner has closed has inode 0 and says uid 0, which is
- * not root; and when the connection is gone the kernel may show another
- * socket that listens on the peer's port.
- */
-static bool
-read_answer(
-    const char *buf, size_t len, const struct diag_question *q, uid_t *uid)
+/* What the kernel says of a socket, or NULL.  When the connection is gone
+ * it may show another one that listens on the peer's port. */
+static const struct inet_diag_msg *
+read_answer(const char *buf, size_t len, const struct diag_question *q)
 {
 	const struct nlmsghdr *head = (const struct nlmsghdr *)buf;
 	const struct inet_diag_msg *m;
 
 	if (!NLMSG_OK(head, len) || head->nlmsg_type != SOCK_DIAG_BY_FAMILY ||
 	    head->nlmsg_len < NLMSG_LENGTH(sizeof(*m)))
-		return false;
+		return NULL;
 	m = NLMSG_DATA(head);
-	if (m->idiag_inode == 0 || m->id.idiag_dport != q->body.id.idiag_dport)
-		return false;
-	*uid = m->idiag_uid;
-	return true;
+	return m->id.idiag_dport == q->body.id.idiag_dport ? m : NULL;
 }
 
 static bool
-ask_kernel(const struct diag_question *q, uid_t *uid)
+ask_kernel(const struct diag_question *q, struct inet_diag_msg *answer)
 {
 	_Alignas(struct nlmsghdr) char buf[4096];
+	const struct inet_diag_msg *m = NULL;
 	ssize_t n = -1;
 	int fd;
 
@@ -561,38 +555,61 @@ ask_kernel(const struct diag_question *q, uid_t *uid)
 	if (send(fd, q, sizeof(*q), 0) == (ssize_t)sizeof(*q))
 		n = recv(fd, buf, sizeof(buf), 0);
 	close(fd);
-	return n > 0 && read_answer(buf, (size_t)n, q, uid);
+	if (n > 0)
+		m = read_answer(buf, (size_t)n, q);
+	if (m != NULL)
+		*answer = *m;
+	return m != NULL;
 }
 
+/* The socket at the other end of a loopback TCP connection. */
 static bool
-tcp_peer(int fd, const struct sockaddr_storage *self_given, uid_t *uid)
+find_peer(int fd, struct inet_diag_msg *answer)
 {
-	struct sockaddr_storage peer, self = *self_given;
-	socklen_t len = sizeof(peer);
+	struct sockaddr_storage peer, self;
+	socklen_t len = sizeof(peer), self_len = sizeof(self);
 	struct diag_question q;
 
-	if (getpeername(fd, (struct sockaddr *)&peer, &len) == -1)
+	if (getpeername(fd, (struct sockaddr *)&peer, &len) == -1 ||
+	    getsockname(fd, (struct sockaddr *)&self, &self_len) == -1)
 		return false;
 	unmap(&peer);
 	unmap(&self);
 	if (!is_loopback(&peer) || peer.ss_family != self.ss_family)
 		return false;
 	make_question(&q, &peer, &self);
-	return ask_kernel(&q, uid);
+	return ask_kernel(&q, answer);
+}
+
+/* A socket that its owner has closed has inode 0 and says uid 0, which is
+ * not root. */
+static bool
+tcp_peer(int fd, uid_t *uid)
+{
+	struct inet_diag_msg answer;
+
+	if (!find_peer(fd, &answer) || answer.idiag_inode == 0)
+		return false;
+	*uid = answer.idiag_uid;
+	return true;
 }
 
 bool
 sock_peer(int fd, uid_t *uid, gid_t *gid, pid_t *pid)
 {
-	struct sockaddr_storage self;
-	socklen_t len = sizeof(self);
-
 	*uid = (uid_t)-1;
 	*gid = (gid_t)-1;
 	*pid = 0;
-	if (getsockname(fd, (struct sockaddr *)&self, &len) == -1)
-		return false;
-	if (self.ss_family == AF_UNIX)
+	if (sock_is_unix(fd))
 		return unix_peer(fd, uid, gid, pid);
-	return tcp_peer(fd, &self, uid);
+	return tcp_peer(fd, uid);
+}
+
+bool
+sock_peer_has_left(int fd)
+{
+	struct inet_diag_msg answer;
+
+	return !sock_is_unix(fd) && find_peer(fd, &answer) &&
+	    answer.idiag_inode == 0;
 }

@@ -265,29 +265,49 @@ test_who_has_said_all_still_gets_the_answers(void)
 	room_close(&r);
 }
 
+#define RESULT CALL("job.result", "[\"a\"]", "1")
+
+static int
+visit_and_wait(struct room *r)
+{
+	int fd = visit(r);
+
+	say(r, fd, RESULT "\n");
+	wait_for((room_turn(r), fake_kept() == 1));
+	return fd;
+}
+
 void
 test_who_has_gone_is_noticed_while_a_call_is_open(void)
 {
 	struct room r;
-	int fd;
+	size_t door;
+
+	room_init(&r);
+	for (door = 0; door < 2; door++) {
+		room_open(&r, doors[door]);
+		close(visit_and_wait(&r));
+		wait_for((room_turn(&r), fake_gone == door + 1));
+		wait_for((room_turn(&r), doors_count(r.doors) == 0));
+	}
+	room_close(&r);
+}
+
+void
+test_who_goes_after_saying_all_is_noticed_on_unix_sockets(void)
+{
+	struct room r;
+	int fd, i;
 
 	room_init(&r);
 	room_open(&r, "unix:door");
-	fd = visit(&r);
-	say(&r, fd, CALL("job.result", "[\"a\"]", "1") "\n");
-	wait_for((room_turn(&r), fake_kept() == 1));
+	fd = visit_and_wait(&r);
+	shutdown(fd, SHUT_WR);
+	for (i = 0; i < 10; i++)
+		room_turn(&r);
+	check_int((long long)fake_gone, 0);
 	close(fd);
 	wait_for((room_turn(&r), fake_gone == 1));
-	wait_for((room_turn(&r), doors_count(r.doors) == 0));
-	/* First half, then the rest. */
-	fd = visit(&r);
-	say(&r, fd, CALL("job.result", "[\"a\"]", "1") "\n");
-	shutdown(fd, SHUT_WR);
-	wait_for((room_turn(&r), fake_kept() == 1));
-	room_turn(&r);
-	check_int((long long)fake_gone, 1);
-	close(fd);
-	wait_for((room_turn(&r), fake_gone == 2));
 	wait_for((room_turn(&r), doors_count(r.doors) == 0));
 	room_close(&r);
 }
@@ -684,6 +704,33 @@ test_a_line_that_drips_is_ended_at_the_deadline(void)
 	check_has(hear(&r, fd), "-32015");
 	wait_for(is_closed(&r, fd));
 	close(fd);
+	room_close(&r);
+}
+
+void
+test_half_lines_hold_little_memory(void)
+{
+	struct rusage before, after;
+	struct room r;
+	int fds[400], i;
+
+	room_init(&r);
+	need_files(400);
+	room_open(&r, "unix:door");
+	getrusage(RUSAGE_SELF, &before);
+	for (i = 0; i < 400; i++) {
+		fds[i] = visit(&r);
+		say(&r, fds[i], PING "\n{\"jsonrpc\":");
+		check_str(hear(&r, fds[i]), PONG);
+	}
+	getrusage(RUSAGE_SELF, &after);
+	check(after.ru_maxrss - before.ru_maxrss < 10000); /* kB */
+	for (i = 0; i < 400; i++) {
+		check_str(
+		    ask(&r, fds[i], "\"2.0\",\"method\":\"ping\",\"id\":1}"),
+		    PONG);
+		close(fds[i]);
+	}
 	room_close(&r);
 }
 

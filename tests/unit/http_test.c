@@ -289,20 +289,44 @@ test_late_answers_reach_their_requests(void)
 void
 test_who_has_left_is_noticed_while_herod_works(void)
 {
+	static const char *const doors[] = {"unix:door", "tcp:127.0.0.1:0"};
 	struct room r;
+	size_t door;
 	int fd;
 
 	room_init(&r);
-	room_open(&r, "unix:door");
+	for (door = 0; door < 2; door++) {
+		room_open(&r, doors[door]);
+		fd = visit(&r);
+		say(&r, fd,
+		    post("/", JSON,
+			"{\"jsonrpc\":\"2.0\",\"method\":"
+			"\"job.result\",\"params\":[\"a\"],\"id\":1}"));
+		wait_for((room_turn(&r), fake_kept() == 1));
+		close(fd);
+		wait_for((room_turn(&r), fake_gone == door + 1));
+		wait_for((room_turn(&r), doors_count(r.doors) == 0));
+	}
+	room_close(&r);
+}
+
+void
+test_who_has_said_all_still_gets_a_late_answer(void)
+{
+	struct room r;
+	int fd, i;
+
+	room_init(&r);
+	room_open(&r, "tcp:127.0.0.1:0");
 	fd = visit(&r);
-	say(&r, fd,
-	    post("/", JSON,
-		"{\"jsonrpc\":\"2.0\",\"method\":"
-		"\"job.result\",\"params\":[\"a\"],\"id\":1}"));
+	say(&r, fd, post("/", JSON, WAIT));
+	shutdown(fd, SHUT_WR);
 	wait_for((room_turn(&r), fake_kept() == 1));
+	for (i = 0; i < 20; i++)
+		room_turn(&r);
+	fake_later_reply(0, "late");
+	check_has(hear_http(&r, fd), "late");
 	close(fd);
-	wait_for((room_turn(&r), fake_gone == 1));
-	wait_for((room_turn(&r), doors_count(r.doors) == 0));
 	room_close(&r);
 }
 
