@@ -634,8 +634,10 @@ main(int argc, char **argv)
 	}
 	if (listing)
 		return list(tests, n);
-	if (!choose(tests, n, argv + optind))
+	if (!choose(tests, n, argv + optind)) {
+		free(tests);
 		return 2;
+	}
 	run_all(tests, n, at_once > 0 ? at_once : 1, &tally);
 	printf("%d passed, %d failed", tally.passed, tally.failed);
 	if (tally.skipped > 0)

@@ -342,24 +342,34 @@ test_a_peer_that_has_closed_is_nobody_and_not_root(void)
 	close(fd);
 }
 
+/* A connection to fd that is broken off; a listener on the port it came
+ * from.  -1: another connection of this machine has that port, too. */
+static int
+listen_where_a_peer_was(const struct address *a)
+{
+	const struct linger at_once = {1, 0};
+	struct address theirs;
+	int peer = address_connect(a, 1, NULL);
+
+	check(peer >= 0);
+	check_int(address_of(&theirs, peer), 0);
+	setsockopt(peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	close(peer);
+	return address_listen(&theirs, 1, 0, NULL);
+}
+
 /* The kernel shows a listener on the peer's port when the connection is
  * gone: its owner is not our peer. */
 void
 test_a_listener_on_the_peers_port_is_not_taken_for_it(void)
 {
-	const struct linger at_once = {1, 0};
-	struct address a, theirs;
-	int fd = listen_tcp_somewhere("tcp:127.0.0.1:0", &a), peer, other;
+	struct address a;
+	int fd = listen_tcp_somewhere("tcp:127.0.0.1:0", &a), other;
 	uid_t uid;
 	pid_t pid;
 
-	peer = address_connect(&a, 1, NULL);
-	check(peer >= 0);
-	check_int(address_of(&theirs, peer), 0);
-	setsockopt(peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
-	close(peer);
-	/* Another test may have the port for a moment. */
-	wait_for((other = address_listen(&theirs, 1, 0, NULL)) >= 0);
+	while ((other = listen_where_a_peer_was(&a)) == -1)
+		close(accept(fd, NULL, NULL));
 	check(!peer_of(fd, &uid, &pid));
 	close(other);
 	close(fd);
