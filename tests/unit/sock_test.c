@@ -364,12 +364,14 @@ void
 test_a_listener_on_the_peers_port_is_not_taken_for_it(void)
 {
 	struct address a;
-	int fd = listen_tcp_somewhere("tcp:127.0.0.1:0", &a), other;
+	int fd = listen_tcp_somewhere("tcp:127.0.0.1:0", &a), other, broken;
 	uid_t uid;
 	pid_t pid;
 
-	while ((other = listen_where_a_peer_was(&a)) == -1)
-		close(accept(fd, NULL, NULL));
+	while ((other = listen_where_a_peer_was(&a)) == -1) {
+		wait_for((broken = accept(fd, NULL, NULL)) >= 0);
+		close(broken);
+	}
 	check(!peer_of(fd, &uid, &pid));
 	close(other);
 	close(fd);
