@@ -291,6 +291,10 @@ wire_recv(int sock, void *buf, size_t size, struct wire_message *m)
 	ssize_t len;
 
 	len = recvmsg(sock, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	/* The other side died with words of ours unread: this is told once,
+	 * before what it had said itself. */
+	if (len == -1 && errno == ECONNRESET)
+		len = recvmsg(sock, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (len <= 0)
 		return (int)len;
 	nfds = received_fds(&h, fds);

@@ -36,7 +36,7 @@ int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
 struct actor {
 	struct ev_loop *loop;
 	struct keeper *keeper;
-	int control;
+	int control, keeper_fd;
 	bool die_in_output;
 	ev_io io;
 };
@@ -309,6 +309,18 @@ do_store(struct actor *a, char **word)
 	close(fd);
 }
 
+/* Dies with a message unread and one of its own on the way. */
+static void
+do_last_words(struct actor *a, char **word)
+{
+	struct pollfd p = {.fd = a->keeper_fd, .events = POLLIN};
+
+	poll(&p, 1, -1);
+	kill(getppid(), SIGSTOP);
+	do_store(a, word);
+	raise(SIGKILL);
+}
+
 static void
 do_drop(struct actor *a, char **word)
 {
@@ -359,9 +371,9 @@ static const struct {
 	void (*fn)(struct actor *a, char **word);
 } deeds[] = {{"start", do_start}, {"stop", do_stop}, {"kill", do_kill},
     {"signal", do_signal}, {"write", do_write}, {"tag", do_tag},
-    {"store", do_store}, {"drop", do_drop}, {"ready", do_ready},
-    {"end", do_end}, {"die", do_die}, {"die-in-output", do_die_in_output},
-    {"echo", do_echo}};
+    {"store", do_store}, {"last-words", do_last_words}, {"drop", do_drop},
+    {"ready", do_ready}, {"end", do_end}, {"die", do_die},
+    {"die-in-output", do_die_in_output}, {"echo", do_echo}};
 
 static void
 on_control(struct ev_loop *loop, ev_io *w, int events)
@@ -450,6 +462,7 @@ act_herod(int control, int keeper_fd)
 	struct err e = {0};
 
 	a.control = control;
+	a.keeper_fd = keeper_fd;
 	a.loop = ev_loop_new(EVFLAG_AUTO);
 	act_watch_signals(&a);
 	a.keeper = keeper_open(a.loop, keeper_fd, &ops, &a, &e);
@@ -1454,6 +1467,21 @@ test_stored_descriptors_outlive_herod(void)
 	check_str(event("stored second "), "2");
 	event("herod ");
 	check(!event_find("stored "));
+	teardown();
+}
+
+void
+test_the_last_words_of_herod_count(void)
+{
+	pid_t herod = setup(), pid;
+
+	write_file("one", "1");
+	pid = start_sh("a", "exec sleep 1000");
+	tell("last-words", "first", text_of("%s/one", working_dir()), NULL);
+	kill(pid, SIGSTOP);
+	wait_for(status_of(herod, "State")[0] == 'Z');
+	kill(keeper_pid, SIGCONT);
+	check_str(event("stored first "), "1");
 	teardown();
 }
 

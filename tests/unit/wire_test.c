@@ -263,6 +263,23 @@ test_a_datagram_too_long_is_thrown_away(void)
 }
 
 void
+test_last_words_are_heard(void)
+{
+	struct wire_message m;
+	struct wire_out out;
+	int sock[2];
+
+	check(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sock) == 0);
+	wire_begin(&out, buf, sizeof(buf), WIRE_READY, 0);
+	check_int(wire_send(sock[0], &out, NULL), 0);
+	check_int(wire_send(sock[1], &out, NULL), 0);
+	close(sock[0]);
+	check_int(wire_recv(sock[1], buf, sizeof(buf), &m), 1);
+	check_int(m.op, WIRE_READY);
+	check_int(wire_recv(sock[1], buf, sizeof(buf), &m), 0);
+}
+
+void
 test_stages_have_words(void)
 {
 	check_str(wire_stage_word(WIRE_STAGE_CHDIR), "chdir");
