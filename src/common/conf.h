@@ -22,7 +22,7 @@ struct conf_runner {
 
 struct conf {
 	struct daemon_conf daemon; /* with every directory filled in */
-	bool default_listen;	   /* nobody set listen */
+	bool default_listen; /* nobody set listen */
 	struct conf_runner *runners; /* in order of the file */
 	size_t nrunners;
 };
@@ -32,8 +32,8 @@ struct conf {
  * environment set on top: overrides is an object of text values for
  * [herod].  Returns NULL after adding sentences to *errors, a strv.
  */
-struct conf *conf_load(const char *path, const json_t *overrides,
-    char ***errors);
+struct conf *conf_load(
+    const char *path, const json_t *overrides, char ***errors);
 void conf_free(struct conf *c);
 
 /* The file that is read when none is named: $XDG_CONFIG_HOME/herod/
@@ -44,7 +44,7 @@ char *conf_default_path(void);
 /* What no single value can show: a missing command, queue users of kind
  * service, numprocs without ...; refuses with a sentence.  Also used for
  * add_runner. */
-int conf_check_runner(const char *name, const struct runner_conf *r,
-    struct err *e);
+int conf_check_runner(
+    const char *name, const struct runner_conf *r, struct err *e);
 
 #endif
