@@ -21,9 +21,9 @@ enum err_code {
 
 struct err {
 	enum err_code code; /* ERR_NONE while nothing was refused */
-	char text[768];	    /* one sentence: wanted, found */
-	char hint[256];	    /* what to do, or empty */
-	char subject[160];  /* runner, job, setting or file, or empty */
+	char text[768]; /* one sentence: wanted, found */
+	char hint[256]; /* what to do, or empty */
+	char subject[160]; /* runner, job, setting or file, or empty */
 };
 
 /* One row of errors.def. */
