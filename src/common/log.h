@@ -29,10 +29,10 @@ void log_at(enum log_level level, const char *module, const char *fmt, ...)
 void log_errno_at(enum log_level level, const char *module, const char *fmt,
     ...) __attribute__((format(printf, 3, 4)));
 
-#define log_if(level, ...)                                                     \
-	do {                                                                   \
-		if (log_is_on((level), LOG_MODULE))                            \
-			log_at((level), LOG_MODULE, __VA_ARGS__);              \
+#define log_if(level, ...) \
+	do { \
+		if (log_is_on((level), LOG_MODULE)) \
+			log_at((level), LOG_MODULE, __VA_ARGS__); \
 	} while (0)
 
 /* As in OpenBSD's daemons: log_warn appends strerror(errno), log_warnx not. */
