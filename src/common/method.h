@@ -72,8 +72,8 @@ const char *method_nearest(const char *typo);
  * are left out.  NULL with a refusal: unknown, missing, of the wrong kind,
  * too many.
  */
-json_t *method_check(const struct method *m, const json_t *params,
-    struct err *e);
+json_t *method_check(
+    const struct method *m, const json_t *params, struct err *e);
 
 /* "observe" for SCOPE_OBSERVE. */
 const char *scope_name(enum scope scope);
