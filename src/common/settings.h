@@ -58,8 +58,8 @@ extern const struct setting job_settings[];
 bool setting_is_group(const struct setting *s);
 
 /* The row, or NULL. */
-const struct setting *setting_find(const struct setting *table,
-    const char *name);
+const struct setting *setting_find(
+    const struct setting *table, const char *name);
 
 /* The setting's name that is nearest to a typo, or NULL. */
 const char *setting_nearest(const struct setting *table, const char *typo);
@@ -70,7 +70,8 @@ void settings_clear(const struct setting *table, void *conf);
 void settings_copy(const struct setting *table, void *to, const void *from);
 
 /* Sets one by name, json null being the default; refuses unknown names
- * (with the nearest) and bad values, leaving conf as it was.  Returns 0 or -1. */
+ * (with the nearest) and bad values, leaving conf as it was.  Returns 0 or -1.
+ */
 int settings_set(const struct setting *table, void *conf, const char *name,
     const json_t *value, struct err *e);
 
@@ -79,12 +80,12 @@ int settings_from_json(const struct setting *table, void *conf,
     const json_t *object, struct err *e);
 
 /* Only what differs from the defaults, or everything; new object. */
-json_t *settings_to_json(const struct setting *table, const void *conf,
-    bool everything);
+json_t *settings_to_json(
+    const struct setting *table, const void *conf, bool everything);
 
 /* The first difference from row *i on (start with 0; *i is then set behind
  * it), or NULL when there is none left. */
-const struct setting *settings_differ(const struct setting *table,
-    const void *a, const void *b, size_t *i);
+const struct setting *settings_differ(
+    const struct setting *table, const void *a, const void *b, size_t *i);
 
 #endif
