@@ -43,8 +43,8 @@ const char *type_name(enum type type);
  * integer, signals as an array of names without SIG, commands and lists as
  * arrays of strings, maps as objects of strings, modes as "022".
  */
-json_t *type_check(const struct kind *k, const char *name, const json_t *value,
-    struct err *e);
+json_t *type_check(
+    const struct kind *k, const char *name, const json_t *value, struct err *e);
 
 /* Puts a canonical value into a field of the kind's C type (the old value
  * is freed).  JSON null and NULL empty it. */
@@ -61,8 +61,8 @@ json_t *type_schema(const struct kind *k, const char *title);
 
 /* The word of an ENUM's value, for text; "" when out of range.  Static
  * storage is not used: buf gets it. */
-const char *type_enum_word(const char *limits, int value, char *buf,
-    size_t size);
+const char *type_enum_word(
+    const char *limits, int value, char *buf, size_t size);
 
 /* "TERM" for 15; buf is used for numbers without a name. */
 const char *signal_name(int signal, char buf[16]);
@@ -80,8 +80,8 @@ char **words_split(const char *text, struct err *e);
 
 /* The nearest of n words to a mistyped one, or NULL when none is near;
  * next(i) gives the i-th, NULL ends. */
-const char *nearest_word(const char *typo, const char *(*next)(size_t i,
-    const void *arg), const void *arg);
+const char *nearest_word(const char *typo,
+    const char *(*next)(size_t i, const void *arg), const void *arg);
 
 /* RFC 3339 UTC with microseconds, as JSON times are written: 27 bytes and
  * the final NUL. */
