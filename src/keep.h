@@ -12,8 +12,8 @@ struct keep;
 
 /* Refuses a directory that cannot be made, read or written, or a file that
  * is not ours (its text is left as it was). */
-struct keep *keep_open(struct ev_loop *loop, const char *state_dir,
-    struct err *e);
+struct keep *keep_open(
+    struct ev_loop *loop, const char *state_dir, struct err *e);
 void keep_free(struct keep *k);
 
 /* Adds the kept runners that the configuration does not have, and gives
