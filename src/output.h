@@ -21,7 +21,7 @@ struct output; /* of one runner */
 struct output_line {
 	double time; /* Unix seconds */
 	int instance;
-	int stream;   /* CHILD_STDOUT, CHILD_STDERR */
+	int stream; /* CHILD_STDOUT, CHILD_STDERR */
 	bool partial; /* goes on in the next line */
 	const char *job; /* id, or NULL */
 	const char *text;
@@ -38,8 +38,8 @@ void output_reconfigure(struct output *o, const struct runner_conf *conf);
 
 /* A place where one stream of one process collects its half lines. */
 struct output_source;
-struct output_source *output_source_new(struct output *o, int instance,
-    int stream, const char *job /* or NULL */);
+struct output_source *output_source_new(
+    struct output *o, int instance, int stream, const char *job /* or NULL */);
 
 /* Bytes as they came; whole lines are on their way to the file when this
  * returns. */
@@ -54,15 +54,15 @@ void output_note(struct output *o, int instance, const char *fmt, ...)
 
 struct output_filter {
 	size_t lines; /* at most so many, the last ones */
-	int stream;   /* or -1: both */
+	int stream; /* or -1: both */
 	int instance; /* or -1: all */
 	const char *job; /* or NULL: all */
 };
 
 /* [LogLine...], oldest first; new. */
 json_t *output_tail(struct output *o, const struct output_filter *f);
-json_t *output_line_json(const struct output *o,
-    const struct output_line *line);
+json_t *output_line_json(
+    const struct output *o, const struct output_line *line);
 
 /* Calls fn for each line from now on until output_unfollow(). */
 struct output_follower;
