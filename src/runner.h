@@ -41,18 +41,18 @@ enum runner_kind { KIND_SERVICE, KIND_EXEC, KIND_STDIO };
 
 struct instance {
 	struct runner *runner;
-	int n;			/* from 0 */
-	enum state state;	/* assigned by enter() alone */
-	double since;		/* Unix seconds */
-	char why[320];		/* what led to the state */
-	struct child *child;	/* NULL without a process */
-	unsigned failures;	/* in a row, for the delay of BACKOFF */
+	int n; /* from 0 */
+	enum state state; /* assigned by enter() alone */
+	double since; /* Unix seconds */
+	char why[320]; /* what led to the state */
+	struct child *child; /* NULL without a process */
+	unsigned failures; /* in a row, for the delay of BACKOFF */
 	unsigned failed_starts; /* in a row, for startretries */
 	unsigned long restarts;
-	double delay;		/* seconds in BACKOFF */
-	bool restart;		/* start again when it is down */
-	bool drain;		/* the stop asked for lets jobs end first */
-	ev_timer timer;		/* the state's own */
+	double delay; /* seconds in BACKOFF */
+	bool restart; /* start again when it is down */
+	bool drain; /* the stop asked for lets jobs end first */
+	ev_timer timer; /* the state's own */
 	struct output_source *sources[CHILD_STREAMS];
 	/* How the last process ended; at is 0 before. */
 	struct {
@@ -60,18 +60,18 @@ struct instance {
 		int status;
 		bool known;
 	} exit;
-	void *work;		/* worker.c's, or NULL */
+	void *work; /* worker.c's, or NULL */
 };
 
 struct runner {
 	RB_ENTRY(runner) entry;
 	struct runners *all;
 	char *name;
-	char *origin;		/* "file:line", "rpc", "herod" */
+	char *origin; /* "file:line", "rpc", "herod" */
 	struct runner_conf conf;
 	enum wanted wanted;
-	bool internal;		/* herod's own: not in start_all, stop_all */
-	bool persist;		/* added by RPC and kept on disk */
+	bool internal; /* herod's own: not in start_all, stop_all */
+	bool persist; /* added by RPC and kept on disk */
 	struct output *output;
 	struct instance **instances;
 	size_t ninstances;
@@ -84,15 +84,15 @@ struct runner_hooks {
 	/* RUNNING: may be given jobs. */
 	void (*up)(void *arg, struct instance *i);
 	/* Bytes of stdout of a stdio worker. */
-	void (*replies)(void *arg, struct instance *i, const char *buf,
-	    size_t len);
+	void (*replies)(
+	    void *arg, struct instance *i, const char *buf, size_t len);
 	/* The process of a stdio worker is over; jobs in hand are given
 	 * back (before the state changes).  asked: we ended it. */
-	void (*died)(void *arg, struct instance *i, const struct child *c,
-	    bool asked);
+	void (*died)(
+	    void *arg, struct instance *i, const struct child *c, bool asked);
 	/* A process of an exec runner lives on after herod's death. */
-	bool (*adopt)(void *arg, struct instance *i, struct child *c,
-	    const json_t *tag);
+	bool (*adopt)(
+	    void *arg, struct instance *i, struct child *c, const json_t *tag);
 	/* How many jobs it has in hand; ids appended to *ids unless NULL. */
 	size_t (*jobs)(void *arg, struct instance *i, json_t *ids);
 	/* DRAINING is over or was hurried: end the jobs now (exec only; for
@@ -112,15 +112,15 @@ struct runner_watch {
 };
 
 enum runner_event {
-	EVENT_ADOPT,	/* a process outlived the herod before us */
-	EVENT_START,	/* wanted up */
-	EVENT_STOP,	/* wanted down; instance.drain says how */
-	EVENT_KILL,	/* down, now */
-	EVENT_STARTED,	/* its program was executed */
+	EVENT_ADOPT, /* a process outlived the herod before us */
+	EVENT_START, /* wanted up */
+	EVENT_STOP, /* wanted down; instance.drain says how */
+	EVENT_KILL, /* down, now */
+	EVENT_STARTED, /* its program was executed */
 	EVENT_PAUSED,
 	EVENT_CONTINUED,
-	EVENT_OVER,	/* its process is over (instance.child still there) */
-	EVENT_IDLE,	/* it has no job in hand any more */
+	EVENT_OVER, /* its process is over (instance.child still there) */
+	EVENT_IDLE, /* it has no job in hand any more */
 	EVENT_TIMER,
 	EVENT_COUNT
 };
@@ -171,9 +171,8 @@ bool instance_takes_jobs(const struct instance *i);
 
 const char *runner_queue(const struct runner *r);
 
-#define RUNNER_FOREACH_INSTANCE(i, r, k)                                       \
-	for ((k) = 0; (k) < (r)->ninstances && ((i) = (r)->instances[k]);      \
-	    (k)++)
+#define RUNNER_FOREACH_INSTANCE(i, r, k) \
+	for ((k) = 0; (k) < (r)->ninstances && ((i) = (r)->instances[k]); (k)++)
 
 const char *state_name(enum state s);
 
