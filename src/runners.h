@@ -23,7 +23,7 @@ struct runner *runner_find(struct runners *rs, const char *name);
 /* By name, in order. */
 struct runner *runners_first(struct runners *rs);
 struct runner *runners_next(struct runner *r);
-#define RUNNERS_FOREACH(r, rs)                                                 \
+#define RUNNERS_FOREACH(r, rs) \
 	for ((r) = runners_first(rs); (r); (r) = runners_next(r))
 
 /* The nearest name to a typo, or NULL. */
@@ -47,7 +47,7 @@ void runners_settle(struct runners *rs);
 
 /* The worst state of its instances. */
 enum state runner_state(const struct runner *r);
-bool runner_is_up(const struct runner *r);   /* all RUNNING */
+bool runner_is_up(const struct runner *r); /* all RUNNING */
 bool runner_is_down(const struct runner *r); /* no process, none coming */
 
 /* True once it cannot change by itself any more. */
@@ -65,8 +65,8 @@ void runner_wait_cancel(struct runner_wait *w);
 
 /* Stops everything in order of priority, highest number first, internal
  * ones last; done() is called when all are down.  hurry: kill. */
-void runners_shutdown(struct runners *rs, bool hurry, void (*done)(void *),
-    void *arg);
+void runners_shutdown(
+    struct runners *rs, bool hurry, void (*done)(void *), void *arg);
 bool runners_are_ending(const struct runners *rs);
 
 /* Something had to be killed for the shutdown, or is still there. */
