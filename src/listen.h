@@ -20,8 +20,8 @@ struct listeners *listeners_new(
 /*
  * Listens on an address (sock.h; loopback or Unix only), or goes on with
  * fd, a socket that listens there already (-1: none; taken over).  A Unix
- * socket whose path has vanished, before or later, is made anew.  Returns the descriptor,
- * which stays ours, or -1 with errno and a refusal.
+ * socket whose path has vanished, before or later, is made anew.  Returns the
+ * descriptor, which stays ours, or -1 with errno and a refusal.
  */
 int listeners_add(
     struct listeners *ls, const char *address, int fd, struct err *e);
