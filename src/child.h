@@ -13,6 +13,7 @@
 #define CHILD_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/resource.h>
 #include <sys/types.h>
 
@@ -100,6 +101,9 @@ struct child {
 	int status; /* as by wait(2); valid when over, stage NULL */
 	bool status_known;
 	struct rusage rusage;
+	/* Its owner may say where the bytes fed to its stdin are counted, in
+	 * memory that outlives herod: [0] before each write(2), [1] after. */
+	volatile uint64_t *fed;
 };
 
 /* Called once for each process that lives (or has ended unnoticed) and for

@@ -244,6 +244,23 @@ feed_close(struct process *p)
 	f->len = f->size = 0;
 }
 
+/* Should herod die in here, the two differ. */
+static ssize_t
+feed_write(struct process *p)
+{
+	volatile uint64_t *fed = p->c.fed;
+	ssize_t n;
+
+	if (fed)
+		fed[0] += p->feed.len;
+	n = write(p->feed.fd, p->feed.buf, p->feed.len);
+	if (fed) {
+		fed[1] += n > 0 ? (size_t)n : 0;
+		fed[0] = fed[1];
+	}
+	return n;
+}
+
 /* Runs last in the loop turn in which something was queued, so that it all
  * goes in one write, and when a full pipe has room again. */
 static void
@@ -256,7 +273,7 @@ on_writable(struct ev_loop *loop, ev_io *w, int events)
 	(void)events;
 	if (f->fd == -1)
 		return;
-	n = write(f->fd, f->buf, f->len);
+	n = feed_write(p);
 	if (n == -1 && errno != EAGAIN && errno != EINTR) {
 		feed_close(p); /* it reads no more */
 		return;

@@ -39,6 +39,7 @@ struct job {
 	char *variables; /* spec.env_vars as JSON text, or NULL */
 	char *queue;
 	bool foreign; /* queued the Hero way, without herod */
+	long long epoch, sequence; /* of the claim we hold it by */
 	enum job_status status;
 	long long attempts; /* begun, but for those that do not count */
 	long long deaths;

@@ -17,10 +17,18 @@ struct head {
 #define HEAD ((off_t)sizeof(struct head))
 
 void
-journal_begin(struct journal *j, int fd)
+journal_begin(struct journal *j, int fd, off_t base)
 {
 	memset(j, 0, sizeof(*j));
 	j->fd = fd;
+	j->base = base;
+}
+
+/* Where a byte lies in the file. */
+static off_t
+place(const struct journal *j, uint64_t at)
+{
+	return j->base + HEAD + (off_t)at;
 }
 
 /* A hole is exact, but it leaves zeroes in its first and last page; no text
@@ -38,18 +46,21 @@ find_begin(struct journal *j)
 			j->begin++;
 		if (n <= 0 || i < n)
 			return;
-		data = lseek(j->fd, HEAD + (off_t)j->begin, SEEK_DATA);
-		j->begin = data == -1 ? j->end : (uint64_t)(data - HEAD);
+		data = lseek(j->fd, place(j, j->begin), SEEK_DATA);
+		if (data == -1 || data > place(j, j->end))
+			j->begin = j->end;
+		else
+			j->begin = (uint64_t)(data - place(j, 0));
 	}
 }
 
 void
-journal_resume(struct journal *j, int fd)
+journal_resume(struct journal *j, int fd, off_t base)
 {
 	struct head head;
 
-	journal_begin(j, fd);
-	if (pread(fd, &head, sizeof(head), 0) != sizeof(head))
+	journal_begin(j, fd, base);
+	if (pread(fd, &head, sizeof(head), base) != sizeof(head))
 		return;
 	j->end = head.end;
 	j->again = head.last;
@@ -106,12 +117,12 @@ journal_add(struct journal *j, const char **buf, size_t *len)
 	}
 	if (!*len)
 		return 0;
-	if (put(j->fd, *buf, *len, HEAD + (off_t)j->end) == -1)
+	if (put(j->fd, *buf, *len, place(j, j->end)) == -1)
 		return -1;
 	j->end += *len;
 	head.end = j->end;
 	head.last = *len;
-	return put(j->fd, &head, sizeof(head), 0);
+	return put(j->fd, &head, sizeof(head), j->base);
 }
 
 ssize_t
@@ -121,7 +132,7 @@ journal_read(const struct journal *j, uint64_t at, char *buf, size_t size)
 		return 0;
 	if (size > j->end - at)
 		size = j->end - at;
-	return pread(j->fd, buf, size, HEAD + (off_t)at);
+	return pread(j->fd, buf, size, place(j, at));
 }
 
 void
@@ -130,6 +141,6 @@ journal_drop(struct journal *j, uint64_t to)
 	if (j->fd == -1 || to <= j->begin)
 		return;
 	fallocate(j->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-	    HEAD + (off_t)j->begin, (off_t)(to - j->begin));
+	    place(j, j->begin), (off_t)(to - j->begin));
 	j->begin = to;
 }

@@ -5,8 +5,9 @@
  * herod dies in between, the next one gets the last piece again: the
  * journal knows how long that was and passes it over.
  *
- * The file: length of all and of the last piece (8 bytes each), then the
- * bytes; those dropped at the front are a hole.
+ * In the file, from base on: length of all and of the last piece (8 bytes
+ * each), then the bytes; those dropped at the front are a hole.  Several
+ * journals lie far apart in one file.
  */
 #ifndef JOURNAL_H
 #define JOURNAL_H
@@ -17,16 +18,17 @@
 
 struct journal {
 	int fd; /* borrowed; -1: nothing is kept */
+	off_t base;
 	uint64_t begin; /* first byte still there, of text without NUL */
 	uint64_t end;
 	uint64_t again; /* length of the piece that may come again, or 0 */
 };
 
 /* An empty one in a file just made (or -1). */
-void journal_begin(struct journal *j, int fd);
+void journal_begin(struct journal *j, int fd, off_t base);
 
 /* Goes on with what is in the file. */
-void journal_resume(struct journal *j, int fd);
+void journal_resume(struct journal *j, int fd, off_t base);
 
 /* Adds a piece; *buf and *len are moved behind what came again.  -1 with
  * errno when it cannot be kept. */

@@ -415,7 +415,7 @@ queue_push(struct queue *q, const struct job *j, bool named, queue_fn fn,
 }
 
 int
-queue_push_started(struct queue *q, const struct job *j, const char *label,
+queue_push_started(struct queue *q, struct job *j, const char *label,
     queue_fn fn, void *arg, struct err *e)
 {
 	struct redis_words w;
@@ -426,6 +426,8 @@ queue_push_started(struct queue *q, const struct job *j, const char *label,
 		return -1;
 	announce(q);
 	p = push_new(q, j, fn, arg);
+	j->epoch = q->all->epoch;
+	j->sequence = q->all->sequence;
 	claim_text(q->all, label, claim, sizeof(claim));
 	words_begin(&w, "HSET");
 	words_add(&w, q->own);
@@ -448,6 +450,7 @@ struct take {
 	take_fn fn;
 	void *arg;
 	char now[TIME_TEXT_SIZE];
+	long long sequence; /* of the first */
 	size_t n;
 	char *labels[TAKE_MAX];
 };
@@ -460,6 +463,7 @@ set_claimed(struct job *j, const struct take *t, const char *label)
 
 	job_move(j, JOB_STARTED, NULL);
 	j->attempts++;
+	j->epoch = t->queue->all->epoch;
 	strlcpy(j->started_at, t->now, sizeof(j->started_at));
 	free(j->node);
 	j->node = xstrdup(t->queue->all->node);
@@ -482,6 +486,7 @@ taken_jobs(struct take *t, const struct redis_reply *found, struct job **jobs)
 		if (jobs[n] == NULL)
 			continue;
 		set_claimed(jobs[n], t, t->labels[n]);
+		jobs[n]->sequence = t->sequence + (long long)n;
 		n++;
 	}
 	return n;
@@ -535,7 +540,8 @@ queue_take(
 	words_add(&w, q->index);
 	words_add(&w, qs->job_prefix);
 	words_add(&w, epoch);
-	words_add_number(&w, qs->sequence);
+	t->sequence = qs->sequence;
+	words_add_number(&w, t->sequence);
 	words_add(&w, qs->node);
 	words_add(&w, t->now);
 	words_add_number(&w, next_score(qs));
@@ -918,7 +924,12 @@ queue_keep(struct queue *q, const struct job *j, const char *label)
 	struct redis_words w;
 	char key[KEY_MAX], claim[KEY_MAX];
 
-	claim_text(q->all, label, claim, sizeof(claim));
+	/* The old numbers, if any: they tell what its worker has got. */
+	if (j->epoch)
+		snprintf(claim, sizeof(claim), "%lld %lld %s", j->epoch,
+		    j->sequence, label);
+	else
+		claim_text(q->all, label, claim, sizeof(claim));
 	call_begin(&w, "herod_keep", 3);
 	words_add(&w, job_key(q->all, j->spec.id, key));
 	words_add(&w, q->own);

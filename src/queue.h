@@ -71,8 +71,9 @@ void queues_register(
 int queue_push(struct queue *q, const struct job *j, bool named, queue_fn fn,
     void *arg, struct err *e);
 
-/* A new job that a free slot begins at once, past the (empty) queue. */
-int queue_push_started(struct queue *q, const struct job *j, const char *label,
+/* A new job that a free slot begins at once, past the (empty) queue; its
+ * claim's numbers are set. */
+int queue_push_started(struct queue *q, struct job *j, const char *label,
     queue_fn fn, void *arg, struct err *e);
 
 /* ---- out of the queue ---- */

@@ -56,6 +56,14 @@ struct answer {
 	uint64_t at;
 };
 
+/* What the next herod must know of a stdio worker. */
+struct marks {
+	volatile uint64_t fed[2]; /* bytes of requests; see child.h */
+	/* Claims up to this one were sent; their requests may be dropped. */
+	long long epoch, sequence;
+	bool broken; /* something could not be kept: nothing is known */
+};
+
 struct place {
 	TAILQ_ENTRY(place) ready; /* of its lane, while is_ready */
 	bool is_ready;
@@ -68,7 +76,12 @@ struct place {
 	/* stdio only */
 	struct frame frame;
 	uint64_t line_at; /* where the line being read began */
+	struct child *child; /* whose journals these are */
 	struct journal journal; /* of its stdout */
+	struct journal requests; /* of its stdin */
+	struct marks *marks; /* beside them, mapped; NULL: none */
+	char **sent; /* ids in requests when we came, sorted; strv */
+	long long last_epoch, last_sequence; /* of the last claim sent */
 	TAILQ_HEAD(, answer) answers; /* that Redis does not have yet */
 	bool kept; /* its child is older than we: see claims first */
 	bool replaying; /* what the herod before us may have dealt with */
@@ -165,6 +178,8 @@ void stdio_cancel(struct work *k, enum fate fate);
 void stdio_replies(struct place *p, const char *buf, size_t len);
 /* Its process runs: w->adopted tells whether it is older than we. */
 void stdio_up(struct place *p);
+/* Was that claim's request fed to it, or is about to be? */
+bool stdio_has(struct place *p, const struct claim *claim);
 /* The claims are known: what came before can be dealt with. */
 void stdio_catch_up(struct place *p);
 /* Nobody looks into its journal any more. */

@@ -140,7 +140,8 @@ place_of(struct workers *w, struct instance *i)
 	    : (size_t)i->runner->conf.concurrency;
 	TAILQ_INIT(&p->works);
 	TAILQ_INIT(&p->answers);
-	journal_begin(&p->journal, -1);
+	journal_begin(&p->journal, -1, 0);
+	journal_begin(&p->requests, -1, 0);
 	frame_init(&p->frame);
 	ev_timer_init(&p->hold, on_hold_over, 0., 0.);
 	p->hold.data = p;
@@ -203,7 +204,7 @@ work_new(struct place *p, struct job *stolen)
 	k->all = p->all;
 	k->place = p;
 	k->job = stolen;
-	journal_begin(&k->result, -1);
+	journal_begin(&k->result, -1, 0);
 	ev_timer_init(&k->timer, on_deadline, 0., 0.);
 	k->timer.data = k;
 	if (RB_INSERT(work_tree, &p->all->works, k)) {
@@ -624,8 +625,9 @@ answered(struct workers *w)
 
 /* What a stdio worker that outlived the herod before us has in hand. */
 static struct place *
-place_by_label(struct workers *w, const char *label)
+place_by_claim(struct workers *w, const struct claim *claim)
 {
+	const char *label = claim->label;
 	char mine[LABEL_MAX], name[LABEL_MAX];
 	const char *slash = strchr(label, '/');
 	struct runner *r;
@@ -643,7 +645,7 @@ place_by_label(struct workers *w, const char *label)
 	if (!p || !p->kept)
 		return NULL;
 	place_label(p, mine, sizeof(mine));
-	return strcmp(mine, label) ? NULL : p;
+	return !strcmp(mine, label) && stdio_has(p, claim) ? p : NULL;
 }
 
 /* Unix seconds of a time as we write it; 0 when it is none. */
@@ -666,6 +668,8 @@ complete(struct work *k, struct job *stolen)
 	double began = unix_time(stolen->started_at);
 
 	stolen->status = JOB_STARTED;
+	stolen->epoch = k->job->epoch;
+	stolen->sequence = k->job->sequence;
 	free(stolen->queue);
 	stolen->queue = xstrdup(queue_name(k->place->lane->queue));
 	RB_REMOVE(work_tree, &k->all->works, k);
@@ -715,7 +719,7 @@ on_claims(void *arg, struct queue *q, const struct claim *claims, size_t n)
 		k = work_find(w, claims[n].id);
 		if (!k && queues_is_settling(w->queues, claims[n].id))
 			continue;
-		if (!k && !(p = place_by_label(w, claims[n].label))) {
+		if (!k && !(p = place_by_claim(w, &claims[n]))) {
 			log_info("job %s: claimed by nobody, given back",
 			    claims[n].id);
 			j = job_new();
@@ -731,6 +735,8 @@ on_claims(void *arg, struct queue *q, const struct claim *claims, size_t n)
 			k->partial = true;
 		}
 		k->claimed = true;
+		k->job->epoch = claims[n].epoch;
+		k->job->sequence = claims[n].sequence;
 		if (k->partial)
 			read_whole(w, claims[n].id);
 	}

@@ -78,7 +78,7 @@ on_stdout(struct work *k, const char *buf, size_t len)
 	if (k->fate == FATE_TOO_LARGE)
 		return;
 	if (k->result.fd == -1)
-		journal_begin(&k->result, k->child->keep_fd);
+		journal_begin(&k->result, k->child->keep_fd, 0);
 	if (k->result.end + len > (size_t)k->all->conf->max_result ||
 	    journal_add(&k->result, &buf, &len) == -1)
 		exec_stop(k, FATE_TOO_LARGE);
@@ -356,7 +356,7 @@ exec_adopt(
 	k->partial = true;
 	k->child = i->child = c;
 	k->deadline = json_number_value(json_object_get(tag, "deadline"));
-	journal_resume(&k->result, c->keep_fd);
+	journal_resume(&k->result, c->keep_fd, 0);
 	work_arm(k);
 	child_adopt(c, &exec_ops, k);
 	return true;

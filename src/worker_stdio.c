@@ -5,11 +5,20 @@
  * Whatever else comes on stdout is a protocol error: it is noted by name in
  * the runner's log and the worker goes on, unless nothing sensible comes
  * any more.
+ *
+ * Both directions are kept in a memfd that the keeper holds (runner.c makes
+ * it): answers until Redis has them, requests until they are answered, and
+ * how far the requests were fed.  So when herod dies, the next one knows
+ * which claims the worker has got, goes on in the middle of a line, and
+ * loses no answer.  Only when it died inside write(2) itself can it not
+ * know; then the worker is ended and its jobs go back.
  */
 #define LOG_MODULE "worker"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "jsonrpc.h"
 #include "log.h"
@@ -22,6 +31,11 @@
 #define CANCEL_GRACE 5.0 /* seconds from the cancel until it is killed */
 #define TIMEOUT_GRACE 2.0
 #define QUOTE_MAX 120
+/* Where things lie in the file. */
+#define ANSWERS_BASE ((off_t)0)
+#define REQUESTS_BASE ((off_t)1 << 40)
+#define MARKS_BASE ((off_t)1 << 41)
+#define MARKS_SIZE 4096
 #define JOURNAL_DROP (256 << 10) /* bytes dropped at once */
 #define JOURNAL_MAX (64 << 20) /* then they are dropped, kept or not */
 
@@ -75,17 +89,36 @@ journal_place(const struct place *p)
 }
 
 static void
-journal_trim(struct place *p)
+trim_answers(struct place *p)
 {
 	const struct answer *oldest = TAILQ_FIRST(&p->answers);
 	uint64_t to = oldest ? oldest->at : journal_place(p);
 
-	if (p->kept)
-		return;
 	if (journal_place(p) - p->journal.begin > JOURNAL_MAX)
 		to = journal_place(p);
 	if (to > p->journal.begin + JOURNAL_DROP)
 		journal_drop(&p->journal, to);
+}
+
+/* What was fed may go, once the marks say that it was. */
+static void
+trim_requests(struct place *p)
+{
+	if (!p->marks || p->marks->fed[1] != p->requests.end ||
+	    p->requests.end - p->requests.begin < JOURNAL_DROP)
+		return;
+	p->marks->epoch = p->last_epoch;
+	p->marks->sequence = p->last_sequence;
+	journal_drop(&p->requests, p->requests.end);
+}
+
+static void
+journal_trim(struct place *p)
+{
+	if (p->kept)
+		return;
+	trim_answers(p);
+	trim_requests(p);
 }
 
 static void
@@ -127,11 +160,168 @@ stdio_forget(struct place *p)
 		TAILQ_REMOVE(&p->answers, a, next);
 		a->place = NULL;
 	}
-	journal_begin(&p->journal, -1);
+	if (p->child)
+		p->child->fed = NULL;
+	if (p->marks)
+		munmap(p->marks, MARKS_SIZE);
+	p->marks = NULL;
+	p->child = NULL;
+	strv_free(p->sent);
+	p->sent = NULL;
+	journal_begin(&p->journal, -1, ANSWERS_BASE);
+	journal_begin(&p->requests, -1, REQUESTS_BASE);
 	frame_clear(&p->frame);
 }
 
+static void
+marks_map(struct place *p, int fd)
+{
+	void *at;
+
+	if (fd == -1 || ftruncate(fd, MARKS_BASE + MARKS_SIZE) == -1)
+		return;
+	at = mmap(NULL, MARKS_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+	    MARKS_BASE);
+	if (at == MAP_FAILED)
+		return;
+	p->marks = at;
+	p->child->fed = p->marks->fed;
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void
+note_sent(struct place *p, const char *line, size_t len)
+{
+	json_t *request = json_loadb(line, len, 0, NULL);
+	const char *id = json_string_value(json_object_get(request, "id"));
+
+	if (id)
+		strv_add(&p->sent, xstrdup(id));
+	json_decref(request);
+}
+
+/* Calls fn for each piece of a journal from a place on. */
+static void
+read_on(struct place *p, const struct journal *j, uint64_t at,
+    void (*fn)(struct place *p, const char *buf, size_t len))
+{
+	char buf[16384];
+	ssize_t n;
+
+	while ((n = journal_read(j, at, buf, sizeof(buf))) > 0) {
+		fn(p, buf, (size_t)n);
+		at += (uint64_t)n;
+	}
+}
+
+static void
+add_to_frame(struct place *p, const char *buf, size_t len)
+{
+	size_t room;
+	char *at = frame_room(&p->frame, len, &room);
+
+	memcpy(at, buf, len);
+	frame_add(&p->frame, len);
+}
+
+static void
+read_sent(struct place *p)
+{
+	const char *line;
+	size_t len;
+
+	read_on(p, &p->requests, p->requests.begin, add_to_frame);
+	while ((line = frame_line(&p->frame, &len)))
+		note_sent(p, line, len);
+	frame_clear(&p->frame);
+	if (p->sent)
+		qsort(p->sent, strv_count(p->sent), sizeof(*p->sent),
+		    compare_ids);
+}
+
+/* Its process, for the first time. */
+static void
+meet(struct place *p)
+{
+	struct child *c = p->instance->child;
+
+	if (!c || p->child == c)
+		return;
+	stdio_forget(p);
+	p->child = c;
+	marks_map(p, c->keep_fd);
+	if (p->all->adopted) {
+		journal_begin(&p->journal, c->keep_fd, ANSWERS_BASE);
+		journal_begin(
+		    &p->requests, p->marks ? c->keep_fd : -1, REQUESTS_BASE);
+		return;
+	}
+	p->kept = true;
+	if (!p->marks)
+		return;
+	journal_resume(&p->journal, c->keep_fd, ANSWERS_BASE);
+	journal_resume(&p->requests, c->keep_fd, REQUESTS_BASE);
+	p->requests.again = 0; /* this direction does not repeat itself */
+	p->last_epoch = p->marks->epoch;
+	p->last_sequence = p->marks->sequence;
+	read_sent(p);
+}
+
+/* Whether claim (epoch, sequence) is not behind another. */
+static bool
+is_up_to(const struct claim *claim, long long epoch, long long sequence)
+{
+	return claim->epoch < epoch ||
+	    (claim->epoch == epoch && claim->sequence <= sequence);
+}
+
+static bool
+was_sent(const struct place *p, const char *id)
+{
+	return p->sent &&
+	    bsearch(&id, p->sent, strv_count(p->sent), sizeof(*p->sent),
+		compare_ids);
+}
+
+bool
+stdio_has(struct place *p, const struct claim *claim)
+{
+	bool has;
+
+	/* Nothing is known: catch_up() will end it. */
+	if (!p->marks || p->marks->broken)
+		return true;
+	has = is_up_to(claim, p->marks->epoch, p->marks->sequence) ||
+	    was_sent(p, claim->id);
+	if (has && !is_up_to(claim, p->last_epoch, p->last_sequence)) {
+		p->last_epoch = claim->epoch;
+		p->last_sequence = claim->sequence;
+	}
+	return has;
+}
+
 /* ---- to the worker ---- */
+
+/* Fed in the next moment; kept before that. */
+static bool
+feed(struct place *p, const char *text, size_t len)
+{
+	meet(p);
+	if (!child_write(p->instance->child, text, len, UNREAD_MAX))
+		return false;
+	if (journal_add(&p->requests, &text, &len) == -1) {
+		log_warn("runner %s: its requests cannot be kept",
+		    p->instance->runner->name);
+		p->requests.fd = -1;
+		p->marks->broken = true;
+	}
+	return true;
+}
 
 void
 stdio_begin(struct work *k)
@@ -140,7 +330,10 @@ stdio_begin(struct work *k)
 	size_t len;
 	char *text = job_request(k->job, &len);
 
-	if (!text || !child_write(p->instance->child, text, len, UNREAD_MAX)) {
+	if (text && feed(p, text, len)) {
+		p->last_epoch = k->job->epoch;
+		p->last_sequence = k->job->sequence;
+	} else {
 		note(p, "it does not read its stdin; no new jobs for a while");
 		place_hold(p);
 		work_back(k, BACK_HEAD, "its worker does not read");
@@ -174,7 +367,7 @@ stdio_cancel(struct work *k, enum fate fate)
 	    "\"params\":{\"id\":\"%s\"}}\n",
 	    k->job->spec.id);
 	if (c)
-		child_write(c, text, (size_t)len, UNREAD_MAX);
+		feed(k->place, text, (size_t)len);
 	ev_timer_stop(k->all->loop, &k->timer);
 	ev_set_cb(&k->timer, on_grace_over);
 	ev_timer_set(
@@ -373,25 +566,16 @@ take_lines(struct place *p)
 	kill_worker(p, VERDICT_ITS);
 }
 
-static void
-add_to_frame(struct place *p, const char *buf, size_t len)
-{
-	size_t room;
-	char *at = frame_room(&p->frame, len, &room);
-
-	memcpy(at, buf, len);
-	frame_add(&p->frame, len);
-}
-
 void
 stdio_replies(struct place *p, const char *buf, size_t len)
 {
-	if (p->journal.fd == -1 && p->instance->child)
-		journal_begin(&p->journal, p->instance->child->keep_fd);
+	meet(p);
 	if (journal_add(&p->journal, &buf, &len) == -1) {
 		log_warn("runner %s: its answers cannot be kept",
 		    p->instance->runner->name);
 		p->journal.fd = -1;
+		if (p->marks)
+			p->marks->broken = true;
 	}
 	/* Whose answers these are is not known before the claims are. */
 	if (p->kept && p->journal.fd != -1)
@@ -404,32 +588,44 @@ stdio_replies(struct place *p, const char *buf, size_t len)
 void
 stdio_up(struct place *p)
 {
-	struct child *c = p->instance->child;
-
 	p->verdict = VERDICT_OPEN;
-	if (p->all->adopted || p->kept || !c)
-		return;
-	p->kept = true;
-	if (c->keep_fd != -1)
-		journal_resume(&p->journal, c->keep_fd);
+	meet(p);
+}
+
+static void
+feed_rest(struct place *p, const char *buf, size_t len)
+{
+	child_write(p->instance->child, buf, len, SIZE_MAX);
+}
+
+/* Herod did not die while it was feeding. */
+static bool
+is_known(const struct marks *m)
+{
+	return !m->broken && m->fed[0] == m->fed[1];
 }
 
 void
 stdio_catch_up(struct place *p)
 {
-	char buf[16384];
-	uint64_t at = p->journal.begin;
-	ssize_t n;
-
 	p->kept = false;
 	p->replaying = true;
-	while ((n = journal_read(&p->journal, at, buf, sizeof(buf))) > 0) {
-		add_to_frame(p, buf, (size_t)n);
-		at += (uint64_t)n;
-	}
+	read_on(p, &p->journal, p->journal.begin, add_to_frame);
 	take_lines(p);
 	p->replaying = false;
 	p->garbage = 0;
+	if (!p->instance->child)
+		return;
+	if (p->marks ? !is_known(p->marks) : p->nworks > 0) {
+		note(p,
+		    "herod died and cannot know what it was given: it is "
+		    "ended");
+		kill_worker(p, VERDICT_OURS);
+		return;
+	}
+	if (!p->marks)
+		return;
+	read_on(p, &p->requests, p->marks->fed[1], feed_rest);
 }
 
 /* ---- its end ---- */
