@@ -1,0 +1,1021 @@
+/*
+ * Queues on a real Redis: each transition alone, twice, and with a Redis
+ * that is full, away or has forgotten.
+ */
+#include "queue.h"
+#include "with_redis.h"
+
+struct place {
+	pid_t server;
+	struct ev_loop *loop;
+	struct redis *redis;
+	struct queues *all;
+	struct queue *q;
+	int given_back, settled;
+	char names[256];
+	bool begun;
+};
+
+static void
+on_name(void *arg, const char *name)
+{
+	struct place *p = arg;
+
+	if (!name) {
+		p->begun = true;
+		return;
+	}
+	strlcat(p->names, name, sizeof(p->names));
+	strlcat(p->names, " ", sizeof(p->names));
+}
+
+static void
+on_up(void *arg)
+{
+	struct place *p = arg;
+
+	p->names[0] = '\0';
+	p->begun = false;
+	queues_register(p->all, on_name, p);
+}
+
+static void
+on_bell(void *arg, const char *key, size_t len)
+{
+	(void)arg;
+	(void)key;
+	(void)len;
+}
+
+static void
+on_given_back(void *arg, struct queue *q)
+{
+	struct place *p = arg;
+
+	check(q == p->q);
+	p->given_back++;
+}
+
+static void
+on_settled(void *arg)
+{
+	((struct place *)arg)->settled++;
+}
+
+static const struct redis_ops redis_ops = {on_up, NULL, on_bell};
+static const struct queues_ops queues_ops = {on_given_back};
+
+static bool
+is_begun(struct place *p)
+{
+	turn(p->loop);
+	return redis_is_up(p->redis) && p->begun;
+}
+
+/* A node on the server of the test. */
+static void
+open_node(struct place *p, const char *id)
+{
+	char *url = socket_url();
+
+	memset(p, 0, sizeof(*p));
+	p->loop = ev_loop_new(EVFLAG_AUTO);
+	p->redis = redis_new(p->loop, url, 5, NULL);
+	p->all = queues_new(p->loop, p->redis, "hero", "box", id, 3600);
+	redis_set_ops(p->redis, &redis_ops, p);
+	queues_set_ops(p->all, &queues_ops, p);
+	p->q = queue_open(p->all, "q");
+	wait_for(is_begun(p));
+	free(url);
+}
+
+static void
+close_node(struct place *p)
+{
+	redis_hang_up(p->redis);
+	queues_free(p->all);
+	redis_free(p->redis);
+	ev_loop_destroy(p->loop);
+}
+
+static void
+open_place(struct place *p)
+{
+	pid_t server = server_start("");
+
+	open_node(p, "node-1");
+	p->server = server;
+}
+
+static void
+close_place(struct place *p)
+{
+	close_node(p);
+	server_end(p->server, SIGTERM);
+}
+
+#define REDIS(p, ...) (ASK((p)->loop, (p)->redis, __VA_ARGS__))
+
+/* ---- callbacks that remember ---- */
+
+struct told {
+	bool done;
+	struct err e;
+	struct job *jobs[TAKE_MAX];
+	size_t n;
+	bool more, lost;
+	char text[512];
+	json_t *page;
+};
+
+static void
+on_done(void *arg, const struct err *e)
+{
+	struct told *t = arg;
+
+	check(!t->done);
+	t->done = true;
+	if (e)
+		t->e = *e;
+}
+
+static void
+on_jobs(void *arg, struct job **jobs, size_t n, bool more)
+{
+	struct told *t = arg;
+
+	t->done = true;
+	t->lost = !jobs;
+	t->n = n;
+	t->more = more;
+	if (n)
+		memcpy(t->jobs, jobs, n * sizeof(*jobs));
+}
+
+static void
+on_was(void *arg, const char *was, const struct err *e)
+{
+	struct told *t = arg;
+
+	t->done = true;
+	strlcpy(t->text, was ? was : e->text, sizeof(t->text));
+}
+
+static void
+on_page(void *arg, json_t *page, const struct err *e)
+{
+	struct told *t = arg;
+
+	t->done = true;
+	t->page = page;
+	if (e)
+		t->e = *e;
+}
+
+static void
+on_job(void *arg, struct job *j, const struct err *e)
+{
+	struct told *t = arg;
+
+	t->done = true;
+	t->jobs[0] = j;
+	if (e)
+		t->e = *e;
+}
+
+static void
+on_claims(void *arg, struct queue *q, const struct claim *claims, size_t n)
+{
+	struct told *t = arg;
+	size_t i;
+
+	(void)q;
+	t->done = true;
+	t->n = n;
+	for (i = 0; i < n; i++) {
+		strlcat(t->text, claims[i].id, sizeof(t->text));
+		strlcat(t->text, "=", sizeof(t->text));
+		strlcat(t->text, claims[i].label, sizeof(t->text));
+		strlcat(t->text, " ", sizeof(t->text));
+	}
+}
+
+#define UNTIL_TOLD(p, t) wait_for(turn((p)->loop) && (t).done)
+
+static struct job *
+new_job(const char *id)
+{
+	struct job *j = job_new();
+
+	j->spec.id = xstrdup(id);
+	j->spec.runner = xstrdup("q");
+	j->spec.payload = xstrdup("hello");
+	j->payload_len = 5;
+	j->spec.timeout = 300;
+	j->queue = xstrdup("q");
+	strlcpy(j->created_at, "2026-01-01T00:00:00.000000Z",
+	    sizeof(j->created_at));
+	return j;
+}
+
+static struct err
+push(struct place *p, const char *id, bool named)
+{
+	struct job *j = new_job(id);
+	struct told t = {0};
+
+	job_move(j, JOB_DISPATCHED, NULL);
+	if (queue_push(p->q, j, named, on_done, &t, &t.e) == 0)
+		UNTIL_TOLD(p, t);
+	job_free(j);
+	return t.e;
+}
+
+static struct told
+take(struct place *p, size_t n)
+{
+	static const char *const labels[] = {"q/0", "q/1", "q/2", "q/3"};
+	struct told t = {0};
+
+	check(queue_take(p->q, labels, n, on_jobs, &t));
+	UNTIL_TOLD(p, t);
+	return t;
+}
+
+static struct job *
+take_one(struct place *p)
+{
+	struct told t = take(p, 1);
+
+	check_int((long long)t.n, 1);
+	return t.jobs[0];
+}
+
+static void
+finish(struct place *p, struct job *j, const char *result)
+{
+	job_set_result(j, result, strlen(result), false);
+	check_int(job_move(j, JOB_FINISHED, NULL), 0);
+	queue_finish(p->q, j, on_settled, p);
+}
+
+static bool
+is_settled(struct place *p)
+{
+	turn(p->loop);
+	return queues_unsettled(p->all) == 0;
+}
+
+/* ---- in and out ---- */
+
+void
+test_a_pushed_job_lies_as_hero_expects_it(void)
+{
+	struct place p;
+
+	open_place(&p);
+	check_str(push(&p, "a", false).text, "");
+	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "a");
+	check_str(REDIS(&p, "HMGET hero:job:a status payload runner timeout"),
+	    "dispatched hello q 300");
+	check_int(ask(p.loop, p.redis, "TTL hero:job:a").number, -1);
+	check_str(REDIS(&p, "SMEMBERS herod:queues"), "q");
+	close_place(&p);
+}
+
+void
+test_an_id_is_used_once(void)
+{
+	struct place p;
+	struct err e;
+
+	open_place(&p);
+	check_str(push(&p, "a", true).text, "");
+	e = push(&p, "a", true);
+	check_int(e.code, ERR_DUPLICATE);
+	check_has(e.text, "a job with the id a exists");
+	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "a");
+	close_place(&p);
+}
+
+void
+test_jobs_come_out_in_order_and_claimed(void)
+{
+	struct told t;
+	struct place p;
+
+	open_place(&p);
+	push(&p, "a", false);
+	push(&p, "b", false);
+	push(&p, "c", true);
+	t = take(&p, 2);
+	check_int((long long)t.n, 2);
+	check(t.more);
+	check_str(t.jobs[0]->spec.id, "a");
+	check_str(t.jobs[1]->spec.id, "b");
+	check_int(t.jobs[1]->instance, 1);
+	check_int(t.jobs[1]->attempts, 1);
+	check_str(t.jobs[0]->spec.payload, "hello");
+	check(!t.jobs[0]->foreign);
+	check_int(t.jobs[0]->status, JOB_STARTED);
+	check_str(REDIS(&p, "HMGET hero:job:b status node instance attempts"),
+	    "started box 1 1");
+	check_str(
+	    REDIS(&p, "HGETALL herod:own:q:node-1"), "a 1 0 q/0 b 1 1 q/1");
+	job_free(t.jobs[0]);
+	job_free(t.jobs[1]);
+	t = take(&p, 4);
+	check_int((long long)t.n, 1);
+	check(!t.more);
+	job_free(t.jobs[0]);
+	close_place(&p);
+}
+
+void
+test_ids_without_a_waiting_job_are_passed_over(void)
+{
+	struct told t;
+	struct place p;
+
+	open_place(&p);
+	REDIS(&p, "RPUSH hero:work_queue:q ghost");
+	push(&p, "a", false);
+	REDIS(&p, "RPUSH hero:work_queue:q a");
+	push(&p, "b", false);
+	t = take(&p, 4);
+	check_int((long long)t.n, 2);
+	check_str(t.jobs[0]->spec.id, "a");
+	check_str(t.jobs[1]->spec.id, "b");
+	job_free(t.jobs[0]);
+	job_free(t.jobs[1]);
+	close_place(&p);
+}
+
+void
+test_a_free_slot_begins_a_job_at_once(void)
+{
+	struct told t = {0};
+	struct place p;
+	struct job *j = new_job("a");
+
+	open_place(&p);
+	job_move(j, JOB_STARTED, NULL);
+	j->node = xstrdup("box");
+	j->instance = 3;
+	j->attempts = 1;
+	check_int(queue_push_started(p.q, j, "q/3", on_done, &t, NULL), 0);
+	UNTIL_TOLD(&p, t);
+	check_str(t.e.text, "");
+	check_str(REDIS(&p, "HGETALL herod:own:q:node-1"), "a 1 0 q/3");
+	check_str(REDIS(&p, "HMGET hero:job:a status instance"), "started 3");
+	check_int(ask(p.loop, p.redis, "LLEN hero:work_queue:q").number, 0);
+	job_free(j);
+	close_place(&p);
+}
+
+/* ---- over ---- */
+
+static void
+check_finished(struct place *p)
+{
+	check_str(REDIS(p, "HMGET hero:job:a status result payload"),
+	    "finished HELLO hello");
+	check_int(
+	    ask(p->loop, p->redis, "EXISTS herod:own:q:node-1").number, 0);
+	check_int(ask(p->loop, p->redis, "TTL hero:job:a").number, 3600);
+	check_int(ask(p->loop, p->redis, "ZCARD herod:done:q").number, 1);
+}
+
+void
+test_a_finished_job_keeps_its_result_for_its_ttl(void)
+{
+	struct place p;
+
+	open_place(&p);
+	push(&p, "a", false);
+	finish(&p, take_one(&p), "HELLO");
+	wait_for(is_settled(&p));
+	check_int(p.settled, 1);
+	check_finished(&p);
+	close_place(&p);
+}
+
+void
+test_a_jobs_own_result_ttl_counts(void)
+{
+	struct told t = {0};
+	struct place p;
+	struct job *j = new_job("a");
+
+	open_place(&p);
+	j->spec.result_ttl = 7;
+	job_move(j, JOB_DISPATCHED, NULL);
+	check_int(queue_push(p.q, j, false, on_done, &t, NULL), 0);
+	UNTIL_TOLD(&p, t);
+	job_free(j);
+	finish(&p, take_one(&p), "HELLO");
+	wait_for(is_settled(&p));
+	check_int(ask(p.loop, p.redis, "TTL hero:job:a").number, 7);
+	close_place(&p);
+}
+
+void
+test_refined_statuses_are_a_reason_beside_heros_word(void)
+{
+	struct place p;
+	struct job *j;
+
+	open_place(&p);
+	push(&p, "a", false);
+	j = take_one(&p);
+	job_set_error(j, "timeout after 1s");
+	job_move(j, JOB_TIMEOUT, NULL);
+	queue_finish(p.q, j, NULL, NULL);
+	wait_for(is_settled(&p));
+	check_str(REDIS(&p, "HMGET hero:job:a status reason error"),
+	    "error timeout timeout after 1s");
+	close_place(&p);
+}
+
+void
+test_a_full_redis_refuses_new_jobs_and_leaves_nothing(void)
+{
+	struct place p;
+	struct err e;
+
+	open_place(&p);
+	REDIS(&p, "CONFIG SET maxmemory 1");
+	e = push(&p, "a", false);
+	check_int(e.code, ERR_REDIS);
+	check_has(e.text, "full (maxmemory is reached)");
+	check(*e.hint);
+	e = push(&p, "b", true);
+	check_int(e.code, ERR_REDIS);
+	check_str(REDIS(&p, "KEYS hero:*"), "");
+	close_place(&p);
+}
+
+void
+test_a_full_redis_still_lets_jobs_drain(void)
+{
+	struct place p;
+	struct job *j;
+
+	open_place(&p);
+	push(&p, "a", false);
+	push(&p, "b", false);
+	REDIS(&p, "CONFIG SET maxmemory 1");
+	j = take_one(&p);
+	finish(&p, j, "HELLO");
+	wait_for(is_settled(&p));
+	check_finished(&p);
+	queue_give_back(p.q, take_one(&p), BACK_HEAD);
+	wait_for(is_settled(&p));
+	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "b");
+	close_place(&p);
+}
+
+void
+test_an_end_that_comes_while_redis_is_away_is_kept(void)
+{
+	struct place p;
+	struct job *j;
+	struct err e = {0};
+	struct told t = {0};
+
+	open_place(&p);
+	push(&p, "a", false);
+	j = take_one(&p);
+	server_end(p.server, SIGKILL);
+	wait_for(turn(p.loop) && !redis_is_up(p.redis));
+	finish(&p, j, "HELLO");
+	check_int((long long)queues_unsettled(p.all), 1);
+	check(queues_is_settling(p.all, "a"));
+	j = new_job("b");
+	check_int(queue_push(p.q, j, false, on_done, &t, &e), -1);
+	check_int(e.code, ERR_REDIS);
+	job_free(j);
+	p.server = server_start("");
+	wait_for(is_begun(&p));
+	queues_resend(p.all, true);
+	wait_for(is_settled(&p));
+	check_finished(&p);
+	check(!queues_is_settling(p.all, "a"));
+	close_place(&p);
+}
+
+/* ---- back ---- */
+
+void
+test_given_back_jobs_stand_at_the_head_in_order(void)
+{
+	struct told t;
+	struct place p;
+
+	open_place(&p);
+	push(&p, "a", false);
+	push(&p, "b", false);
+	push(&p, "c", false);
+	t = take(&p, 2);
+	queue_give_back(p.q, t.jobs[1], BACK_HEAD);
+	queue_give_back(p.q, t.jobs[0], BACK_HEAD);
+	wait_for(is_settled(&p));
+	check_int(p.given_back, 2);
+	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "a b c");
+	check_str(REDIS(&p, "HMGET hero:job:a status attempts deaths node"),
+	    "dispatched 0");
+	check_int(ask(p.loop, p.redis, "EXISTS herod:own:q:node-1").number, 0);
+	close_place(&p);
+}
+
+void
+test_later_is_the_tail(void)
+{
+	struct place p;
+
+	open_place(&p);
+	push(&p, "a", false);
+	push(&p, "b", false);
+	queue_give_back(p.q, take_one(&p), BACK_TAIL);
+	wait_for(is_settled(&p));
+	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "b a");
+	close_place(&p);
+}
+
+void
+test_a_death_counts(void)
+{
+	struct place p;
+	struct job *j;
+
+	open_place(&p);
+	push(&p, "a", false);
+	queue_give_back(p.q, take_one(&p), BACK_DIED);
+	wait_for(is_settled(&p));
+	j = take_one(&p);
+	check_int(j->deaths, 1);
+	check_int(j->attempts, 2);
+	job_free(j);
+	close_place(&p);
+}
+
+/* The function itself, as after a lost answer. */
+void
+test_given_back_twice_is_given_back_once(void)
+{
+	static const char back[] = "FCALL herod_give_back 3 hero:job:a "
+				   "herod:own:q:node-1 hero:work_queue:q a "
+				   "head 0 1";
+	struct place p;
+
+	open_place(&p);
+	push(&p, "a", false);
+	job_free(take_one(&p));
+	check_int(ask(p.loop, p.redis, "%s", back).number, 1);
+	check_int(ask(p.loop, p.redis, "%s", back).number, 0);
+	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "a");
+	check_str(REDIS(&p, "HGET hero:job:a deaths"), "1");
+	close_place(&p);
+}
+
+void
+test_finished_twice_is_finished_once(void)
+{
+	static const char end[] = "FCALL herod_finish 3 hero:job:a "
+				  "herod:own:q:node-1 herod:done:q a 1000 99 "
+				  "hero:reply:a r status finished result %s";
+	struct place p;
+
+	open_place(&p);
+	push(&p, "a", false);
+	job_free(take_one(&p));
+	check_int(ask(p.loop, p.redis, end, "one").number, 1);
+	check_int(ask(p.loop, p.redis, end, "two").number, 0);
+	check_str(REDIS(&p, "HGET hero:job:a result"), "one");
+	check_int(ask(p.loop, p.redis, "LLEN hero:reply:a").number, 1);
+	close_place(&p);
+}
+
+void
+test_a_finished_job_is_not_given_back(void)
+{
+	struct place p;
+	struct job *j, *again;
+
+	open_place(&p);
+	push(&p, "a", false);
+	j = take_one(&p);
+	again = new_job("a");
+	finish(&p, j, "HELLO");
+	wait_for(is_settled(&p));
+	queue_give_back(p.q, again, BACK_HEAD);
+	wait_for(is_settled(&p));
+	check_int(ask(p.loop, p.redis, "LLEN hero:work_queue:q").number, 0);
+	check_str(REDIS(&p, "HGET hero:job:a status"), "finished");
+	close_place(&p);
+}
+
+/* ---- cancel ---- */
+
+static const char *
+cancel(struct place *p, const char *id)
+{
+	struct job *j = new_job(id);
+	struct told t = {0};
+
+	check_int(queue_cancel(p->q, j, on_was, &t, NULL), 0);
+	UNTIL_TOLD(p, t);
+	job_free(j);
+	return keep_text(xstrdup(t.text));
+}
+
+void
+test_a_waiting_job_can_be_cancelled(void)
+{
+	struct place p;
+
+	open_place(&p);
+	push(&p, "a", false);
+	push(&p, "b", false);
+	check_str(cancel(&p, "a"), "dispatched");
+	check_str(cancel(&p, "a"), "error");
+	check_str(cancel(&p, "none"), "");
+	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "b");
+	check_str(
+	    REDIS(&p, "HMGET hero:job:a status reason"), "error cancelled");
+	check_int(ask(p.loop, p.redis, "TTL hero:job:a").number, 3600);
+	job_free(take_one(&p));
+	check_str(cancel(&p, "b"), "started");
+	close_place(&p);
+}
+
+/* ---- the Hero way ---- */
+
+void
+test_a_foreign_job_is_adopted_and_answered(void)
+{
+	struct place p;
+	struct job *j;
+
+	open_place(&p);
+	REDIS(&p, "HSET hero:job:f status created payload hello");
+	REDIS(&p, "EXPIRE hero:job:f 100");
+	REDIS(&p, "LPUSH hero:work_queue:q f");
+	j = take_one(&p);
+	check(j->foreign);
+	check(!j->spec.runner);
+	check_int(ask(p.loop, p.redis, "TTL hero:job:f").number, -1);
+	finish(&p, j, "HELLO");
+	wait_for(is_settled(&p));
+	check_str(REDIS(&p, "LRANGE hero:reply:f 0 -1"), "HELLO");
+	check_int(ask(p.loop, p.redis, "TTL hero:reply:f").number, 60);
+	check_int(ask(p.loop, p.redis, "ZCARD herod:jobs:q").number, 1);
+	close_place(&p);
+}
+
+/* ---- claims ---- */
+
+static const char *
+claims_of(struct place *p)
+{
+	struct told t = {0};
+
+	queue_claims(p->q, on_claims, &t);
+	UNTIL_TOLD(p, t);
+	return keep_text(xstrdup(t.text));
+}
+
+void
+test_claims_come_in_the_order_they_were_made(void)
+{
+	struct place p, next;
+	char id[8];
+	struct told t;
+	int i;
+
+	open_place(&p);
+	for (i = 0; i < 12; i++) {
+		snprintf(id, sizeof(id), "%d", (i * 7) % 12);
+		push(&p, id, false);
+	}
+	for (i = 0; i < 6; i++)
+		job_free(take_one(&p));
+	/* The next herod of this node. */
+	open_node(&next, "node-1");
+	check_str(next.names, "q ");
+	for (i = 0; i < 3; i++) {
+		t = take(&next, 2);
+		job_free(t.jobs[0]);
+		job_free(t.jobs[1]);
+	}
+	check_str(claims_of(&next),
+	    "0=q/0 7=q/0 2=q/0 9=q/0 4=q/0 11=q/0 "
+	    "6=q/0 1=q/1 8=q/0 3=q/1 10=q/0 5=q/1 ");
+	close_node(&next);
+	/* Another node has its own. */
+	open_node(&next, "node-2");
+	check_str(claims_of(&next), "");
+	close_node(&next);
+	close_place(&p);
+}
+
+void
+test_a_job_in_hand_is_kept_when_redis_forgets(void)
+{
+	struct place p;
+	struct job *j;
+
+	open_place(&p);
+	push(&p, "a", false);
+	push(&p, "b", false);
+	j = take_one(&p);
+	/* The take was lost: the job stands in its queue again. */
+	REDIS(&p, "DEL herod:own:q:node-1");
+	REDIS(&p, "LPUSH hero:work_queue:q a");
+	REDIS(&p, "HSET hero:job:a status dispatched");
+	REDIS(&p, "HDEL hero:job:a node");
+	queue_keep(p.q, j, "q/0");
+	check_str(claims_of(&p), "a=q/0 ");
+	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "b");
+	check_str(REDIS(&p, "HGET hero:job:a status"), "started");
+	/* All of it was lost. */
+	REDIS(&p, "FLUSHALL");
+	queue_keep(p.q, j, "q/0");
+	check_str(claims_of(&p), "a=q/0 ");
+	check_str(
+	    REDIS(&p, "HMGET hero:job:a status payload"), "started hello");
+	/* Somebody else has it. */
+	REDIS(&p, "FLUSHALL");
+	REDIS(&p, "HSET hero:job:a status started node other");
+	queue_keep(p.q, j, "q/0");
+	check_str(claims_of(&p), "");
+	job_free(j);
+	close_place(&p);
+}
+
+void
+test_a_job_given_back_while_redis_forgets_is_not_lost(void)
+{
+	struct place p;
+	struct job *j;
+
+	open_place(&p);
+	push(&p, "a", false);
+	j = take_one(&p);
+	kill(p.server, SIGSTOP);
+	queue_give_back(p.q, j, BACK_HEAD);
+	server_end(p.server, SIGKILL);
+	unlink("redis.sock");
+	check_int(system("rm -rf appendonlydir"), 0);
+	wait_for(turn(p.loop) && !redis_is_up(p.redis));
+	p.server = server_start("");
+	wait_for(is_begun(&p));
+	queues_resend(p.all, redis_forgot(p.redis));
+	wait_for(is_settled(&p));
+	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "a");
+	check_str(
+	    REDIS(&p, "HMGET hero:job:a status payload"), "dispatched hello");
+	close_place(&p);
+}
+
+/* ---- looking ---- */
+
+void
+test_a_job_is_read_as_it_was_written(void)
+{
+	struct told t = {0};
+	struct place p;
+	struct job *j;
+
+	open_place(&p);
+	push(&p, "a", false);
+	check_int(queues_read(p.all, "a", on_job, &t, NULL), 0);
+	UNTIL_TOLD(&p, t);
+	j = t.jobs[0];
+	check_str(j->spec.id, "a");
+	check_str(j->spec.runner, "q");
+	check_str(j->queue, "q");
+	check_str(j->created_at, "2026-01-01T00:00:00.000000Z");
+	check_int(j->status, JOB_DISPATCHED);
+	check(j->spec.timeout == 300);
+	job_free(j);
+	memset(&t, 0, sizeof(t));
+	check_int(queues_read(p.all, "none", on_job, &t, NULL), 0);
+	UNTIL_TOLD(&p, t);
+	check(!t.jobs[0]);
+	check_str(t.e.text, "");
+	close_place(&p);
+}
+
+/* The ids of a page; *cursor is replaced by where it goes on. */
+static const char *
+page(struct place *p, struct page_wanted want, char **cursor)
+{
+	char text[512] = "";
+	struct told t = {0};
+	json_t *job;
+	size_t i;
+
+	want.cursor = *cursor;
+	check_int(queues_list(p->all, &want, on_page, &t, NULL), 0);
+	UNTIL_TOLD(p, t);
+	check_str(t.e.text, "");
+	json_array_foreach (json_object_get(t.page, "jobs"), i, job) {
+		strlcat(text, json_string_value(json_object_get(job, "id")),
+		    sizeof(text));
+		strlcat(text, " ", sizeof(text));
+	}
+	*cursor = keep_text(
+	    xstrdup(json_string_value(json_object_get(t.page, "cursor"))));
+	json_decref(t.page);
+	return keep_text(xstrdup(text));
+}
+
+void
+test_pages_are_newest_first_over_all_queues(void)
+{
+	struct page_wanted want = {.status = -1, .limit = 3};
+	struct queue *first;
+	char *cursor = NULL;
+	struct place p;
+
+	open_place(&p);
+	first = p.q;
+	push(&p, "a", false);
+	p.q = queue_open(p.all, "other");
+	push(&p, "b", false);
+	push(&p, "c", false);
+	p.q = first;
+	push(&p, "d", false);
+	push(&p, "e", true);
+	check_str(page(&p, want, &cursor), "e d c ");
+	check(cursor);
+	check_str(page(&p, want, &cursor), "b a ");
+	check(!cursor);
+	want.queue = "other";
+	check_str(page(&p, want, &cursor), "c b ");
+	check(!cursor);
+	want.queue = "none";
+	check_str(page(&p, want, &cursor), "");
+	close_place(&p);
+}
+
+void
+test_pages_can_be_of_one_status(void)
+{
+	struct page_wanted want = {.status = JOB_CANCELLED, .limit = 10};
+	char *cursor = NULL;
+	struct place p;
+
+	open_place(&p);
+	push(&p, "a", false);
+	push(&p, "b", false);
+	push(&p, "c", false);
+	cancel(&p, "b");
+	check_str(page(&p, want, &cursor), "b ");
+	want.status = JOB_ERROR;
+	check_str(page(&p, want, &cursor), "");
+	want.status = JOB_DISPATCHED;
+	check_str(page(&p, want, &cursor), "c a ");
+	close_place(&p);
+}
+
+void
+test_many_jobs_of_one_moment_are_listed_once(void)
+{
+	struct page_wanted want = {.status = -1, .limit = 70};
+	char *cursor = NULL;
+	struct place p;
+	int i, n = 0;
+	const char *text;
+
+	open_place(&p);
+	for (i = 0; i < 250; i++) {
+		REDIS(&p, "HSET hero:job:%03d status dispatched runner q", i);
+		REDIS(&p, "ZADD herod:jobs:q 5 %03d", i);
+	}
+	REDIS(&p, "SADD herod:queues q");
+	do {
+		text = page(&p, want, &cursor);
+		for (; *text; text += 4, n++)
+			check_int(atoi(text), 249 - n);
+	} while (cursor);
+	check_int(n, 250);
+	close_place(&p);
+}
+
+void
+test_a_false_cursor_is_refused(void)
+{
+	static const char *const cursors[] = {
+	    "", ":", "x:a", "1:", "1", "1:a b"};
+	struct page_wanted want = {.status = -1, .limit = 1};
+	struct err e;
+	struct place p;
+	size_t i;
+
+	open_place(&p);
+	for (i = 0; i < sizeof(cursors) / sizeof(*cursors); i++) {
+		memset(&e, 0, sizeof(e));
+		want.cursor = cursors[i];
+		check_int(queues_list(p.all, &want, on_page, NULL, &e), -1);
+		check_int(e.code, ERR_PARAMS);
+	}
+	close_place(&p);
+}
+
+void
+test_expired_jobs_leave_the_lists(void)
+{
+	struct page_wanted want = {.status = -1, .limit = 10};
+	char *cursor = NULL;
+	struct place p;
+
+	open_place(&p);
+	push(&p, "a", false);
+	push(&p, "b", false);
+	REDIS(&p, "DEL hero:job:a");
+	check_str(page(&p, want, &cursor), "b ");
+	check_int(ask(p.loop, p.redis, "ZCARD herod:jobs:q").number, 1);
+	/* And without anybody listing. */
+	REDIS(&p, "ZADD herod:done:q 100 b");
+	check_int(ask(p.loop, p.redis,
+		      "FCALL herod_trim 2 herod:jobs:q herod:done:q 99 10")
+		      .number,
+	    0);
+	check_int(ask(p.loop, p.redis,
+		      "FCALL herod_trim 2 herod:jobs:q herod:done:q 100 10")
+		      .number,
+	    1);
+	check_int(ask(p.loop, p.redis, "ZCARD herod:jobs:q").number, 0);
+	close_place(&p);
+}
+
+static void
+on_depths(void *arg, const long long *depths, size_t n)
+{
+	struct told *t = arg;
+
+	t->done = true;
+	t->n = n;
+	snprintf(t->text, sizeof(t->text), "%lld %lld", depths[0], depths[1]);
+}
+
+void
+test_depths_come_in_order_or_not_at_all(void)
+{
+	static const char *const names[] = {"none", "q"};
+	struct told t = {0};
+	struct place p;
+
+	open_place(&p);
+	push(&p, "a", false);
+	push(&p, "b", false);
+	queues_depths(p.all, names, 2, on_depths, &t);
+	UNTIL_TOLD(&p, t);
+	check_str(t.text, "0 2");
+	server_end(p.server, SIGKILL);
+	wait_for(turn(p.loop) && !redis_is_up(p.redis));
+	queues_depths(p.all, names, 2, on_depths, &t);
+	check_str(t.text, "-1 -1");
+	close_node(&p);
+}
+
+/* ---- who we are ---- */
+
+void
+test_a_node_keeps_its_id(void)
+{
+	char *one = queues_node_id(".", NULL), *two = queues_node_id(".", NULL);
+	struct err e = {0};
+
+	check_int((long long)strlen(one), 36);
+	check_str(one, two);
+	write_file("node.id", "nonsense\n");
+	free(two);
+	two = queues_node_id(".", NULL);
+	check(strcmp(one, two));
+	check(!queues_node_id("/none", &e));
+	check_has(e.text, "/none/node.id");
+	free(one);
+	free(two);
+}
+
+void
+test_each_start_of_a_node_has_an_epoch(void)
+{
+	struct place p, next;
+
+	open_place(&p);
+	check_str(REDIS(&p, "HMGET herod:node:node-1 name epoch"), "box 1");
+	open_node(&next, "node-1");
+	check_str(REDIS(&p, "HGET herod:node:node-1 epoch"), "2");
+	close_node(&next);
+	/* Coming back is not starting. */
+	server_end(p.server, SIGTERM);
+	wait_for(turn(p.loop) && !redis_is_up(p.redis));
+	p.server = server_start("");
+	wait_for(is_begun(&p));
+	check_str(REDIS(&p, "HGET herod:node:node-1 epoch"), "2");
+	close_place(&p);
+}
