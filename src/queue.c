@@ -201,7 +201,7 @@ claim_text(struct queues *qs, const char *label, char *buf, size_t size)
 static bool
 is_away(struct queues *qs, struct err *e)
 {
-	if (redis_is_up(qs->redis) && qs->registered)
+	if (redis_is_up(qs->redis))
 		return false;
 	redis_refuse(qs->redis, NULL, e);
 	return true;

@@ -472,6 +472,7 @@ lane_take(struct lane *l)
 		place_label(t->places[i], labels[i], LABEL_MAX);
 		words[i] = labels[i];
 	}
+	l->rang = false; /* what rang before stands before this take */
 	l->taking = t->n > 0 && queue_take(l->queue, words, t->n, on_taken, t);
 	if (l->taking)
 		return;

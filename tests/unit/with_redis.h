@@ -120,21 +120,25 @@ turn(struct ev_loop *loop)
 	return true;
 }
 
-/* The words of fmt, split at blanks ("-" stands for an empty one). */
+/* The words of fmt, split at blanks; "-" stands for an empty one, ~ for a
+ * blank in a word. */
 MAYBE struct answer __attribute__((format(printf, 3, 4)))
 ask(struct ev_loop *loop, struct redis *r, const char *fmt, ...)
 {
 	struct answer a = {0};
 	struct redis_words w;
-	char text[4096], *word, *rest = text;
+	char text[4096], *word, *blank, *rest = text;
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	words_begin(&w, strsep(&rest, " "));
-	while ((word = strsep(&rest, " ")))
+	while ((word = strsep(&rest, " "))) {
+		for (blank = word; (blank = strchr(blank, '~'));)
+			*blank = ' ';
 		words_add(&w, strcmp(word, "-") ? word : "");
+	}
 	check(redis_send(r, &w, on_answer, &a));
 	wait_for(turn(loop) && a.done);
 	return a;
