@@ -95,13 +95,13 @@ test_redis_ends_after_the_jobs(void)
 	    here("begun"));
 	const char *id;
 
-	wait_for(json_is_true(at(rpc(h, "get_all_status", NULL), "redis.up")));
+	wait_for_redis(h);
 	id = json_string_value(
 	    rpc(h, "queue_job_to_runner", "{s:s}", "runner", "it"));
 	wait_for(file_exists(here("begun")));
 	herod_stop(h);
 	herod_again(h);
-	wait_for(json_is_true(at(rpc(h, "get_all_status", NULL), "redis.up")));
+	wait_for_redis(h);
 	check_str(text_at(rpc(h, "job.result", "[s]", id), "success"), "done");
 	herod_stop(h);
 }

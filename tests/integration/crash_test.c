@@ -11,12 +11,6 @@
 
 CHECK_TIMEOUT(120);
 
-static void
-wait_for_redis(struct herod *h)
-{
-	wait_for(json_is_true(at(rpc(h, "get_all_status", NULL), "redis.up")));
-}
-
 void
 test_runners_live_on_under_their_pids(void)
 {

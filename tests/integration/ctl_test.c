@@ -27,7 +27,7 @@ start_jobs(void)
 	    AT_ONCE "[runner:up]\nkind = exec\ncommand = tr a-z A-Z\n"
 		    "[runner:bad]\nkind = exec\ncommand = sh -c 'exit 3'\n");
 
-	wait_for(json_is_true(at(rpc(h, "get_all_status", NULL), "redis.up")));
+	wait_for_redis(h);
 	return h;
 }
 

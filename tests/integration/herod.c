@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -159,6 +160,20 @@ proc_field(pid_t pid, const char *name, const char *field)
 	line += strlen(field) + 1;
 	line += strspn(line, " \t");
 	return text("%.*s", (int)strcspn(line, "\n"), line);
+}
+
+int
+count_fds(pid_t pid)
+{
+	DIR *d = opendir(text("/proc/%d/fd", (int)pid));
+	int n = 0;
+
+	while (d != NULL && readdir(d) != NULL)
+		n++;
+	if (d == NULL)
+		oops("no process %d", (int)pid);
+	closedir(d);
+	return n - 2;
 }
 
 bool
@@ -759,6 +774,12 @@ pid_t
 pid_of(struct herod *h, const char *runner)
 {
 	return (pid_t)json_integer_value(at(status_of(h, runner), "pid"));
+}
+
+void
+wait_for_redis(struct herod *h)
+{
+	wait_for(json_is_true(at(rpc(h, "get_all_status", NULL), "redis.up")));
 }
 
 const char *

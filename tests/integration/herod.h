@@ -91,6 +91,9 @@ json_t *status_of(struct herod *h, const char *runner);
 bool is_state(struct herod *h, const char *runner, const char *state);
 pid_t pid_of(struct herod *h, const char *runner); /* 0: none */
 
+/* Until herod has its connection. */
+void wait_for_redis(struct herod *h);
+
 /* All lines in get_runner_logs with a newline behind each. */
 const char *logs_of(struct herod *h, const char *runner);
 
@@ -144,6 +147,9 @@ bool is_alive(pid_t pid);
 /* /proc/PID/NAME, and one "Name:\tvalue" line's value in it. */
 const char *proc_text(pid_t pid, const char *name);
 const char *proc_field(pid_t pid, const char *name, const char *field);
+
+/* Descriptors that a process has open. */
+int count_fds(pid_t pid);
 
 /* A redis-server of the test's own on a Unix socket. */
 pid_t redis_start(const char *socket);

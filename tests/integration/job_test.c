@@ -17,7 +17,7 @@ start_jobs(const char *conf)
 {
 	struct herod *h = herod_start(AT_ONCE "%s", conf);
 
-	wait_for(json_is_true(at(rpc(h, "get_all_status", NULL), "redis.up")));
+	wait_for_redis(h);
 	return h;
 }
 
@@ -112,6 +112,23 @@ test_a_queued_job_can_be_asked_about(void)
 	check_int(int_at(j, "attempts"), 1);
 	check_int(int_at(j, "exit.code"), 0);
 	check(strcmp(text_at(j, "started_at"), text_at(j, "finished_at")) <= 0);
+	herod_stop(h);
+}
+
+void
+test_jobs_leak_no_descriptor(void)
+{
+	struct herod *h = start_exec("command = cat\nconcurrency = 4");
+	int of_herod, of_keeper, i;
+
+	do_job(h, "first");
+	of_herod = count_fds(herod_pid(h));
+	of_keeper = count_fds(h->keeper);
+	for (i = 0; i < 50; i++)
+		queue(h, "more");
+	wait_for(int_at(rpc(h, "get_all_status", NULL), "jobs.finished") == 51);
+	wait_for(count_fds(herod_pid(h)) <= of_herod);
+	wait_for(count_fds(h->keeper) <= of_keeper);
 	herod_stop(h);
 }
 
@@ -600,7 +617,7 @@ test_queued_jobs_outlive_herod(void)
 
 	herod_stop(h);
 	herod_again(h);
-	wait_for(json_is_true(at(rpc(h, "get_all_status", NULL), "redis.up")));
+	wait_for_redis(h);
 	check(is_status(h, id, "dispatched"));
 	rpc(h, "start_runner", "[s]", "it");
 	check_str(
@@ -665,7 +682,7 @@ test_the_private_redis_comes_back_with_all_jobs(void)
 	check(redis != 0);
 	kill(redis, SIGKILL);
 	wait_for(private_redis(h) != 0 && private_redis(h) != redis);
-	wait_for(json_is_true(at(rpc(h, "get_all_status", NULL), "redis.up")));
+	wait_for_redis(h);
 	rpc(h, "start_runner", "[s]", "it");
 	check_str(text_at(rpc(h, "job.wait", "[s]", id), "success"), "kept");
 	herod_stop(h);
@@ -686,7 +703,7 @@ test_a_job_in_hand_survives_the_death_of_redis(void)
 	kill(redis, SIGKILL);
 	wait_for(!is_alive(redis));
 	write_file(here("go"), "");
-	wait_for(json_is_true(at(rpc(h, "get_all_status", NULL), "redis.up")));
+	wait_for_redis(h);
 	wait_for(is_status(h, id, "finished"));
 	check_str(text_at(job(h, id), "result"), "done");
 	check_int(count_lines(here("begun")), 1);
@@ -701,7 +718,7 @@ start_on_redis(const char *socket)
 	redis_start(socket);
 	h = herod_start_with("", text("--redis_url unix://%s", socket),
 	    AT_ONCE "[runner:it]\nkind = exec\ncommand = tr a-z A-Z\n");
-	wait_for(json_is_true(at(rpc(h, "get_all_status", NULL), "redis.up")));
+	wait_for_redis(h);
 	return h;
 }
 
@@ -740,7 +757,7 @@ test_an_own_redis_that_refuses_is_told(void)
 	    "it", "job", "payload", "x");
 	check_int(int_at(error, "code"), -32030);
 	redis(s, "replicaof no one");
-	wait_for(json_is_true(at(rpc(h, "get_all_status", NULL), "redis.up")));
+	wait_for_redis(h);
 	check_str(do_job(h, "again"), "AGAIN");
 	herod_stop(h);
 }
@@ -773,7 +790,7 @@ test_a_hung_redis_is_dialled_anew(void)
 	h = herod_start_with("",
 	    text("--redis_timeout 0.3 --redis_url unix://%s", s),
 	    AT_ONCE "[runner:it]\nkind = exec\ncommand = tr a-z A-Z\n");
-	wait_for(json_is_true(at(rpc(h, "get_all_status", NULL), "redis.up")));
+	wait_for_redis(h);
 	check_str(do_job(h, "before"), "BEFORE");
 	check_str(redis(s, "client pause 2000 all"), "OK\n");
 	before = check_clock();
@@ -784,7 +801,7 @@ test_a_hung_redis_is_dialled_anew(void)
 	check_int(int_at(answer, "error.code"), -32030);
 	check(check_clock() - before < 2 * check_patience());
 	check(json_is_false(at(rpc(h, "get_all_status", NULL), "redis.up")));
-	wait_for(json_is_true(at(rpc(h, "get_all_status", NULL), "redis.up")));
+	wait_for_redis(h);
 	check_str(do_job(h, "after"), "AFTER");
 	herod_stop(h);
 }

@@ -369,6 +369,22 @@ test_restart_gives_a_new_process(void)
 }
 
 void
+test_restarts_leak_no_descriptor(void)
+{
+	struct herod *h = start_one("command = sleep 1000\nnumprocs = 2");
+	int of_herod, of_keeper, i;
+
+	wait_for_redis(h); /* its connections count */
+	of_herod = count_fds(herod_pid(h));
+	of_keeper = count_fds(h->keeper);
+	for (i = 0; i < 20; i++)
+		rpc(h, "restart_runner", "[s]", "it");
+	wait_for(count_fds(herod_pid(h)) <= of_herod);
+	wait_for(count_fds(h->keeper) <= of_keeper);
+	herod_stop(h);
+}
+
+void
 test_restart_starts_what_was_stopped(void)
 {
 	struct herod *h = start_one("command = sleep 1000");
