@@ -360,6 +360,7 @@ kill_now(struct instance *i)
 static enum state
 kill_stopping(struct instance *i)
 {
+	i->restart = false;
 	if (i->child)
 		child_kill(i->child);
 	because(i, "killed");
@@ -381,6 +382,15 @@ stop_after_all(struct instance *i)
 	return i->state;
 }
 
+/* A stop while it drains: no restart any more, and its jobs may still end
+ * unless this one says otherwise. */
+static enum state
+stop_draining(struct instance *i)
+{
+	i->restart = false;
+	return i->drain ? DRAINING : end(i);
+}
+
 /* A start while it drains: it goes on, unless a restart was wanted. */
 static enum state
 undrain(struct instance *i)
@@ -388,7 +398,7 @@ undrain(struct instance *i)
 	if (i->restart)
 		return DRAINING;
 	because(i, "not stopped after all");
-	return RUNNING;
+	return i->child && i->child->paused ? PAUSED : RUNNING;
 }
 
 static enum state
@@ -583,7 +593,7 @@ static enum state
 adopted(struct instance *i)
 {
 	because(i, "outlived the herod before this one");
-	return i->child->started_at > 0 ? RUNNING : STARTING;
+	return is_exec(i) || i->child->started_at > 0 ? RUNNING : STARTING;
 }
 
 /*
@@ -629,7 +639,7 @@ static const action_fn table[FATAL + 1][EVENT_COUNT] = {
     [DRAINING] =
 	{
 	    [EVENT_START] = undrain,
-	    [EVENT_STOP] = end,
+	    [EVENT_STOP] = stop_draining,
 	    [EVENT_KILL] = kill_now,
 	    [EVENT_OVER] = over_stopping,
 	    [EVENT_IDLE] = end,
@@ -686,6 +696,8 @@ instance_adopt(struct instance *i, struct child *c)
 	child_adopt(c, &process_ops, i);
 	follow_process(i);
 	instance_event(i, EVENT_ADOPT);
+	if (c->paused)
+		instance_event(i, EVENT_PAUSED);
 }
 
 void

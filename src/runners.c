@@ -319,6 +319,20 @@ runner_stop(struct runner *r, bool drain)
 	answer_waits(r);
 }
 
+/* Whoever waits for it to be up must not see it down in between. */
+static void
+restart_instance(struct instance *i, bool drain)
+{
+	if (is_down(i) || i->state == BACKOFF) {
+		instance_event(i, EVENT_START);
+		return;
+	}
+	i->drain = drain;
+	i->restart = true; /* a free place for jobs starts anew at once */
+	instance_event(i, EVENT_STOP);
+	i->restart = i->state == STOPPING || i->state == DRAINING;
+}
+
 void
 runner_restart(struct runner *r, bool drain)
 {
@@ -326,15 +340,10 @@ runner_restart(struct runner *r, bool drain)
 	size_t k;
 
 	want(r, WANTED_UP);
-	stop_instances(r, drain);
 	if (r->wanted == WANTED_UP && !r->all->ending)
 		RUNNER_FOREACH_INSTANCE(i, r, k)
-		{
-			if (is_down(i))
-				instance_event(i, EVENT_START);
-			else
-				i->restart = true;
-		}
+	restart_instance(i, drain);
+	else stop_instances(r, drain);
 	answer_waits(r);
 }
 
@@ -470,6 +479,24 @@ same_level(const struct runner *a, const struct runner *b)
 	    a->conf.priority == b->conf.priority;
 }
 
+/* Once: a second stop would cut short what the first lets end.  What was
+ * to start again when it is down stays down. */
+static void
+stop_for_good(struct runner *r)
+{
+	struct instance *i;
+	size_t k;
+
+	RUNNER_FOREACH_INSTANCE(i, r, k)
+	{
+		i->restart = false;
+		if (i->state == STOPPING || i->state == DRAINING)
+			continue;
+		i->drain = true;
+		instance_event(i, EVENT_STOP);
+	}
+}
+
 /* Stops the last level of those in order that still has something up, or
  * says that all is done. */
 static void
@@ -487,9 +514,8 @@ shutdown_go_on(struct runners *rs)
 		last = list[n];
 		if (rs->hurried)
 			tell_all(last, EVENT_KILL);
-		else if (runner_state(last) != STOPPING &&
-		    runner_state(last) != DRAINING)
-			stop_instances(last, true);
+		else
+			stop_for_good(last);
 	}
 	free(list);
 	if (last || rs->done == NULL)
@@ -537,11 +563,14 @@ runners_shutdown(
     struct runners *rs, bool hurry, void (*done)(void *), void *arg)
 {
 	struct ev_loop *loop = rs->context.loop;
+	bool again = rs->hurried;
 
 	rs->ending = true;
 	rs->hurried = rs->hurried || hurry;
 	rs->done = done;
 	rs->done_arg = arg;
+	if (again)
+		return; /* nothing is faster, and it has its bound */
 	ev_timer_stop(loop, &rs->deadline);
 	ev_timer_set(&rs->deadline,
 	    rs->hurried ? UNKILLABLE_GRACE : rs->context.conf->shutdown_timeout,
@@ -577,6 +606,8 @@ runners_adopt(struct runners *rs, struct child *c, const char *text)
 		    text);
 	} else if (is_job) {
 		taken = hooks->adopt && hooks->adopt(hooks->arg, i, c, tag);
+		if (taken)
+			instance_event(i, EVENT_ADOPT);
 	} else if (i->child == NULL) {
 		i->restarts = (unsigned long)json_integer_value(
 		    json_object_get(tag, "restarts"));

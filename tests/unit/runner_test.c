@@ -527,3 +527,198 @@ test_every_event_in_every_state_keeps_the_invariants(void)
 	}
 	close_house(&h);
 }
+
+/* ---- jobs in hand (in place of worker.c) ---- */
+
+static size_t njobs;
+static int nabandoned;
+
+static size_t
+count_jobs(void *arg, struct instance *i, json_t *ids)
+{
+	(void)arg;
+	(void)i;
+	(void)ids;
+	return njobs;
+}
+
+static void
+abandon_jobs(void *arg, struct instance *i)
+{
+	(void)arg;
+	(void)i;
+	nabandoned++;
+}
+
+static bool
+adopt_job(void *arg, struct instance *i, struct child *c, const json_t *tag)
+{
+	(void)arg;
+	(void)tag;
+	i->child = c;
+	return true;
+}
+
+/* An exec runner with a job in hand. */
+static void
+open_busy_house(struct house *h)
+{
+	open_house(h,
+	    "{" COMMAND ", \"kind\": \"exec\","
+	    " \"drain_timeout\": 100}");
+	h->hooks.jobs = count_jobs;
+	h->hooks.abandon = abandon_jobs;
+	h->hooks.adopt = adopt_job;
+	runner_start(h->runner);
+	check_int(h->i->state, RUNNING);
+	njobs = 1;
+	nabandoned = 0;
+}
+
+static void
+job_ends(struct house *h)
+{
+	njobs = 0;
+	instance_idle(h->i);
+}
+
+void
+test_a_stop_overtakes_a_restart_that_drains(void)
+{
+	struct house h;
+
+	open_busy_house(&h);
+	runner_restart(h.runner, true);
+	check_int(h.i->state, DRAINING);
+	runner_stop(h.runner, true);
+	job_ends(&h);
+	check_int(h.i->state, STOPPED);
+	close_house(&h);
+}
+
+void
+test_a_second_stop_lets_jobs_end_too(void)
+{
+	struct house h;
+
+	open_busy_house(&h);
+	runner_stop(h.runner, true);
+	runner_stop(h.runner, true);
+	check_int(h.i->state, DRAINING);
+	check_int(nabandoned, 0);
+	runner_stop(h.runner, false);
+	check_int(nabandoned, 1);
+	job_ends(&h);
+	check_int(h.i->state, STOPPED);
+	close_house(&h);
+}
+
+void
+test_a_restart_that_drains_starts_when_the_job_has_ended(void)
+{
+	struct house h;
+
+	open_busy_house(&h);
+	runner_restart(h.runner, true);
+	job_ends(&h);
+	check_int(h.i->state, RUNNING);
+	runner_restart(h.runner, true);
+	check_int(h.i->state, RUNNING);
+	close_house(&h);
+}
+
+void
+test_an_adopted_job_can_be_waited_for(void)
+{
+	static const char tag[] = "{\"runner\": \"web\", \"n\": 0,"
+				  " \"job\": \"j\"}";
+	struct child c = {.pid = 1};
+	struct house h;
+	int end = -1;
+
+	open_busy_house(&h);
+	njobs = 0;
+	runner_stop(h.runner, true);
+	njobs = 1;
+	check(runners_adopt(h.all, &c, tag));
+	runners_settle(h.all);
+	check_int(h.i->state, DRAINING);
+	runner_wait(h.runner, WANTED_DOWN, 0, note_end, &end);
+	h.i->child = NULL;
+	job_ends(&h);
+	check_int(h.i->state, STOPPED);
+	check_int(end, WAIT_DONE);
+	close_house(&h);
+}
+
+void
+test_an_adopted_process_that_is_paused_is_shown_so(void)
+{
+	struct house h;
+
+	open_house(&h, "{" COMMAND "}");
+	memset(&the_child, 0, sizeof(the_child));
+	the_child.pid = 1;
+	the_child.started_at = 1;
+	the_child.paused = true;
+	instance_adopt(h.i, &the_child);
+	check_int(h.i->state, PAUSED);
+	close_house(&h);
+}
+
+void
+test_shutdown_does_not_finish_a_restart(void)
+{
+	struct house h;
+	bool done = false;
+
+	open_house(&h, "{" COMMAND ", \"startsecs\": 0}");
+	runner_start(h.runner);
+	executed();
+	runner_restart(h.runner, true);
+	runners_shutdown(h.all, false, note_done, &done);
+	turn(&h);
+	over(0);
+	check_int(h.i->state, STOPPED);
+	wait_for((turn(&h), done));
+	check_int(nstarts, 1);
+	close_house(&h);
+}
+
+void
+test_a_killed_restart_is_not_finished_in_the_end(void)
+{
+	struct house h;
+	bool done = false;
+
+	open_house(&h, "{" COMMAND ", \"startsecs\": 0}");
+	runner_start(h.runner);
+	executed();
+	runner_restart(h.runner, true);
+	runners_shutdown(h.all, true, note_done, &done);
+	wait_for((turn(&h), nkills > 0));
+	over(0);
+	wait_for((turn(&h), done));
+	check_int(nstarts, 1);
+	close_house(&h);
+}
+
+void
+test_a_restart_in_backoff_fails_nobody_who_waits(void)
+{
+	struct house h;
+	int end = -1;
+
+	open_house(&h, "{" COMMAND "}");
+	runner_start(h.runner);
+	runner_wait(h.runner, WANTED_UP, 0, note_end, &end);
+	executed();
+	over(3);
+	check_int(h.i->state, BACKOFF);
+	runner_restart(h.runner, true);
+	check_int(h.i->state, STARTING);
+	check_int(end, -1);
+	runner_stop(h.runner, true);
+	check_int(end, WAIT_SUPERSEDED);
+	close_house(&h);
+}
