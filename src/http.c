@@ -31,6 +31,7 @@
 #define MEMORY_LIMIT 8192 /* a connection's, for its head and a buffer */
 #define CONNECTION_LIMIT 200000 /* the real one is max_connections */
 #define RUNS_A_TURN 8 /* of the library in one turn of the loop */
+#define LINGER_SECONDS 5.0 /* for the rest of a body that is too long */
 
 enum stage {
 	READING, /* its body */
@@ -59,6 +60,7 @@ struct request {
 	size_t size;
 	enum stage stage;
 	bool dropped; /* nobody is there to answer */
+	bool too_long; /* its body: read and thrown away */
 	struct MHD_Response *response;
 	unsigned status;
 };
@@ -140,13 +142,19 @@ on_awake(struct ev_loop *loop, ev_idle *w, int revents)
 /* ---- deadlines ---- */
 
 static void
+set_timer(struct link *l, double seconds)
+{
+	struct ev_loop *loop = l->http->loop;
+
+	ev_timer_stop(loop, &l->late);
+	ev_timer_set(&l->late, seconds, 0);
+	ev_timer_start(loop, &l->late);
+}
+
+static void
 set_deadline(struct link *l)
 {
-	struct http *h = l->http;
-
-	ev_timer_stop(h->loop, &l->late);
-	ev_timer_set(&l->late, h->conf->request_timeout, 0);
-	ev_timer_start(h->loop, &l->late);
+	set_timer(l, l->http->conf->request_timeout);
 }
 
 static void
@@ -336,14 +344,33 @@ begin(struct link *l, const char *path, const char *method, const char *version,
 	return MHD_YES;
 }
 
+/* Who is still sending does not hear a refusal: the rest is thrown away
+ * first, for a while. */
+static void
+discard_body(struct request *r)
+{
+	const struct daemon_conf *conf = r->link->http->conf;
+
+	r->too_long = true;
+	if (conf->request_timeout > LINGER_SECONDS)
+		set_timer(r->link, LINGER_SECONDS);
+	free(r->body);
+	r->body = NULL;
+	r->size = r->shown.len = 0;
+}
+
 /* More of a body: chunked ones show only now how long they are. */
 static enum MHD_Result
 collect(struct request *r, const char *data, size_t *len)
 {
 	size_t most = (size_t)r->link->http->conf->max_request;
 
-	if (r->shown.len + *len > most)
-		return MHD_NO;
+	if (!r->too_long && r->shown.len + *len > most)
+		discard_body(r);
+	if (r->too_long) {
+		*len = 0;
+		return MHD_YES;
+	}
 	while (r->size < r->shown.len + *len + 1) {
 		r->size = r->size ? 2 * r->size : 1024;
 		r->body = xreallocarray(r->body, r->size, 1);
@@ -368,6 +395,8 @@ handle(struct request *r)
 
 	if (r->dropped)
 		return MHD_NO;
+	if (r->too_long)
+		return refuse(l->connection, 413, HTTP_BODY_TOO_LONG);
 	if (r->stage == READING) {
 		if (r->body != NULL)
 			r->body[r->shown.len] = '\0';

@@ -27,14 +27,21 @@ void
 http_head_add(struct http_head *h, const char *name, const char *value)
 {
 	const char **place;
-	size_t i;
+	size_t i, len;
 
 	/* "Transfer-Encoding :" and the like: others may strip the blank. */
 	if (*name == '\0' || name[strspn(name, TOKEN)] != '\0')
 		h->malformed = true;
 	for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-		if (strcasecmp(name, known[i].name) != 0)
+		len = strlen(known[i].name);
+		if (strncasecmp(name, known[i].name, len) != 0)
 			continue;
+		/* libmicrohttpd 0.9.75 appends a folded line to the name:
+		 * "Transfer-Encodingchunked". */
+		if (name[len] != '\0') {
+			h->malformed = true;
+			continue;
+		}
 		place = (const char **)((char *)h + known[i].offset);
 		if (*place != NULL)
 			h->doubled = true;
@@ -152,7 +159,7 @@ http_head_check(const struct http_head *h, const char *own_name,
 	if (h->fetch_site != NULL &&
 	    strcasecmp(h->fetch_site, "cross-site") == 0)
 		return 403;
-	*why = "the body is longer than max_request";
+	*why = HTTP_BODY_TOO_LONG;
 	if (is_too_large(h->content_length, max_body))
 		return 413;
 	*why = "a Content-Encoding is not understood";

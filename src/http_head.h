@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#define HTTP_BODY_TOO_LONG "the body is longer than max_request"
+
 /* Begin with zeroes; the texts stay the caller's. */
 struct http_head {
 	const char *version; /* "HTTP/1.1" */

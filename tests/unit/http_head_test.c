@@ -82,6 +82,10 @@ static const struct {
     {"Host: localhost|Transfer-Encoding : chunked", 400},
     {"Host: localhost|Bad Name: x", 400},
     {"Host: localhost|: x", 400},
+    /* As libmicrohttpd 0.9.75 shows "Content-Length: 1\\r\\n 0". */
+    {"Host: localhost|Content-Length0: 1", 400},
+    {"Host: localhost|Transfer-Encodingchunked: ", 400},
+    {"Host: localhost|Originhttp: //localhost", 400},
     {"Host: localhost|Content-Encoding: gzip", 415},
     {"Host: localhost|Content-Encoding: identity", 0},
 };

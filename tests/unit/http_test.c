@@ -82,6 +82,12 @@ static const struct {
     {"POST / HTTP/1.1\r\n" HOST JSON
      "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
 	"400 "},
+    {"POST / HTTP/1.1\r\n" HOST JSON
+     "Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+	"400 "},
+    {"POST / HTTP/1.1\r\n" HOST JSON
+     "Content-Length: 1\r\n 0\r\n\r\n0123456789",
+	"400 "},
     {"POST / HTTP/1.1\r\n" HOST JSON "Transfer-Encoding: gzip\r\n\r\n0\r\n\r\n",
 	"400 "},
     {"POST / HTTP/1.1\r\n" HOST JSON "Content-Length: 1048577\r\n\r\n", "413 "},
@@ -421,25 +427,56 @@ test_a_kept_connection_is_closed_when_nothing_more_comes(void)
 	room_close(&r);
 }
 
+#define CHUNKED \
+	"POST / HTTP/1.1\r\n" HOST JSON "Transfer-Encoding: chunked\r\n\r\n"
+#define CHUNK_LEN (5 + 1024 + 2)
+
+/* 1 KiB of blanks as a chunk. */
+static void
+make_chunk(char chunk[CHUNK_LEN])
+{
+	memset(chunk, ' ', CHUNK_LEN);
+	memcpy(chunk, "400\r\n", 5);
+	memcpy(chunk + 5 + 1024, "\r\n", 2);
+}
+
 void
 test_an_endless_chunked_body_is_cut_off(void)
 {
+	char chunk[CHUNK_LEN];
 	struct room r;
-	char chunk[1100];
 	int fd, i;
 
 	room_init(&r);
 	r.conf.max_request = 100000;
+	r.conf.request_timeout = 0.5;
 	room_open(&r, "tcp:127.0.0.1:0");
 	fd = visit(&r);
-	say(&r, fd,
-	    "POST / HTTP/1.1\r\n" HOST JSON
-	    "Transfer-Encoding: chunked\r\n\r\n");
-	memset(chunk, ' ', sizeof(chunk));
-	memcpy(chunk, "400\r\n", 5);
-	memcpy(chunk + 5 + 1024, "\r\n", 2);
+	say(&r, fd, CHUNKED);
+	make_chunk(chunk);
 	for (i = 0; i < 110; i++)
-		say_bytes(&r, fd, chunk, 5 + 1024 + 2);
+		say_bytes(&r, fd, chunk, CHUNK_LEN);
+	wait_for(is_closed(&r, fd));
+	check_int((long long)fake_calls, 0);
+	close(fd);
+	room_close(&r);
+}
+
+void
+test_ten_megabytes_in_chunks_are_answered_by_413(void)
+{
+	char chunk[CHUNK_LEN];
+	struct room r;
+	int fd, i;
+
+	room_init(&r);
+	room_open(&r, "tcp:127.0.0.1:0");
+	fd = visit(&r);
+	say(&r, fd, CHUNKED);
+	make_chunk(chunk);
+	for (i = 0; i < 10240; i++)
+		say_bytes(&r, fd, chunk, CHUNK_LEN);
+	check_has(exchange(&r, fd, "0\r\n\r\n"), "413 ");
 	wait_for(is_closed(&r, fd));
 	check_int((long long)fake_calls, 0);
 	close(fd);
