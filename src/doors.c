@@ -34,11 +34,14 @@
 
 #define TLS_HELLO 0x16
 
+#define TELL_SECONDS 60.0 /* between two warnings of the same */
+
 struct client {
 	struct peer peer; /* first: pages see the client as its peer */
 	TAILQ_ENTRY(client) entry;
 	struct doors *doors;
 	bool is_unix;
+	bool is_guest; /* came as somebody who is no admin */
 	ev_io hello; /* before the first byte */
 	ev_timer late;
 	struct conn *conn; /* lines, or NULL */
@@ -54,13 +57,28 @@ struct doors {
 	struct http *http;
 	TAILQ_HEAD(, client) clients;
 	size_t nclients;
+	size_t nguests; /* of these, who are no admins */
+	double told_at; /* when the log heard last that no more fit in */
 };
+
+static void
+tell_full(struct doors *d)
+{
+	if (d->told_at != 0 && ev_now(d->loop) - d->told_at < TELL_SECONDS)
+		return;
+	d->told_at = ev_now(d->loop);
+	log_warnx("max_connections, %lld, are open: further ones wait",
+	    d->conf->max_connections);
+}
 
 static void
 check_number(struct doors *d)
 {
-	listeners_pause(
-	    d->listeners, d->nclients >= (size_t)d->conf->max_connections);
+	bool full = d->nclients >= (size_t)d->conf->max_connections;
+
+	if (full)
+		tell_full(d);
+	listeners_pause(d->listeners, full);
 }
 
 static void
@@ -72,6 +90,7 @@ client_free(struct client *c)
 	ev_timer_stop(d->loop, &c->late);
 	TAILQ_REMOVE(&d->clients, c, entry);
 	d->nclients--;
+	d->nguests -= c->is_guest;
 	check_number(d);
 	free(c);
 }
@@ -364,20 +383,72 @@ on_silence(struct ev_loop *loop, ev_timer *w, int revents)
 	hang_up(c);
 }
 
-static void
-on_accepted(void *arg, int fd)
+static bool
+is_guest(const struct peer *peer)
 {
-	struct doors *d = arg;
+	return peer->scope < SCOPE_ADMIN;
+}
+
+/* A quarter of the places is for admins, whom nobody is to lock out. */
+static bool
+is_crowded(const struct doors *d, const struct peer *peer)
+{
+	size_t most = (size_t)d->conf->max_connections;
+
+	return is_guest(peer) && d->nguests >= most - most / 4;
+}
+
+static void
+turn_down(const struct doors *d, const struct peer *peer, int fd)
+{
+	struct sink text = {0};
+	struct err e = {0};
+	ssize_t sent;
+
+	log_info("%s: turned down: too many connections", peer->text);
+	err_set(&e, ERR_TOO_MANY,
+	    "of %lld connections no more are for others than admins",
+	    d->conf->max_connections);
+	err_hint(&e, "try again later, or set max_connections");
+	sink_error(&text, NULL, &e);
+	sink_put(&text, "\n", 1);
+	sent = send(fd, text.buf, text.len, MSG_NOSIGNAL);
+	(void)sent; /* it would have been a kindness */
+	free(text.buf);
+	close(fd);
+}
+
+static struct client *
+client_new(struct doors *d, int fd, const struct peer *peer)
+{
 	struct client *c = xcalloc(1, sizeof(*c));
 
-	counter_add(connections, 1);
-	auth_peer(&c->peer, fd, d->conf);
-	log_debug("%s: connected", c->peer.text);
+	c->peer = *peer;
 	c->doors = d;
 	c->is_unix = sock_is_unix(fd);
 	TAILQ_INSERT_TAIL(&d->clients, c, entry);
 	d->nclients++;
+	c->is_guest = is_guest(peer);
+	d->nguests += c->is_guest;
 	check_number(d);
+	return c;
+}
+
+static void
+on_accepted(void *arg, int fd)
+{
+	struct doors *d = arg;
+	struct client *c;
+	struct peer peer;
+
+	counter_add(connections, 1);
+	auth_peer(&peer, fd, d->conf);
+	log_debug("%s: connected", peer.text);
+	if (is_crowded(d, &peer)) {
+		turn_down(d, &peer, fd);
+		return;
+	}
+	c = client_new(d, fd, &peer);
 	ev_io_init(&c->hello, on_hello, fd, EV_READ);
 	ev_set_priority(&c->hello, -1);
 	ev_timer_init(&c->late, on_silence, d->conf->request_timeout, 0);

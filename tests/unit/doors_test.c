@@ -1,6 +1,7 @@
 /* Line connections on real sockets: first bytes, limits, deadlines. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -647,6 +648,86 @@ test_beyond_max_connections_they_wait_their_turn(void)
 	room_close(&r);
 }
 
+static void
+ask_as(uid_t uid, const struct address *a, const char *line, const char *want)
+{
+	char buf[1000] = "";
+	int fd;
+
+	if (setuid(uid) == -1)
+		_exit(1);
+	fd = address_connect(a, 5, NULL);
+	if (fd == -1 || write(fd, line, strlen(line)) == -1 ||
+	    read(fd, buf, sizeof(buf) - 1) <= 0)
+		_exit(2);
+	fputs(buf, stdout);
+	fflush(stdout);
+	_exit(strstr(buf, want) ? 0 : 3);
+}
+
+static void
+check_as(struct room *r, uid_t uid, const char *line, const char *want)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0)
+		ask_as(uid, &r->address, line, want);
+	wait_for((room_turn(r), waitpid(pid, &status, WNOHANG) == pid));
+	check_int(status, 0);
+}
+
+/* In a process of its own, as another user: fills what a guest may have. */
+static void
+crowd(const struct address *a, int ready)
+{
+	char buf[1000] = "";
+	int fd = -1, i;
+
+	if (setuid(12345) == -1)
+		_exit(1);
+	for (i = 0; i < 7; i++)
+		fd = address_connect(a, 5, NULL);
+	if (fd == -1 || read(fd, buf, sizeof(buf) - 1) <= 0)
+		_exit(2);
+	fputs(buf, stdout);
+	fflush(stdout);
+	if (strstr(buf, "-32042") == NULL || write(ready, "", 1) != 1)
+		_exit(3);
+	pause();
+}
+
+void
+test_guests_cannot_lock_admins_out(void)
+{
+	int ready[2], fd, status;
+	struct room r;
+	pid_t pid;
+	char c;
+
+	if (geteuid() != 0)
+		skip("needs root");
+	check_int(chmod(".", 0755), 0);
+	room_init(&r);
+	r.conf.max_connections = 8;
+	r.conf.default_scope = SCOPE_OBSERVE;
+	room_open(&r, "unix:door");
+	check_int(pipe2(ready, O_NONBLOCK), 0);
+	pid = fork();
+	if (pid == 0)
+		crowd(&r.address, ready[1]);
+	wait_for((room_turn(&r), read(ready[0], &c, 1) == 1));
+	check_int((long long)doors_count(r.doors), 6);
+	fd = visit(&r);
+	check_str(ask(&r, fd, PING), PONG);
+	kill(pid, SIGKILL);
+	check_int(waitpid(pid, &status, 0), pid);
+	wait_for((room_turn(&r), doors_count(r.doors) == 1));
+	check_as(&r, 12345, PING "\n", "pong");
+	close(fd);
+	room_close(&r);
+}
+
 void
 test_without_descriptors_accepting_pauses_and_goes_on(void)
 {
@@ -947,35 +1028,6 @@ test_shutting_removes_only_our_own_path(void)
 }
 
 /* ---- who is there ---- */
-
-static void
-ask_as(uid_t uid, const struct address *a, const char *line, const char *want)
-{
-	char buf[1000] = "";
-	int fd;
-
-	if (setuid(uid) == -1)
-		_exit(1);
-	fd = address_connect(a, 5, NULL);
-	if (fd == -1 || write(fd, line, strlen(line)) == -1 ||
-	    read(fd, buf, sizeof(buf) - 1) <= 0)
-		_exit(2);
-	fputs(buf, stdout);
-	fflush(stdout);
-	_exit(strstr(buf, want) ? 0 : 3);
-}
-
-static void
-check_as(struct room *r, uid_t uid, const char *line, const char *want)
-{
-	pid_t pid = fork();
-	int status;
-
-	if (pid == 0)
-		ask_as(uid, &r->address, line, want);
-	wait_for((room_turn(r), waitpid(pid, &status, WNOHANG) == pid));
-	check_int(status, 0);
-}
 
 void
 test_users_get_the_scope_that_is_theirs(void)
