@@ -375,7 +375,7 @@ member_text(const struct ctl *ctl, const char *name, const json_t *value)
 		free(inner);
 		return text;
 	}
-	if (ctl->format == FORMAT_TABLE && strcmp(name, "uptime") == 0)
+	if (strcmp(name, "uptime") == 0)
 		return xstrdup(
 		    duration_text(json_number_value(value), duration));
 	return value_text(value);

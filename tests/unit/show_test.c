@@ -161,7 +161,7 @@ test_objects_are_a_line_for_each_member(void)
 	check_str(shown(plain(), "Summary",
 		      "{\"herod\":{\"pid\":1,\"uptime\":2.5},"
 		      "\"queues\":{\"up\":{\"depth\":0}},\"jobs\":null}"),
-	    "herod\tpid 1, uptime 2.5\nqueues\tup (depth 0)\njobs\t-\n");
+	    "herod\tpid 1, uptime 2.5s\nqueues\tup (depth 0)\njobs\t-\n");
 }
 
 static const char *
