@@ -26,7 +26,8 @@
 #define MISTAKES_MAX 100 /* lines inih cannot read, in one file */
 #define HIDDEN_SEMICOLON '\001'
 
-/* One "name = value". */
+/* One "name = value"; or the head of a section in which nothing is set,
+ * with the name "". */
 struct entry {
 	char *section, *name, *value;
 	char *origin; /* file:line */
@@ -51,6 +52,7 @@ struct file {
 	int room; /* size of inih's buffer */
 	bool glued; /* inih's line goes on where the last one ended */
 	bool indented; /* ... or is a continuation line of the user's */
+	bool marks; /* heads of sections become entries */
 	char section[256];
 	int bad[MISTAKES_MAX]; /* inih's numbers of lines to step over */
 	size_t nbad;
@@ -58,6 +60,7 @@ struct file {
 };
 
 static void read_file(struct reading *r, const char *path);
+static void mark_section(struct file *f);
 
 static void __attribute__((format(printf, 3, 4)))
 complain(struct reading *r, const char *origin, const char *fmt, ...)
@@ -113,9 +116,12 @@ note_section(struct file *f)
 {
 	const char *open = f->line + strspn(f->line, " \t");
 
-	if (*open == '[')
-		snprintf(f->section, sizeof(f->section), "%.*s",
-		    (int)strcspn(open + 1, "]\r\n"), open + 1);
+	if (*open != '[')
+		return;
+	snprintf(f->section, sizeof(f->section), "%.*s",
+	    (int)strcspn(open + 1, "]\r\n"), open + 1);
+	if (f->marks && !f->indented && strchr(open, ']') != NULL)
+		mark_section(f);
 }
 
 static bool
@@ -258,6 +264,20 @@ entry_add(struct reading *r, const char *section, const char *name, char *value,
 	    (struct entry){xstrdup(section), xstrdup(name), value, origin};
 }
 
+static bool
+is_mark(const struct entry *e)
+{
+	return *e->name == '\0';
+}
+
+/* inih says nothing of sections without entries. */
+static void
+mark_section(struct file *f)
+{
+	entry_add(f->reading, f->section, "", xstrdup(""),
+	    xasprintf("%s:%d", f->path, f->number));
+}
+
 /* A continuation line: the value grows. */
 static void
 entry_extend(struct entry *e, const char *more, bool glued)
@@ -266,6 +286,31 @@ entry_extend(struct entry *e, const char *more, bool glued)
 
 	free(e->value);
 	e->value = value;
+}
+
+static void
+entries_drop(struct reading *r, size_t from)
+{
+	struct entry *e;
+
+	while (r->n > from) {
+		e = &r->entries[--r->n];
+		free(e->section);
+		free(e->name);
+		free(e->value);
+		free(e->origin);
+	}
+}
+
+/* Its section has an entry now. */
+static void
+drop_mark(struct file *f, const char *section)
+{
+	struct reading *r = f->reading;
+
+	if (r->n > f->first && is_mark(&r->entries[r->n - 1]) &&
+	    strcmp(r->entries[r->n - 1].section, section) == 0)
+		entries_drop(r, r->n - 1);
 }
 
 /* inih's handler. */
@@ -286,23 +331,10 @@ handler(void *user, const char *section, const char *name, const char *value)
 			return 1;
 		}
 	}
+	drop_mark(f, section);
 	entry_add(r, section, name, xstrdup(value),
 	    xasprintf("%s:%d", f->path, f->number));
 	return 1;
-}
-
-static void
-entries_drop(struct reading *r, size_t from)
-{
-	struct entry *e;
-
-	while (r->n > from) {
-		e = &r->entries[--r->n];
-		free(e->section);
-		free(e->name);
-		free(e->value);
-		free(e->origin);
-	}
 }
 
 /* inih tells of the first line only that it cannot read: step over it and
@@ -312,6 +344,7 @@ parse(struct file *f)
 {
 	int bad;
 
+	f->marks = true;
 	do {
 		rewind(f->stream);
 		entries_drop(f->reading, f->first);
@@ -322,6 +355,7 @@ parse(struct file *f)
 		if (bad > 0 && f->nbad < MISTAKES_MAX)
 			f->bad[f->nbad++] = bad;
 	} while (bad > 0 && f->nbad < MISTAKES_MAX);
+	f->marks = false;
 }
 
 /* inih's line numbers are those of the file unless a long line was cut:
@@ -442,7 +476,9 @@ set(struct reading *r, const struct setting *table, void *conf,
 	json_t *value = json_string(e->value);
 	struct err why = {0};
 
-	if (value == NULL)
+	if (is_mark(e))
+		; /* nothing to set */
+	else if (value == NULL)
 		complain(r, e->origin, "%s: the value is not UTF-8", e->name);
 	else if (settings_set(table, conf, e->name, value, &why) != 0)
 		complain_err(r, e->origin, &why);
@@ -611,11 +647,23 @@ refuse_doubles(struct reading *r)
 	for (i = 0; i < r->n; i++) {
 		e = &r->entries[i];
 		first = entry_find(r, 0, e->section, e->name);
-		if (first != e && strcmp(e->name, "include") != 0)
+		if (first != e && !is_mark(e) &&
+		    strcmp(e->name, "include") != 0)
 			complain(r, e->origin,
 			    "%s: set before in [%.100s], at %s", e->name,
 			    e->section, first->origin);
 	}
+}
+
+/* A command that was refused is not missing, too. */
+static bool
+has_bad_command(struct reading *r, const struct conf_runner *runner)
+{
+	char *section = xasprintf("runner:%s", runner->name);
+	bool set = entry_find(r, 0, section, "command") != NULL;
+
+	free(section);
+	return set && runner->settings.command == NULL;
 }
 
 static void
@@ -625,6 +673,8 @@ check_runners(struct reading *r, struct conf *c)
 	size_t i;
 
 	for (i = 0; i < c->nrunners; i++) {
+		if (has_bad_command(r, &c->runners[i]))
+			continue;
 		err_clear(&e);
 		if (conf_check_runner(
 			c->runners[i].name, &c->runners[i].settings, &e) != 0)

@@ -115,6 +115,40 @@ test_all_mistakes_are_told_at_once(void)
 }
 
 void
+test_sections_without_settings_are_seen(void)
+{
+	char *why = load_badly("[runner:web]\n"
+			       "[runer:a]\n"
+			       "; nothing\n"
+			       "[runner:a/b]\n"
+			       "[herod]\n"
+			       "[runner:c]\n"
+			       "command = 'x\n"
+			       "[runner:d]\n"
+			       "command = x\n"
+			       "  [y]\n");
+
+	check_has(why, "herod.conf:1: runner web: command is missing");
+	check_has(why, "herod.conf:2: [runer:a]: there is no such section");
+	check_has(why, "herod.conf:4: [runner:a/b]: 'a/b' is not a name");
+	check_has(why, "herod.conf:7: command: a quote is not closed");
+	check(strstr(why, "runner c: command is missing") == NULL);
+	check(strstr(why, "[y]") == NULL);
+	free(why);
+}
+
+void
+test_sections_may_stand_twice(void)
+{
+	struct conf *c = load_well("[runner:a]\n[herod]\n[runner:a]\n"
+				   "command = x\n[defaults]\n[runner:a]\n");
+
+	check_int((long long)c->nrunners, 1);
+	check_str(c->runners[0].settings.command[0], "x");
+	conf_free(c);
+}
+
+void
 test_settings_are_set_once(void)
 {
 	char *why = load_badly("[herod]\nnode = a\n[runner:x]\n"
