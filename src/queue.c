@@ -455,6 +455,14 @@ struct take {
 	char *labels[TAKE_MAX];
 };
 
+static void
+take_free(struct take *t)
+{
+	while (t->n)
+		free(t->labels[--t->n]);
+	free(t);
+}
+
 /* As the function has just set it. */
 static void
 set_claimed(struct job *j, const struct take *t, const char *label)
@@ -510,29 +518,37 @@ on_taken(void *arg, const struct redis_reply *reply)
 		n = taken_jobs(t, reply_at(reply, 1), jobs);
 		t->fn(t->arg, jobs, n, reply_number(reply_at(reply, 0)));
 	}
-	for (i = 0; i < t->n; i++)
-		free(t->labels[i]);
-	free(t);
+	take_free(t);
 }
 
-bool
-queue_take(
+static struct take *
+take_new(
     struct queue *q, const char *const *labels, size_t n, take_fn fn, void *arg)
 {
-	struct queues *qs = q->all;
-	struct redis_words w;
-	struct take *t;
-	char epoch[32];
-	size_t i;
+	struct take *t = xcalloc(1, sizeof(*t));
 
-	if (!redis_is_up(qs->redis) || !qs->registered)
-		return false;
-	announce(q);
-	t = xcalloc(1, sizeof(*t));
 	t->queue = q;
 	t->fn = fn;
 	t->arg = arg;
+	t->sequence = q->all->sequence;
 	time_text(ev_time(), t->now);
+	while (t->n < n && t->n < TAKE_MAX) {
+		t->labels[t->n] = xstrdup(labels[t->n]);
+		t->n++;
+	}
+	q->all->sequence += (long long)t->n;
+	return t;
+}
+
+static bool
+take_send(struct take *t)
+{
+	struct queue *q = t->queue;
+	struct queues *qs = q->all;
+	struct redis_words w;
+	char epoch[32];
+	size_t i;
+
 	snprintf(epoch, sizeof(epoch), "%lld", qs->epoch);
 	call_begin(&w, "herod_take", 3);
 	words_add(&w, q->list);
@@ -540,22 +556,29 @@ queue_take(
 	words_add(&w, q->index);
 	words_add(&w, qs->job_prefix);
 	words_add(&w, epoch);
-	t->sequence = qs->sequence;
 	words_add_number(&w, t->sequence);
 	words_add(&w, qs->node);
 	words_add(&w, t->now);
 	words_add_number(&w, next_score(qs));
 	words_add_number(&w, TAKE_LOOKS);
-	for (i = 0; i < n && i < TAKE_MAX; i++) {
-		t->labels[t->n++] = xstrdup(labels[i]);
+	for (i = 0; i < t->n; i++)
 		words_add(&w, t->labels[i]);
-	}
-	qs->sequence += n;
-	if (redis_send(qs->redis, &w, on_taken, t))
+	return redis_send(qs->redis, &w, on_taken, t);
+}
+
+bool
+queue_take(
+    struct queue *q, const char *const *labels, size_t n, take_fn fn, void *arg)
+{
+	struct take *t;
+
+	if (!redis_is_up(q->all->redis) || !q->all->registered)
+		return false;
+	announce(q);
+	t = take_new(q, labels, n, fn, arg);
+	if (take_send(t))
 		return true;
-	while (t->n)
-		free(t->labels[--t->n]);
-	free(t);
+	take_free(t);
 	return false;
 }
 
@@ -720,14 +743,17 @@ send_back(struct settle *s)
 	struct redis_words w;
 	char key[KEY_MAX];
 
-	call_begin(&w, "herod_give_back", 3);
+	call_begin(&w, "herod_give_back", 4);
 	words_add(&w, job_key(qs, s->job->spec.id, key));
 	words_add(&w, s->queue->own);
 	words_add(&w, s->queue->list);
+	words_add(&w, s->queue->done);
 	words_add(&w, s->job->spec.id);
 	words_add(&w, ends[s->how]);
 	words_add(&w, s->how == BACK_DIED ? "0" : "1");
 	words_add(&w, s->how == BACK_DIED ? "1" : "0");
+	words_add_number(&w, llround(qs->result_ttl * 1000));
+	words_add_number(&w, now_ms());
 	s->sent = redis_send(qs->redis, &w, on_settled, s);
 }
 

@@ -85,16 +85,24 @@ local function finish(keys, args)
 	return 1
 end
 
--- KEYS job own list; ARGV id end(head|tail) uncounted died
+-- KEYS job own list done; ARGV id end(head|tail) uncounted died ttl_ms now_ms
 -- Back to the queue.  uncounted: the attempt did not happen; died: a worker
--- died of it.  0: it was not ours any more.
+-- died of it.  0: it was not ours any more, or it is over: then its daemon
+-- died between its end and taking the claim off, and its time begins now.
 local function give_back(keys, args)
 	local job, id = keys[1], args[1]
+	local status = redis.call('HGET', job, 'status')
 
-	if redis.call('HDEL', keys[2], id) == 0 then
+	if redis.call('HDEL', keys[2], id) == 0 or not status then
 		return 0
 	end
-	if OVER[redis.call('HGET', job, 'status') or 'error'] then
+	if OVER[status] then
+		local own = redis.call('HGET', job, 'result_ttl')
+		local ttl = own and math.floor(own * 1000) or args[5]
+		if redis.call('PTTL', job) < 0 then
+			redis.call('PEXPIRE', job, ttl)
+			redis.call('ZADD', keys[4], args[6] + ttl, id)
+		end
 		return 0
 	end
 	redis.call('HSET', job, 'status', 'dispatched')

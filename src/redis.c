@@ -129,7 +129,9 @@ static const struct complaint complaints[] = {
     {"ERR AUTH", "it has no password, but redis_url has one",
 	"take the password out of redis_url", true},
     {"NOPERM", "its access list forbids what herod needs",
-	"see herod.conf(5) on what the Redis user must be allowed", false},
+	"let its user do FUNCTION, FCALL, CLIENT, SUBSCRIBE and all on "
+	"herod's keys",
+	false},
     {"LOADING", "loading its data", "it will be there soon; ask again", true},
     {"READONLY", "read-only (it is a replica)",
 	"give redis_url the address of the primary", true},

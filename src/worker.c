@@ -707,41 +707,60 @@ read_whole(struct workers *w, const char *id)
 		w->asked--;
 }
 
+/* Found in Redis only: what is known of it. */
+static struct job *
+claimed_job(const struct claim *claim)
+{
+	struct job *j = job_new();
+
+	j->spec.id = xstrdup(claim->id);
+	return j;
+}
+
+/* The work that goes with a claim, NULL when nobody does it. */
+static struct work *
+work_of_claim(struct workers *w, const struct claim *claim)
+{
+	struct work *k = work_find(w, claim->id);
+	struct place *p = k ? NULL : place_by_claim(w, claim);
+	struct job *j;
+
+	if (!p)
+		return k;
+	j = claimed_job(claim);
+	job_move(j, JOB_STARTED, NULL);
+	k = work_new(p, j);
+	k->partial = true;
+	return k;
+}
+
+static void
+take_claim(struct workers *w, struct queue *q, const struct claim *claim)
+{
+	struct work *k;
+
+	if (queues_is_settling(w->queues, claim->id))
+		return;
+	k = work_of_claim(w, claim);
+	if (!k) {
+		log_info("job %s: claimed by nobody, given back", claim->id);
+		queue_give_back(q, claimed_job(claim), BACK_HEAD);
+		return;
+	}
+	k->claimed = true;
+	k->job->epoch = claim->epoch;
+	k->job->sequence = claim->sequence;
+	if (k->partial)
+		read_whole(w, claim->id);
+}
+
 static void
 on_claims(void *arg, struct queue *q, const struct claim *claims, size_t n)
 {
-	struct workers *w = arg;
-	struct work *k;
-	struct place *p;
-	struct job *j;
-
 	/* The last first: what goes back to the head keeps its order. */
-	while (n-- > 0) {
-		k = work_find(w, claims[n].id);
-		if (!k && queues_is_settling(w->queues, claims[n].id))
-			continue;
-		if (!k && !(p = place_by_claim(w, &claims[n]))) {
-			log_info("job %s: claimed by nobody, given back",
-			    claims[n].id);
-			j = job_new();
-			j->spec.id = xstrdup(claims[n].id);
-			queue_give_back(q, j, BACK_HEAD);
-			continue;
-		}
-		if (!k) {
-			j = job_new();
-			j->spec.id = xstrdup(claims[n].id);
-			job_move(j, JOB_STARTED, NULL);
-			k = work_new(p, j);
-			k->partial = true;
-		}
-		k->claimed = true;
-		k->job->epoch = claims[n].epoch;
-		k->job->sequence = claims[n].sequence;
-		if (k->partial)
-			read_whole(w, claims[n].id);
-	}
-	answered(w);
+	while (n-- > 0)
+		take_claim(arg, q, &claims[n]);
+	answered(arg);
 }
 
 static void

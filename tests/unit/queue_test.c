@@ -563,18 +563,35 @@ test_a_death_counts(void)
 void
 test_given_back_twice_is_given_back_once(void)
 {
-	static const char back[] = "FCALL herod_give_back 3 hero:job:a "
-				   "herod:own:q:node-1 hero:work_queue:q a "
-				   "head 0 1";
+	static const char back[] =
+	    "FCALL herod_give_back 4 hero:job:a herod:own:q:node-1 "
+	    "hero:work_queue:q herod:done:q a head 0 1 1000 99";
 	struct place p;
 
 	open_place(&p);
 	push(&p, "a", false);
 	job_free(take_one(&p));
-	check_int(ask(p.loop, p.redis, "%s", back).number, 1);
-	check_int(ask(p.loop, p.redis, "%s", back).number, 0);
+	check_int(ask(p.loop, p.redis, back).number, 1);
+	check_int(ask(p.loop, p.redis, back).number, 0);
 	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "a");
 	check_str(REDIS(&p, "HGET hero:job:a deaths"), "1");
+	close_place(&p);
+}
+
+/* Its daemon died before it took the claim off. */
+void
+test_a_finished_job_still_claimed_gets_its_time_to_live(void)
+{
+	struct place p;
+
+	open_place(&p);
+	push(&p, "a", false);
+	job_free(take_one(&p));
+	REDIS(&p, "HSET hero:job:a status finished result HELLO");
+	queue_give_back(p.q, new_job("a"), BACK_HEAD);
+	wait_for(is_settled(&p));
+	check_int(ask(p.loop, p.redis, "LLEN hero:work_queue:q").number, 0);
+	check_finished(&p);
 	close_place(&p);
 }
 
