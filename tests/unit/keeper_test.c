@@ -1590,7 +1590,7 @@ void
 test_ends_wait_for_a_herod_that_sleeps(void)
 {
 	pid_t herod = setup(), pid[200];
-	char name[8];
+	char name[16];
 	int i;
 
 	for (i = 0; i < 200; i++) {
@@ -1816,7 +1816,7 @@ test_an_idle_keeper_sleeps(void)
 void
 test_the_keeper_is_small(void)
 {
-	char name[8];
+	char name[16];
 	int i;
 
 	setup();
