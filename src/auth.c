@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -67,8 +68,25 @@ user_is_in(uid_t uid, gid_t wanted)
 	return is_in;
 }
 
+/* What the process at a Unix socket was given, for instance by systemd's
+ * SupplementaryGroups; its user need not be listed in the group. */
 static bool
-is_admin(uid_t uid, gid_t gid, const char *admin_group)
+process_is_in(int fd, gid_t wanted)
+{
+	gid_t groups[GROUPS_MAX];
+	socklen_t size = sizeof(groups);
+	size_t i;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) == -1)
+		return false;
+	for (i = 0; i < size / sizeof(groups[0]); i++)
+		if (groups[i] == wanted)
+			return true;
+	return false;
+}
+
+static bool
+is_admin(int fd, uid_t uid, gid_t gid, const char *admin_group)
 {
 	gid_t wanted;
 
@@ -80,7 +98,8 @@ is_admin(uid_t uid, gid_t gid, const char *admin_group)
 		log_warnx("admin_group %s: no such group", admin_group);
 		return false;
 	}
-	return gid == wanted || user_is_in(uid, wanted);
+	return gid == wanted || process_is_in(fd, wanted) ||
+	    user_is_in(uid, wanted);
 }
 
 void
@@ -97,7 +116,7 @@ auth_peer(struct peer *p, int fd, const struct daemon_conf *conf)
 		snprintf(p->text, sizeof(p->text), "%s, user unknown", way);
 		return;
 	}
-	p->scope = is_admin(p->uid, gid, conf->admin_group)
+	p->scope = is_admin(fd, p->uid, gid, conf->admin_group)
 	    ? SCOPE_ADMIN
 	    : (enum scope)conf->default_scope;
 	if (pid > 0)

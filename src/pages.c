@@ -178,8 +178,7 @@ page_metrics(void *arg, struct http_request *r)
 	struct sink s = {0};
 
 	if (peer->scope < SCOPE_OBSERVE) {
-		reply_page(r, peer->known ? 403 : 401, PLAIN,
-		    "metrics need the scope observe\n");
+		reply_page(r, 401, PLAIN, "metrics need the scope observe\n");
 		return;
 	}
 	put_herod(&s, services);

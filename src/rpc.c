@@ -269,20 +269,31 @@ find_method(const char *name, struct err *e)
 	return NULL;
 }
 
+/* How to come by the scope that is missing. */
+static int
+hint_at_scope(const struct method *m, const struct peer *peer, struct err *e)
+{
+	if (!peer->known)
+		return err_hint(e, "the Unix socket tells who is asking");
+	if (m->scope < SCOPE_ADMIN)
+		return err_hint(e,
+		    "default_scope = %s gives it to all local users, "
+		    "admin_group to some",
+		    scope_name(m->scope));
+	return err_hint(e,
+	    "admins are root, herod's own user and the members "
+	    "of admin_group");
+}
+
 static int
 check_scope(const struct method *m, const struct peer *peer, struct err *e)
 {
 	if (peer->scope >= m->scope)
 		return 0;
-	if (peer->scope == SCOPE_NONE)
-		return err_set(e, ERR_UNAUTHORIZED,
-		    "%s needs the scope %s; %s has none", m->name,
-		    scope_name(m->scope), peer->text);
-	err_set(e, ERR_FORBIDDEN, "%s needs the scope %s; %s has %s", m->name,
-	    scope_name(m->scope), peer->text, scope_name(peer->scope));
-	return err_hint(e,
-	    "admins are root, herod's own user and the members "
-	    "of admin_group");
+	err_set(e, peer->scope == SCOPE_NONE ? ERR_UNAUTHORIZED : ERR_FORBIDDEN,
+	    "%s needs the scope %s; %s has %s", m->name, scope_name(m->scope),
+	    peer->text, scope_name(peer->scope));
+	return hint_at_scope(m, peer, e);
 }
 
 /* A batch whose answer is already too long does nothing more: what was

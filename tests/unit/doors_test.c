@@ -1,6 +1,7 @@
 /* Line connections on real sockets: first bytes, limits, deadlines. */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -1030,6 +1031,29 @@ test_shutting_removes_only_our_own_path(void)
 /* ---- who is there ---- */
 
 void
+test_a_process_with_the_admin_group_is_admin(void)
+{
+	const gid_t group = 54321;
+	gid_t old[64];
+	struct room r;
+	int n;
+
+	if (geteuid() != 0)
+		skip("needs root");
+	check_int(chmod(".", 0755), 0);
+	room_init(&r);
+	room_open(&r, "unix:door");
+	r.conf.default_scope = SCOPE_OBSERVE;
+	r.conf.admin_group = xstrdup("54321");
+	check_as(&r, 12345, CALL("stop_all", "[]", "1") "\n", "-32002");
+	n = getgroups(64, old);
+	check_int(setgroups(1, &group), 0);
+	check_as(&r, 12345, CALL("stop_all", "[]", "1") "\n", "result");
+	check_int(setgroups((size_t)n, old), 0);
+	room_close(&r);
+}
+
+void
 test_users_get_the_scope_that_is_theirs(void)
 {
 	struct room r;
@@ -1051,6 +1075,8 @@ test_users_get_the_scope_that_is_theirs(void)
 		check_as(
 		    &r, 12345, CALL("list_runners", "[]", "1") "\n", "-32001");
 	}
+	check_as(&r, 12345, CALL("list_runners", "[]", "1") "\n",
+	    "default_scope = observe");
 	r.conf.admin_group = xstrdup("daemon");
 	check_as(&r, 1, CALL("stop_all", "[]", "1") "\n", "result");
 	check_as(&r, 12345, CALL("stop_all", "[]", "1") "\n", "-32001");
