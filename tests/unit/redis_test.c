@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "private_redis.h"
 #include "with_redis.h"
 
 struct seen {
@@ -557,4 +558,49 @@ test_its_descriptors_are_closed_on_exec(void)
 	check(n >= 2);
 	hang_up(&l);
 	server_end(server, SIGTERM);
+}
+
+/* ---- the private one ---- */
+
+static const char *
+private_url(const char *state, const char *runtime, struct err *e)
+{
+	struct daemon_conf d = {0};
+	struct runner_conf conf = {0};
+	char *url = NULL;
+
+	settings_init(daemon_settings, &d);
+	d.state_dir = xstrdup(state);
+	d.runtime_dir = xstrdup(runtime);
+	if (private_redis_conf(&d, &conf, &url, e) == 0) {
+		check_str(conf.command[0], "redis-server");
+		check_int(conf.kind, 0);
+		check_int(conf.startretries, -1);
+	}
+	settings_clear(runner_settings, &conf);
+	settings_clear(daemon_settings, &d);
+	return url ? keep_text(url) : NULL;
+}
+
+void
+test_the_private_redis_lies_where_its_path_fits(void)
+{
+	char *deep = xasprintf("%0*d", 100, 0), *dir;
+	struct err e = {0};
+	struct stat st;
+
+	check_str(private_url(".", "/run/x", &e), "unix://./redis/redis.sock");
+	check_int(stat("redis", &st), 0);
+	check_int(st.st_mode & 0777, 0700);
+	check_int(mkdir(deep, 0700), 0);
+	check_str(private_url(deep, "/run/x", &e), "unix:///run/x/redis.sock");
+	check(!private_url(deep, deep, &e));
+	check_has(e.text, "at most 107 are possible");
+	check(*e.hint);
+	memset(&e, 0, sizeof(e));
+	dir = xasprintf("%s/none", deep);
+	check(!private_url(dir, "/run/x", &e));
+	check_has(e.text, "No such file");
+	free(dir);
+	free(deep);
 }
