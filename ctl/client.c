@@ -156,6 +156,43 @@ parse_server(const char *server, struct address *a, struct err *e)
 	return address_parse(a, server, e);
 }
 
+char *
+client_default_server(void)
+{
+	char *dir = runtime_dir_default();
+	char *server = xasprintf("unix:%s/herod.sock", dir);
+
+	free(dir);
+	return server;
+}
+
+/* The default door of others than root is their own herod's; in /tmp
+ * anybody may have put a socket of that name. */
+static bool
+is_strangers(const struct client *c)
+{
+	char *own = client_default_server();
+	bool is_own = strcmp(c->server, own) == 0;
+	uid_t uid;
+	gid_t gid;
+	pid_t pid;
+
+	free(own);
+	return is_own && geteuid() != 0 && sock_peer(c->fd, &uid, &gid, &pid) &&
+	    uid != 0 && uid != geteuid();
+}
+
+static int
+refuse_stranger(struct client *c, struct err *e)
+{
+	hang_up(c);
+	c->trouble = TROUBLE_AWAY;
+	err_set(e, ERR_FORBIDDEN, "%s: the program there is another user's",
+	    c->server);
+	return err_hint(
+	    e, "remove it, or set XDG_RUNTIME_DIR to a directory of your own");
+}
+
 static int
 dial(struct client *c, struct err *e)
 {
@@ -171,7 +208,7 @@ dial(struct client *c, struct err *e)
 	errno = 0;
 	c->fd = address_connect(&a, fmax(left, 0.001), &why);
 	if (c->fd != -1)
-		return 0;
+		return is_strangers(c) ? refuse_stranger(c, e) : 0;
 	error = errno;
 	c->trouble = TROUBLE_AWAY;
 	err_set(e, ERR_SHUTTING_DOWN, "no daemon at %s: %s", c->server,

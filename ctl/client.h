@@ -22,7 +22,11 @@ enum trouble {
 	TROUBLE_INTERRUPTED
 };
 
-/* Server as for -s. */
+/* The Unix socket of this user's own herod; new string. */
+char *client_default_server(void);
+
+/* Server as for -s.  At the default one a program of another user is
+ * refused, except for root, who talks to anybody's. */
 struct client *client_new(const char *server);
 void client_free(struct client *c);
 const char *client_server(const struct client *c);

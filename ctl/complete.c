@@ -74,6 +74,7 @@ struct line {
 	const char *begun;
 	bool has_verb;
 	struct verb verb;
+	size_t noperands; /* behind the verb */
 	const char *group; /* "job", when only that was given */
 	bool expects; /* the word is the value of value_of */
 	struct option value_of;
@@ -225,11 +226,25 @@ offer_literals(const struct line *l, const char *operands)
 }
 
 static void
+offer_signals(const struct line *l)
+{
+	char name[16];
+	int i;
+
+	for (i = 1; i < 32; i++)
+		offer(l, signal_name(i, name), "Signal");
+}
+
+static void
 offer_operands(const struct line *l)
 {
 	char operands[128];
 
 	verb_operands(&l->verb, operands, sizeof(operands));
+	if (strncmp(operands, "SIGNAL", 6) == 0 && l->noperands == 0) {
+		offer_signals(l);
+		return;
+	}
 	if (strstr(operands, "NAME"))
 		offer_names(l);
 	if (strstr(operands, "ID"))
@@ -299,6 +314,8 @@ read_word(struct line *l, const char *word)
 		read_option(l, word);
 	else if (!l->has_verb)
 		read_verb(l, word);
+	else
+		l->noperands++;
 }
 
 static void

@@ -9,20 +9,13 @@
 
 #include "client.h"
 #include "mem.h"
-#include "sock.h"
 
 static char *
 default_server(void)
 {
 	const char *server = getenv("HEROCTL_SERVER");
-	char *dir, *path;
 
-	if (server && *server)
-		return xstrdup(server);
-	dir = runtime_dir_default();
-	path = xasprintf("unix:%s/herod.sock", dir);
-	free(dir);
-	return path;
+	return server && *server ? xstrdup(server) : client_default_server();
 }
 
 static bool
