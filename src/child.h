@@ -133,6 +133,10 @@ void keeper_close(struct keeper *k);
 void keeper_store(struct keeper *k, const char *name, int fd);
 void keeper_drop(struct keeper *k, const char *name);
 
+/* Where the keeper says what it has to say once it is in the background
+ * (started with --ready-fd) and herod is ready; otherwise nowhere. */
+void keeper_stderr(struct keeper *k, int fd);
+
 /* Start-up is over: from now on the keeper starts a new herod when this
  * one ends without keeper_stop(). */
 void keeper_ready(struct keeper *k);
@@ -140,6 +144,13 @@ void keeper_ready(struct keeper *k);
 /* We are about to end on purpose; the keeper is to kill what is left and
  * end with this code. */
 void keeper_stop(struct keeper *k, int code);
+
+/*
+ * After lost(): ends the processes that it kept, since nobody is their
+ * parent any more who could tell how they end.  SIGTERM, then SIGKILL after
+ * so many seconds; this waits for them.
+ */
+void keeper_end_orphans(struct keeper *k, double grace);
 
 /*
  * Starts a process.  The answer comes by ops: started() and later over(),

@@ -36,6 +36,7 @@
 
 #define EXIT_USAGE 2
 #define LOCK_NAME "lock" /* with the keeper */
+#define ORPHANS_GRACE 5.0 /* seconds from SIGTERM to SIGKILL */
 #define DOOR_PREFIX "listen:" /* with the keeper, then the address */
 
 /* What the command line says. */
@@ -66,8 +67,9 @@ struct herod {
 	struct doors *doors;
 	struct services services;
 	TAILQ_HEAD(, stored) stored; /* what the keeper held for us */
-	ev_signal signals[4];
+	ev_signal signals[6];
 	int lock_fd;
+	bool again; /* one before us was ready, and died */
 	bool ending;
 };
 
@@ -236,6 +238,22 @@ make_dir(const char *path, mode_t mode, struct err *e)
 	return bad;
 }
 
+/* Where others may rename and remove, anything of ours could be theirs. */
+static int
+check_mode(const char *what, const char *path, struct err *e)
+{
+	struct stat st;
+
+	if (stat(path, &st) != 0)
+		return err_set(
+		    e, ERR_INTERNAL, "%s %s: %s", what, path, strerror(errno));
+	if (!(st.st_mode & S_IWOTH) || st.st_mode & S_ISVTX)
+		return 0;
+	err_set(e, ERR_INTERNAL, "%s %s may be written by anybody (mode %04o)",
+	    what, path, (unsigned)st.st_mode & 07777);
+	return err_hint(e, "chmod go-w %s", path);
+}
+
 /* In a place where others may write, a directory must be ours alone. */
 static int
 check_owner(const char *what, const char *path, struct err *e)
@@ -252,7 +270,7 @@ check_owner(const char *what, const char *path, struct err *e)
 		return err_set(e, ERR_INTERNAL,
 		    "%s %s belongs to uid %u; wanted uid %u", what, path,
 		    (unsigned)st.st_uid, (unsigned)geteuid());
-	return 0;
+	return check_mode(what, path, e);
 }
 
 static int
@@ -287,17 +305,36 @@ on_stored(void *arg, const char *name, int fd)
 
 	s->name = xstrdup(name);
 	s->fd = fd;
+	h->again = true;
 	TAILQ_INSERT_TAIL(&h->stored, s, entry);
 }
 
+static void
+name_orphans(const struct herod *h)
+{
+	const struct instance *i;
+	struct runner *r;
+	size_t k;
+
+	RUNNERS_FOREACH(r, h->runners)
+	RUNNER_FOREACH_INSTANCE(i, r, k)
+	if (i->child && i->child->pid)
+		log_errorx("runner %s.%d: pid %d has lost its parent, ending "
+			   "it",
+		    r->name, i->n, (int)i->child->pid);
+}
+
+/* Left alone, they would write to nobody, and the next herod would start
+ * them a second time. */
 static void
 on_keeper_lost(void *arg)
 {
 	struct herod *h = arg;
 
-	log_errorx("herod-keeper has ended: exit statuses of %s are lost, "
-		   "ending too",
-	    "runners");
+	log_errorx("herod-keeper has ended: nobody can tell how runners end "
+		   "any more, ending too");
+	name_orphans(h);
+	keeper_end_orphans(h->keeper, ORPHANS_GRACE);
 	ev_break(h->loop, EVBREAK_ALL);
 }
 
@@ -463,15 +500,17 @@ on_other_signal(struct ev_loop *loop, ev_signal *w, int revents)
 static void
 watch_signals(struct herod *h)
 {
-	static const int numbers[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
+	static const int numbers[] = {
+	    SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2};
+	static void (*const does[])(struct ev_loop *, ev_signal *, int) = {
+	    on_end_signal, on_end_signal, on_end_signal, on_other_signal,
+	    on_other_signal, on_other_signal};
 	size_t i;
 
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-		ev_signal_init(&h->signals[i],
-		    numbers[i] == SIGHUP ? on_other_signal : on_end_signal,
-		    numbers[i]);
+		ev_signal_init(&h->signals[i], does[i], numbers[i]);
 		h->signals[i].data = h;
 		ev_signal_start(h->loop, &h->signals[i]);
 	}
@@ -632,9 +671,32 @@ open_doors(struct herod *h, struct err *e)
 	return 0;
 }
 
+/* In the background herod's own log goes to a file, or nowhere: whoever
+ * started it may wait for the end of stderr. */
+static void
+log_to_file(const struct daemon_conf *d)
+{
+	char *path = xasprintf("%s/log/herod.log", d->state_dir);
+	int fd = open(path,
+	    O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC,
+	    0640);
+
+	if (fd < 0) {
+		log_warn("%s", path);
+		fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	}
+	if (fd >= 0) {
+		dup2(fd, STDERR_FILENO);
+		close(fd);
+	}
+	free(path);
+}
+
 static int
 begin(struct herod *h, struct err *e)
 {
+	/* First: one that asks to end while we begin is heard then. */
+	watch_signals(h);
 	if (make_dirs(&h->conf->daemon, e) != 0 || make_parts(h, e) != 0)
 		return -1;
 	h->keeper =
@@ -646,8 +708,11 @@ begin(struct herod *h, struct err *e)
 		return -1;
 	drop_stored(h);
 	workers_recover(h->workers);
-	watch_signals(h);
 	runners_settle(h->runners);
+	if (h->options.daemon) {
+		log_to_file(&h->conf->daemon);
+		keeper_stderr(h->keeper, STDERR_FILENO);
+	}
 	keeper_ready(h->keeper);
 	tell_systemd("READY=1");
 	return 0;
@@ -726,35 +791,6 @@ load(const struct options *o)
 
 /* ---- the daemon ---- */
 
-/* In the background herod's own log goes to a file. */
-static void
-log_to_file(const struct daemon_conf *d)
-{
-	char *path = xasprintf("%s/log/herod.log", d->state_dir);
-	int fd = open(path,
-	    O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC,
-	    0640);
-
-	if (fd >= 0) {
-		dup2(fd, STDERR_FILENO);
-		close(fd);
-	} else {
-		log_warn("%s", path);
-	}
-	free(path);
-}
-
-/* Did the terminal hear already that the first herod was ready? */
-static bool
-stderr_is_null(void)
-{
-	struct stat st, null;
-
-	return fstat(STDERR_FILENO, &st) == 0 &&
-	    stat("/dev/null", &null) == 0 && S_ISCHR(st.st_mode) &&
-	    st.st_rdev == null.st_rdev;
-}
-
 static int
 run_daemon(struct herod *h)
 {
@@ -765,14 +801,14 @@ run_daemon(struct herod *h)
 	TAILQ_INIT(&h->stored);
 	h->lock_fd = -1;
 	h->loop = ev_loop_new(EVFLAG_AUTO);
-	if (h->options.daemon && stderr_is_null())
-		log_to_file(&h->conf->daemon);
-	if (begin(h, &e) != 0) {
-		code = complain(&e);
-	} else {
-		if (h->options.daemon)
-			log_to_file(&h->conf->daemon);
+	if (begin(h, &e) == 0)
 		ev_run(h->loop, 0);
+	else {
+		code = complain(&e);
+		/* What lives, lives on, untouched: the keeper will try
+		 * again, and somebody may mend what is wrong. */
+		if (h->again)
+			_exit(code);
 	}
 	if (!h->ending || runners_were_forced(h->runners))
 		code = EXIT_FAILURE;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -283,6 +284,12 @@ void
 keeper_drop(struct keeper *k, const char *name)
 {
 	send_name(k, WIRE_DROP, name, -1);
+}
+
+void
+keeper_stderr(struct keeper *k, int fd)
+{
+	keeper_store(k, WIRE_STDERR_NAME, fd);
 }
 
 static void
@@ -670,6 +677,49 @@ keeper_open(struct ev_loop *loop, int fd, const struct keeper_ops *ops,
 	give_stored(k);
 	give_found(k);
 	return k;
+}
+
+/* ---- after the keeper's death ---- */
+
+/* The pidfd is readable when it has ended, whoever reaps it. */
+static bool
+orphan_lives(const struct process *p, double seconds)
+{
+	struct pollfd fd = {.fd = p->pidfd, .events = POLLIN};
+
+	return p->pidfd != -1 && p->phase != PHASE_ENDED &&
+	    poll(&fd, 1, seconds > 0 ? (int)(seconds * 1000) : 0) == 0;
+}
+
+/* A process of the leader's number proves that the group is gone. */
+static bool
+orphans_group_is_left(const struct process *p)
+{
+	return p->c.pid > 1 && kill(p->c.pid, 0) == -1 && errno == ESRCH &&
+	    kill(-p->c.pid, 0) == 0;
+}
+
+void
+keeper_end_orphans(struct keeper *k, double grace)
+{
+	double deadline;
+	struct process *p;
+
+	RB_FOREACH (p, processes, &k->processes) {
+		if (!orphan_lives(p, 0))
+			continue;
+		kill(-p->c.pid, SIGTERM);
+		kill(-p->c.pid, SIGCONT);
+	}
+	deadline = clock_now() + grace;
+	RB_FOREACH (p, processes, &k->processes) {
+		if (orphan_lives(p, deadline - clock_now()))
+			log_warnx("process %d: has not ended in time, SIGKILL",
+			    p->c.pid);
+		else if (!orphans_group_is_left(p))
+			continue;
+		kill(-p->c.pid, SIGKILL);
+	}
 }
 
 static void

@@ -405,6 +405,16 @@ herod_start(struct keeper *k)
 
 /* ---- herod: what it says ---- */
 
+/* In the background: whoever started us may wait for the end of our
+ * stderr, so what we say goes to herod's log, if it has stored one. */
+static void
+leave_terminal(struct keeper *k)
+{
+	int log = table_stored(&k->table, WIRE_STDERR_NAME);
+
+	dup2(log != -1 ? log : k->base.null_fd, 2);
+}
+
 static void
 on_ready(void *arg)
 {
@@ -418,6 +428,7 @@ on_ready(void *arg)
 	(void)ignored;
 	close(k->ready_fd);
 	k->ready_fd = -1;
+	leave_terminal(k);
 }
 
 static void

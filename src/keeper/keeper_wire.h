@@ -29,6 +29,7 @@
 #define WIRE_STRINGS_MAX 8192 /* argv and envp with their final NULLs */
 #define WIRE_TAG_MAX 1024 /* with NUL */
 #define WIRE_NAME_MAX 256 /* of a stored descriptor, with NUL */
+#define WIRE_STDERR_NAME "stderr" /* of one that the keeper itself uses */
 #define WIRE_GROUPS_MAX 64
 #define WIRE_RLIMITS_MAX 8
 

@@ -269,6 +269,14 @@ stored_find(struct table *t, const char *name)
 	return NULL;
 }
 
+int
+table_stored(struct table *t, const char *name)
+{
+	struct stored *s = stored_find(t, name);
+
+	return s ? s->fd : -1;
+}
+
 static void
 stored_clear(struct stored *s)
 {

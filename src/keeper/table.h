@@ -123,6 +123,9 @@ bool table_tell(struct table *t, struct wire_out *out, void *buf, size_t size,
 void table_told(struct table *t, struct telling *telling);
 void table_untold(struct telling *telling);
 
+/* A stored descriptor, which stays the table's; -1: none of that name. */
+int table_stored(struct table *t, const char *name);
+
 struct entry *table_find(struct table *t, uint32_t id);
 struct entry *table_find_pid(struct table *t, pid_t pid);
 

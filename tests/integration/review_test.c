@@ -1,0 +1,152 @@
+/*
+ * What is left behind when something goes wrong around herod itself: its
+ * keeper is killed, its directory is spoilt, its starter waits for a pipe.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "herod.h"
+
+CHECK_TIMEOUT(60);
+
+/* ---- the keeper is killed ---- */
+
+void
+test_a_killed_keeper_leaves_no_process(void)
+{
+	struct herod *h = herod_start(AT_ONCE
+	    "[runner:web]\ncommand = %s\n[runner:deaf]\ncommand = %s\n",
+	    script("web", text("sleep 1000 & echo $! >%s; wait", here("kid"))),
+	    script("deaf", "trap '' TERM; while :; do sleep 0.1; done"));
+	pid_t daemon = herod_pid(h), web, deaf, redis;
+
+	rpc(h, "start_all", NULL);
+	wait_for(is_state(h, "herod-redis", "RUNNING"));
+	wait_for(pid_in(here("kid")) != 0);
+	web = pid_of(h, "web");
+	deaf = pid_of(h, "deaf");
+	redis = pid_of(h, "herod-redis");
+	kill(h->keeper, SIGKILL);
+	wait_for(!is_alive(daemon));
+	check(!is_alive(web));
+	check(!is_alive(pid_in(here("kid"))));
+	check(!is_alive(redis));
+	wait_for(!is_alive(deaf));
+	check_has(herod_log(), "herod-keeper has ended");
+	check_has(herod_log(), text("runner web.0: pid %d has lost", web));
+}
+
+/* ---- the next herod cannot begin ---- */
+
+void
+test_runners_outlive_a_herod_that_cannot_begin(void)
+{
+	struct herod *h =
+	    herod_start(AT_ONCE "[runner:web]\ncommand = sleep 1000\n");
+	const char *kept = here("state/runners.json");
+	pid_t daemon = herod_pid(h), web;
+
+	rpc(h, "start_runner", "[s]", "web");
+	web = pid_of(h, "web");
+	write_file(kept, "{\"version\": 1, ");
+	kill(daemon, SIGKILL);
+	wait_for(strstr(herod_log(), "mend it or move it away") != NULL);
+	check(is_alive(web));
+	unlink(kept);
+	wait_for(herod_pid(h) != 0 &&
+	    run("$BUILD/heroctl -s unix:%s ping", h->socket).status == 0);
+	check_int(pid_of(h, "web"), web);
+	herod_stop(h);
+}
+
+/* ---- in the background ---- */
+
+static void
+end_daemon(void)
+{
+	pid_t pid = pid_in(here("state/herod.pid"));
+
+	check(pid > 1);
+	kill(pid, SIGTERM);
+	wait_for(!is_alive(pid));
+}
+
+#define DAEMON \
+	"$BUILD/herod --daemon --state_dir %s --runtime_dir %s " \
+	"--listen unix:%s"
+
+void
+test_daemon_does_not_keep_the_pipe_of_its_starter(void)
+{
+	struct ran r = run("timeout 20 sh -c '" DAEMON " 2>&1 | cat'",
+	    here("state"), here("run"), here("s.sock"));
+
+	check_int(r.status, 0);
+	check_str(r.out, "");
+	end_daemon();
+}
+
+void
+test_the_keepers_words_go_to_the_log(void)
+{
+	const char *log = here("state/log/herod.log");
+	pid_t keeper;
+
+	check_int(
+	    run(DAEMON, here("state"), here("run"), here("s.sock")).status, 0);
+	keeper = pid_in(here("state/herod.pid"));
+	run("pkill -KILL -x herod -P %d", (int)keeper);
+	wait_for(strstr(file_text(log), "herod was ended by signal 9"));
+	wait_for(
+	    run("$BUILD/heroctl -s unix:%s ping", here("s.sock")).status == 0);
+	end_daemon();
+}
+
+/* ---- signals ---- */
+
+void
+test_signals_that_mean_nothing_do_nothing(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+	pid_t daemon = herod_pid(h);
+
+	kill(h->keeper, SIGUSR1);
+	kill(h->keeper, SIGUSR2);
+	kill(h->keeper, SIGHUP);
+	wait_for(strstr(herod_log(), "SIGUSR1: nothing is done") &&
+	    strstr(herod_log(), "SIGUSR2: nothing is done") &&
+	    strstr(herod_log(), "SIGHUP: nothing is done"));
+	rpc(h, "ping", NULL);
+	check_int(herod_pid(h), daemon);
+	herod_stop(h);
+}
+
+/* ---- directories ---- */
+
+static void
+check_is_refused(const char *dir, const char *why)
+{
+	struct ran r =
+	    run("timeout 20 $BUILD/herod --state_dir %s --runtime_dir %s "
+		"--listen unix:%s",
+		here("state"), here("run"), here("s.sock"));
+
+	check_int(r.status, 1);
+	check_has(r.err, dir);
+	check_has(r.err, why);
+}
+
+void
+test_directories_that_anybody_may_write_are_refused(void)
+{
+	mkdir("state", 0700);
+	mkdir("run", 0700);
+	chmod("run", 0777);
+	check_is_refused(here("run"), "may be written by anybody (mode 0777)");
+	chmod("run", 0700);
+	chmod("state", 0777);
+	check_is_refused(here("state"), "may be written by anybody");
+}
