@@ -426,6 +426,14 @@ include(struct reading *r, const char *file, const struct entry *line)
 	free(origin);
 }
 
+/* Before the first section, or in that of herod. */
+static bool
+is_include(const struct entry *e)
+{
+	return strcmp(e->name, "include") == 0 &&
+	    (*e->section == '\0' || strcmp(e->section, "herod") == 0);
+}
+
 static void
 read_includes(struct file *f)
 {
@@ -433,7 +441,7 @@ read_includes(struct file *f)
 	size_t i, n = r->n;
 
 	for (i = f->first; i < n; i++)
-		if (strcmp(r->entries[i].name, "include") == 0)
+		if (is_include(&r->entries[i]))
 			include(r, f->path, &r->entries[i]);
 }
 
@@ -502,7 +510,7 @@ set_daemon(struct reading *r, struct conf *c)
 	for (i = 0; i < r->n; i++) {
 		e = &r->entries[i];
 		if (strcmp(e->section, "herod") == 0 && !is_hero_address(e) &&
-		    strcmp(e->name, "include") != 0)
+		    !is_include(e))
 			set(r, daemon_settings, &c->daemon, e);
 	}
 }
@@ -631,7 +639,7 @@ set_runners(struct reading *r, struct conf *c)
 		e = &r->entries[i];
 		if (is_runner_section(e))
 			set_runner(r, c, e, &defaults);
-		else if (!is_known_section(e) &&
+		else if (!is_known_section(e) && !is_include(e) &&
 		    (!before || strcmp(before->section, e->section) != 0))
 			refuse_section(r, e);
 	}
@@ -647,8 +655,7 @@ refuse_doubles(struct reading *r)
 	for (i = 0; i < r->n; i++) {
 		e = &r->entries[i];
 		first = entry_find(r, 0, e->section, e->name);
-		if (first != e && !is_mark(e) &&
-		    strcmp(e->name, "include") != 0)
+		if (first != e && !is_mark(e) && !is_include(e))
 			complain(r, e->origin,
 			    "%s: set before in [%.100s], at %s", e->name,
 			    e->section, first->origin);

@@ -240,6 +240,13 @@ test_include_reads_files_beside(void)
 	check_str(c->runners[0].name, "a");
 	check_has(c->runners[0].origin, "a.inc:2");
 	conf_free(c);
+	c = load_well("include = a*.inc\ninclude = z*.inc\n[herod]\n");
+	check_str(c->runners[0].name, "a");
+	conf_free(c);
+	why = load_badly("[defaults]\ninclude = a.inc\n");
+	check_has(why, "include: there is no such setting");
+	check(strstr(why, "a.inc") == NULL);
+	free(why);
 	why = load_badly("[herod]\ninclude = b.inc\n");
 	check_has(why, "b.inc:3: startsecs");
 	free(why);
