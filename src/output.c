@@ -26,6 +26,8 @@
 #include "log.h"
 #include "mem.h"
 
+#define ROTATE_RETRY 60 /* seconds */
+
 /* A growing text; text is NULL while it is empty. */
 struct text {
 	char *bytes;
@@ -45,6 +47,8 @@ struct output {
 	int fd; /* -1 while it is not open */
 	unsigned long long file_size, maxbytes;
 	ino_t file_number; /* of the file that is open */
+	bool torn; /* it ends within a line */
+	time_t rotate_again; /* not before, after a failure; 0: well */
 	time_t looked_at; /* when its name was last looked at */
 	long long backups;
 	size_t max_line;
@@ -94,6 +98,21 @@ trouble(struct output *o, const char *what, size_t lost)
 	counter_add(log_bytes_dropped, lost);
 }
 
+/* Does it end within a line, as herod or a full disk left it? */
+static bool
+is_torn(const char *path, off_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+	char last = '\n';
+
+	if (fd < 0)
+		return false;
+	if (pread(fd, &last, 1, size - 1) != 1)
+		last = '\n';
+	close(fd);
+	return last != '\n';
+}
+
 /* A symbolic link could lead root's writes anywhere; those in /dev are the
  * system's own (/dev/stdout). */
 static int
@@ -113,29 +132,60 @@ open_file(struct output *o)
 	o->file_size = S_ISREG(st.st_mode) ? (unsigned long long)st.st_size : 0;
 	if (!S_ISREG(st.st_mode))
 		o->maxbytes = 0;
+	o->torn = o->file_size > 0 && is_torn(o->path, st.st_size);
 	return 0;
 }
 
-/* NAME.9 goes, NAME.8 becomes NAME.9, ... NAME becomes NAME.1 */
+static time_t
+clock_seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return now.tv_sec;
+}
+
+/* Makes NAME.n of NAME.n-1, or of NAME. */
+static int
+rename_one(const struct output *o, long long n)
+{
+	char *to = xasprintf("%s.%lld", o->path, n);
+	char *from =
+	    n > 1 ? xasprintf("%s.%lld", o->path, n - 1) : xstrdup(o->path);
+	int bad = rename(from, to) != 0 && errno != ENOENT;
+
+	if (bad)
+		log_warn(
+		    "runner %s: rename %s; its log grows on", o->runner, from);
+	free(from);
+	free(to);
+	return bad;
+}
+
+/* NAME.9 goes, NAME.8 becomes NAME.9, ... NAME becomes NAME.1.  Where that
+ * is refused, the file is used further and it is tried again later. */
 static void
 rotate(struct output *o)
 {
-	char *from, *to;
+	int bad = o->backups == 0 && unlink(o->path) != 0 && errno != ENOENT;
 	long long n;
 
-	for (n = o->backups; n > 0; n--) {
-		to = xasprintf("%s.%lld", o->path, n);
-		from = n > 1 ? xasprintf("%s.%lld", o->path, n - 1)
-			     : xstrdup(o->path);
-		if (rename(from, to) != 0 && errno != ENOENT)
-			log_warn("runner %s: rename %s", o->runner, from);
-		free(from);
-		free(to);
-	}
-	if (o->backups == 0)
-		unlink(o->path);
+	if (bad)
+		log_warn("runner %s: unlink %s; its log grows on", o->runner,
+		    o->path);
+	for (n = o->backups; n > 0 && !bad; n--)
+		bad = rename_one(o, n);
+	o->rotate_again = bad ? clock_seconds() + ROTATE_RETRY : 0;
+	if (bad)
+		return;
 	close(o->fd);
 	o->fd = -1;
+}
+
+static bool
+may_rotate(const struct output *o)
+{
+	return o->rotate_again == 0 || clock_seconds() >= o->rotate_again;
 }
 
 /* Once a second while something is written: others (logrotate) may have
@@ -143,18 +193,18 @@ rotate(struct output *o)
 static void
 look_at_name(struct output *o)
 {
-	struct timespec now;
+	time_t now = clock_seconds();
 	struct stat st;
 
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	if (o->fd < 0 || now.tv_sec == o->looked_at)
+	if (o->fd < 0 || now == o->looked_at)
 		return;
-	o->looked_at = now.tv_sec;
+	o->looked_at = now;
 	if (stat(o->path, &st) != 0 || st.st_ino != o->file_number) {
 		close(o->fd);
 		o->fd = -1;
 	} else if (S_ISREG(st.st_mode)) {
 		o->file_size = (unsigned long long)st.st_size;
+		o->torn = o->torn && st.st_size > 0;
 	}
 }
 
@@ -168,9 +218,15 @@ write_file(struct output *o, const char *bytes, size_t len)
 		trouble(o, "open", len);
 		return;
 	}
+	if (o->torn && write(o->fd, "\n", 1) == 1) {
+		o->file_size++;
+		o->torn = false;
+	}
 	n = write(o->fd, bytes, len);
-	if (n > 0)
+	if (n > 0) {
 		o->file_size += (unsigned long long)n;
+		o->torn = bytes[n - 1] != '\n';
+	}
 	if (n != (ssize_t)len) {
 		errno = n < 0 ? errno : ENOSPC;
 		trouble(o, "write", len - (n > 0 ? (size_t)n : 0));
@@ -201,7 +257,7 @@ next_lines(struct output *o, const char *bytes, size_t len)
 {
 	size_t n;
 
-	if (o->maxbytes == 0)
+	if (o->maxbytes == 0 || !may_rotate(o))
 		return len;
 	n = o->file_size < o->maxbytes
 	    ? whole_lines(bytes, len, o->maxbytes - o->file_size)
@@ -210,6 +266,8 @@ next_lines(struct output *o, const char *bytes, size_t len)
 		return n;
 	if (o->fd >= 0 && o->file_size > 0)
 		rotate(o);
+	if (o->rotate_again)
+		return len;
 	n = whole_lines(bytes, len, o->maxbytes);
 	return n ? n : (size_t)((char *)memchr(bytes, '\n', len) - bytes) + 1;
 }
@@ -286,6 +344,8 @@ ring_fill(struct output *o)
 		o->ring.len = n > 0 ? (size_t)n : 0;
 		if (from > 0)
 			ring_trim(o);
+		if (o->ring.len && o->ring.bytes[o->ring.len - 1] != '\n')
+			text_add(&o->ring, "\n", 1);
 	}
 	close(fd);
 }

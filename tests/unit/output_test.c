@@ -1,7 +1,9 @@
 /* What runners write: the file, the ring, followers. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -288,6 +290,74 @@ test_symbolic_links_are_not_followed(void)
 	feed(s, "x\n");
 	check(output_dropped(o, &why) > 0);
 	check(stat("target", &st) != 0);
+	output_source_end(s);
+	close_output(o);
+}
+
+void
+test_a_line_torn_by_a_crash_stays_alone(void)
+{
+	struct output *o = open_output("1MB", 65536);
+	struct output_source *s = output_source_new(o, 0, CHILD_STDOUT, NULL);
+	char *text;
+
+	write_file("web.log",
+	    "2026-11-22T20:33:43.123456Z 0 out old\n"
+	    "2026-11-22T20:33:43.123456Z 0 out to");
+	feed(s, "new\n");
+	check_tail(o, everything, "old|to|new");
+	text = read_file("web.log");
+	check_has(text, "0 out to\n20");
+	check_has(text, "0 out new\n");
+	free(text);
+	output_source_end(s);
+	close_output(o);
+}
+
+/* The limit on a file's size stands for a full disk. */
+void
+test_a_line_torn_by_a_full_disk_stays_alone(void)
+{
+	struct rlimit small = {.rlim_cur = 60, .rlim_max = RLIM_INFINITY};
+	struct output *o = open_output("1MB", 65536);
+	struct output_source *s = output_source_new(o, 0, CHILD_STDOUT, NULL);
+	char *text;
+
+	signal(SIGXFSZ, SIG_IGN);
+	feed(s, "one\n");
+	setrlimit(RLIMIT_FSIZE, &small);
+	feed(s, "two\n");
+	small.rlim_cur = RLIM_INFINITY;
+	setrlimit(RLIMIT_FSIZE, &small);
+	feed(s, "three\n");
+	text = read_file("web.log");
+	check_has(text, "0 out three\n");
+	check(strchr(strchr(text, '\n') + 1, '\n') != NULL);
+	check_int((int)strspn(strchr(strchr(text, '\n') + 1, '\n'), "\n"), 1);
+	check(strstr(strchr(text, '\n') + 1, "\n2") != NULL);
+	free(text);
+	output_source_end(s);
+	close_output(o);
+}
+
+void
+test_a_file_that_cannot_be_rotated_is_used_further(void)
+{
+	struct output *o = open_output("200", 65536);
+	struct output_source *s = output_source_new(o, 0, CHILD_STDOUT, NULL);
+	char *text;
+	int k;
+
+	conf.stdout_logfile_backups = 1;
+	output_reconfigure(o, &conf);
+	mkdir("web.log.1", 0700);
+	for (k = 0; k < 50; k++)
+		feed(s, "x\n");
+	check_tail(o, (struct output_filter){1, -1, -1, NULL}, "x");
+	text = read_file("web.log");
+	check(strlen(text) > 1000);
+	check_int((int)output_dropped(o, &(const char *){NULL}), 0);
+	free(text);
 	output_source_end(s);
 	close_output(o);
 }
