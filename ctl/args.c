@@ -299,6 +299,7 @@ args_count(const struct args *a, size_t min, size_t max, struct err *e)
 	err_set(e, ERR_PARAMS, "%s: %s", a->verb.name,
 	    a->noperands < min ? "an operand is missing"
 			       : "there are too many operands");
-	return err_hint(e, "usage: heroctl %s %s", a->verb.name,
-	    verb_operands(&a->verb, operands, sizeof(operands)));
+	verb_operands(&a->verb, operands, sizeof(operands));
+	return err_hint(e, "usage: heroctl %s%s%s", a->verb.name,
+	    *operands ? " " : "", operands);
 }

@@ -12,6 +12,8 @@ struct follower {
 	struct line_style style;
 	const json_t *instance; /* NULL: all */
 	const json_t *job;
+	size_t followed; /* names that are, or may still be refused */
+	enum status refused; /* the first refusal */
 };
 
 static bool
@@ -63,24 +65,35 @@ show_news(struct follower *f, const json_t *params)
 	show_lines(f, json_object_get(params, "lines"));
 }
 
-/* An answer to follow_logs, or a log notification. */
-static int
-take_message(struct follower *f, const json_t *message, struct err *e)
+/* To follow_logs for one name; the others go on when it is refused. */
+static void
+take_answer(struct follower *f, const json_t *message)
+{
+	struct err e = {0};
+	const json_t *result = client_result(message, &e);
+	enum status status;
+
+	if (result) {
+		show_lines(f, json_object_get(result, "lines"));
+		return;
+	}
+	status = ctl_complain(f->ctl, &e);
+	if (f->refused == STATUS_DONE)
+		f->refused = status;
+	f->followed--;
+}
+
+/* An answer, or a log notification. */
+static void
+take_message(struct follower *f, const json_t *message)
 {
 	const char *method =
 	    json_string_value(json_object_get(message, "method"));
-	const json_t *result;
 
-	if (method) {
-		if (strcmp(method, "log") == 0)
-			show_news(f, json_object_get(message, "params"));
-		return 0;
-	}
-	result = client_result(message, e);
-	if (result == NULL)
-		return -1;
-	show_lines(f, json_object_get(result, "lines"));
-	return 0;
+	if (method == NULL)
+		take_answer(f, message);
+	else if (strcmp(method, "log") == 0)
+		show_news(f, json_object_get(message, "params"));
 }
 
 static int
@@ -102,23 +115,23 @@ subscribe(
 	return 0;
 }
 
-/* Ends only by trouble, by a refusal or with the time given. */
+/* Ends only by trouble, with the time given, or when nobody is left. */
 static enum status
 follow(struct follower *f, char *const *names, const json_t *params)
 {
 	struct err e = {0};
 	json_t *message;
-	int bad;
 
+	f->followed = strv_count(names);
 	client_begin(f->ctl->client, f->ctl->timeout);
-	bad = subscribe(f, names, params, &e);
-	while (!bad) {
-		message = client_receive(f->ctl->client, &e);
-		if (message == NULL)
-			break;
-		bad = take_message(f, message, &e);
-		json_decref(message);
-	}
+	if (subscribe(f, names, params, &e) == 0)
+		while (f->followed > 0 &&
+		    (message = client_receive(f->ctl->client, &e)) != NULL) {
+			take_message(f, message);
+			json_decref(message);
+		}
+	if (f->followed == 0)
+		return f->refused;
 	if (client_trouble(f->ctl->client) == TROUBLE_INTERRUPTED)
 		return STATUS_INTERRUPTED;
 	return ctl_complain(f->ctl, &e);

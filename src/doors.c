@@ -144,6 +144,7 @@ on_too_long(struct conn *conn)
 
 	err_set(&e, ERR_TOO_LARGE, "a line longer than max_request, %lld bytes",
 	    c->doors->conf->max_request);
+	err_hint(&e, "say less at a time, or set max_request");
 	send_refusal(conn, &e);
 }
 
