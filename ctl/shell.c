@@ -72,11 +72,12 @@ read_line(char **line, size_t *size, bool prompts)
 	}
 }
 
+/* For a script the first failure counts; a person has seen them all. */
 enum status
 shell_run(struct ctl *ctl)
 {
 	bool prompts = isatty(STDIN_FILENO);
-	enum status status = STATUS_DONE;
+	enum status status = STATUS_DONE, first = STATUS_DONE;
 	char *line = NULL;
 	size_t size = 0;
 
@@ -85,11 +86,14 @@ shell_run(struct ctl *ctl)
 		printf("heroctl at %s; help lists the verbs, exit ends\n",
 		    client_server(ctl->client));
 	}
-	while (read_line(&line, &size, prompts))
+	while (read_line(&line, &size, prompts)) {
 		if (!run_line(ctl, line, &status))
 			break;
+		if (first == STATUS_DONE)
+			first = status;
+	}
 	if (prompts && feof(stdin))
 		putchar('\n');
 	free(line);
-	return status;
+	return prompts ? status : first;
 }

@@ -26,6 +26,24 @@ test_following_goes_on_beside_an_unknown_name(void)
 }
 
 void
+test_the_first_failure_of_piped_verbs_counts(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+
+	check_int(run("printf 'status nosuch\\nfoo\\nping\\n' | "
+		      "$BUILD/heroctl -s unix:%s",
+		      h->socket)
+		      .status,
+	    4);
+	check_int(run("printf 'ping\\nlist\\nexit\\nfoo\\n' | "
+		      "$BUILD/heroctl -s unix:%s",
+		      h->socket)
+		      .status,
+	    0);
+	herod_stop(h);
+}
+
+void
 test_the_samples_include_line_works(void)
 {
 	struct ran r;
