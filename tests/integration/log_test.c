@@ -75,8 +75,11 @@ test_logs_select_by_number_stream_and_instance(void)
 {
 	struct herod *h = run_script(
 	    "numprocs = 2", "echo a$HERO_INSTANCE; echo b$HERO_INSTANCE >&2");
-	json_t *lines = lines_of(h, "{s:s, s:i}", "lines", 1);
+	json_t *lines;
 
+	/* One that has EXITED is a worse state than RUNNING: wait for all. */
+	wait_for(json_array_size(rpc(h, "get_runner_logs", "[s]", "it")) == 4);
+	lines = lines_of(h, "{s:s, s:i}", "lines", 1);
 	check_int((int)json_array_size(lines), 1);
 	lines = lines_of(h, "{s:s, s:i}", "instance", 1);
 	check_int((int)json_array_size(lines), 2);
