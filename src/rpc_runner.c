@@ -401,10 +401,13 @@ refuse_wait(struct call *call, const struct runner *r, enum wait_end end)
 	else if (end == WAIT_TIMED_OUT)
 		err_set(&e, ERR_TIMED_OUT, "runner %s: still %s: %s", r->name,
 		    state, why);
+	else if (runners_are_ending(r->all))
+		err_set(&e, ERR_SHUTTING_DOWN,
+		    "runner %s: %s: herod is shutting down", r->name, state);
 	else
 		err_set(&e, ERR_CANNOT_START, "runner %s: %s: %s", r->name,
 		    state, why);
-	if (end == WAIT_FAILED)
+	if (e.code == ERR_CANNOT_START)
 		err_hint(&e, "heroctl logs %s shows its output", r->name);
 	call_refuse(call, &e);
 }

@@ -593,6 +593,46 @@ instance_of(struct runners *rs, const json_t *tag)
 	return r->instances[n];
 }
 
+static void
+ignore_output(struct child *c, int stream, const char *buf, size_t len)
+{
+	(void)c;
+	(void)stream;
+	(void)buf;
+	(void)len;
+}
+
+static void
+note_stray(struct child *c)
+{
+	char how[160];
+
+	log_warnx("pid %d: nobody's any more: %s", (int)c->pid,
+	    child_end_text(c, how, sizeof(how)));
+}
+
+/* The configuration has no place for it now, so it is asked to end: by the
+ * rules of its runner if that is still there. */
+static void
+end_stray(struct runners *rs, struct child *c, const json_t *tag)
+{
+	static const struct child_ops ops = {
+	    .output = ignore_output, .over = note_stray};
+	const char *name = json_string_value(json_object_get(tag, "runner"));
+	struct runner *r = name ? runner_find(rs, name) : NULL;
+	struct runner_conf plain = {0};
+	struct stop_rules rules;
+
+	settings_init(runner_settings, &plain);
+	rules = (struct stop_rules){
+	    plain.stopsignal, plain.stopwaitsecs, true, true};
+	if (r)
+		runner_stop_rules(r, &rules);
+	child_adopt(c, &ops, NULL);
+	child_stop(c, &rules);
+	settings_clear(runner_settings, &plain);
+}
+
 bool
 runners_adopt(struct runners *rs, struct child *c, const char *text)
 {
@@ -604,6 +644,10 @@ runners_adopt(struct runners *rs, struct child *c, const char *text)
 	if (i == NULL || is_job != (i->runner->conf.kind == KIND_EXEC)) {
 		log_warnx("pid %d: no runner for it any more (%s)", (int)c->pid,
 		    text);
+		/* A job is given back at once: its process must be dead. */
+		taken = !is_job && tag;
+		if (taken)
+			end_stray(rs, c, tag);
 	} else if (is_job) {
 		taken = hooks->adopt && hooks->adopt(hooks->arg, i, c, tag);
 		if (taken)

@@ -124,6 +124,48 @@ test_signals_that_mean_nothing_do_nothing(void)
 	herod_stop(h);
 }
 
+/* ---- who waits while herod ends ---- */
+
+void
+test_a_start_that_the_end_overtakes_is_told_so(void)
+{
+	struct herod *h =
+	    herod_start("[runner:it]\nautostart = false\n"
+			"startsecs = 100\ncommand = sleep 1000\n");
+	int fd = rpc_begin(h, "start_runner", "[s]", "it");
+	json_t *answer;
+
+	wait_for(is_state(h, "it", "STARTING"));
+	kill(h->keeper, SIGTERM);
+	answer = rpc_end(fd);
+	check_int(int_at(answer, "error.code"), -32040);
+	check_int(herod_end(h), 0);
+}
+
+/* ---- what the next herod has no place for ---- */
+
+void
+test_an_instance_too_many_after_a_crash_is_asked_to_end(void)
+{
+	const char *it = script("it",
+	    text("trap 'echo asked >>%s; exit 0' TERM\n"
+		 "echo up >>%s; while :; do sleep 0.05; done",
+		here("asked"), here("up")));
+	struct herod *h = herod_start(
+	    AT_ONCE "[runner:it]\nnumprocs = 2\ncommand = %s\n", it);
+	pid_t first, second;
+
+	wait_for(count_lines(here("up")) == 2);
+	first = pid_of(h, "it");
+	second = (pid_t)int_at(status_of(h, "it"), "instances.1.pid");
+	run("sed -i 's/numprocs = 2/numprocs = 1/' %s", h->conf);
+	herod_kill9(h);
+	wait_for(!is_alive(second));
+	check_int(count_lines(here("asked")), 1);
+	check_int(pid_of(h, "it"), first);
+	herod_stop(h);
+}
+
 /* ---- directories ---- */
 
 static void
