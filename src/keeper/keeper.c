@@ -52,10 +52,11 @@ enum {
 	LINGER = 10, /* look at signalled groups, doubled too */
 	LINGER_MAX = 1000,
 	RESEND = 50, /* the system has no room for a message */
+	END_GRACE = 5000, /* from SIGTERM to SIGKILL without a herod */
 	END_MAX = 5000 /* for those that do not die of SIGKILL */
 };
 
-enum alarm { RESTART, DEAF, GROUPS, SEND, END, ALARMS };
+enum alarm { RESTART, DEAF, GROUPS, SEND, KILL, END, ALARMS };
 
 /* Entries follow as their index + SOURCE_ENTRIES. */
 enum { SOURCE_SIGNALS, SOURCE_HEROD, SOURCE_ENTRIES };
@@ -237,16 +238,24 @@ signal_entry(void *arg, struct entry *e, int sig, bool group)
 }
 
 static void
-kill_all(struct keeper *k)
+signal_all(struct keeper *k, int sig)
 {
 	struct entry *e;
 
 	for (e = k->table.entries; e < k->table.entries + k->table.nused; e++)
 		if (e->state != ENTRY_FREE)
-			signal_entry(k, e, SIGKILL, true);
+			signal_entry(k, e, sig, true);
 }
 
 /* ---- the end ---- */
+
+static void
+kill_all(struct keeper *k)
+{
+	alarm_stop(k, KILL);
+	alarm_set(k, END, END_MAX);
+	signal_all(k, SIGKILL);
+}
 
 /* Begins it; the loop ends when nothing is left. */
 static void
@@ -257,8 +266,25 @@ end(struct keeper *k, int code)
 	k->ending = true;
 	k->code = code;
 	alarm_stop(k, RESTART);
-	alarm_set(k, END, END_MAX);
 	kill_all(k);
+}
+
+/* There was no herod to stop them by their own rules.  Asked a second
+ * time, it hurries. */
+static void
+end_by_ourselves(struct keeper *k, int code)
+{
+	if (k->ending) {
+		if (k->due[KILL] != 0)
+			kill_all(k);
+		return;
+	}
+	k->ending = true;
+	k->code = code;
+	alarm_stop(k, RESTART);
+	alarm_set(k, KILL, END_GRACE);
+	signal_all(k, SIGTERM);
+	signal_all(k, SIGCONT);
 }
 
 static void
@@ -604,7 +630,7 @@ herod_ended(struct keeper *k)
 	if (k->was_ready && k->asked_by == 0)
 		herod_again(k, lived_ms);
 	else
-		end(k, code);
+		end_by_ourselves(k, code);
 }
 
 /* ---- deaths ---- */
@@ -689,8 +715,8 @@ look_at_groups(struct keeper *k)
 	check_groups(k);
 	if (LIST_EMPTY(&k->table.lingering))
 		return;
-	if (k->ending)
-		kill_all(k);
+	if (k->ending && k->due[KILL] == 0)
+		signal_all(k, SIGKILL);
 	k->linger = k->linger * 2 < LINGER_MAX ? k->linger * 2 : LINGER_MAX;
 	alarm_set(k, GROUPS, k->linger);
 }
@@ -711,7 +737,7 @@ pass_on(struct keeper *k, int sig)
 	if (k->herod != 0 && !k->herod_reaped)
 		kill(k->herod, sig);
 	else if (asks_to_end(sig))
-		end(k, 128 + sig);
+		end_by_ourselves(k, 128 + sig);
 }
 
 /* Deaths first: a dead herod cannot be told anything. */
@@ -754,6 +780,7 @@ alarms_ring(struct keeper *k)
 	    [DEAF] = herod_deaf,
 	    [GROUPS] = look_at_groups,
 	    [SEND] = send_again,
+	    [KILL] = kill_all,
 	    [END] = end_anyway,
 	};
 	int64_t now = now_ms();

@@ -62,6 +62,26 @@ test_runners_outlive_a_herod_that_cannot_begin(void)
 	herod_stop(h);
 }
 
+void
+test_runners_without_a_herod_are_asked_to_end(void)
+{
+	const char *it = script("it",
+	    text("trap 'sleep 0.3; echo asked >>%s; exit 0' TERM\n"
+		 "echo up >>%s; while :; do sleep 0.05; done",
+		here("asked"), here("up")));
+	struct herod *h =
+	    herod_start(AT_ONCE "[runner:it]\ncommand = %s\n", it);
+
+	wait_for(count_lines(here("up")) == 1);
+	write_file(here("state/runners.json"), "{");
+	kill(herod_pid(h), SIGKILL);
+	wait_for(strstr(herod_log(), "mend it or move it away") != NULL);
+	wait_for(herod_pid(h) == 0);
+	kill(h->keeper, SIGTERM);
+	herod_end(h);
+	check_int(count_lines(here("asked")), 1);
+}
+
 /* ---- in the background ---- */
 
 static void
