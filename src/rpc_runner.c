@@ -153,6 +153,7 @@ struct asking {
 	struct call *call; /* NULL: nobody waits any more */
 	json_t *answer; /* given when the depths are there */
 	json_t *places; /* array of objects that want a "depth" */
+	json_t *total; /* borrowed: "dispatched" is the sum; or NULL */
 };
 
 static void
@@ -163,15 +164,28 @@ asking_gone(void *arg)
 	a->call = NULL;
 }
 
+/* Unknown (below zero) is null. */
+static json_t *
+depth_json(long long depth)
+{
+	return depth < 0 ? json_null() : json_integer(depth);
+}
+
 static void
 depths_are_there(void *arg, const long long *depths, size_t n)
 {
 	struct asking *a = arg;
+	long long sum = 0;
 	size_t i;
 
-	for (i = 0; i < n; i++)
+	for (i = 0; i < n; i++) {
 		json_object_set_new(json_array_get(a->places, i), "depth",
-		    depths[i] < 0 ? json_null() : json_integer(depths[i]));
+		    depth_json(depths[i]));
+		if (sum >= 0)
+			sum = depths[i] < 0 ? -1 : sum + depths[i];
+	}
+	if (a->total)
+		json_object_set_new(a->total, "dispatched", depth_json(sum));
 	if (a->call)
 		call_reply(a->call, json_incref(a->answer));
 	json_decref(a->answer);
@@ -179,17 +193,18 @@ depths_are_there(void *arg, const long long *depths, size_t n)
 	free(a);
 }
 
-/* Answers (taking over both) once the depths are filled in.  Each place has
- * the queue's name as its "name", or names has it. */
+/* Answers (taking over answer and places) once the depths of the queues
+ * named are filled in. */
 static void
-reply_with_depths(
-    struct call *call, json_t *answer, json_t *places, const char *const *names)
+reply_with_depths(struct call *call, json_t *answer, json_t *places,
+    const char *const *names, json_t *total)
 {
 	struct asking *a = xcalloc(1, sizeof(*a));
 
 	a->call = call;
 	a->answer = answer;
 	a->places = places;
+	a->total = total;
 	call_on_gone(call, asking_gone, a);
 	workers_depths(call->services->workers, names, json_array_size(places),
 	    depths_are_there, a);
@@ -227,7 +242,7 @@ reply_runner(struct call *call, const struct runner *r)
 		json_decref(places);
 		call_reply(call, status);
 	} else {
-		reply_with_depths(call, status, places, names);
+		reply_with_depths(call, status, places, names, NULL);
 	}
 	free(names);
 }
@@ -301,7 +316,7 @@ HANDLER(get_all_runner_status)
 	RUNNERS_FOREACH(r, call->services->runners)
 	json_array_append_new(statuses, runner_json(call->services, r));
 	places = places_in(statuses, &names);
-	reply_with_depths(call, statuses, places, names);
+	reply_with_depths(call, statuses, places, names, NULL);
 	free(names);
 }
 
@@ -357,6 +372,7 @@ HANDLER(get_all_status)
 {
 	const struct services *s = call->services;
 	json_t *queues = queues_json(s), *places = json_array(), *queue;
+	json_t *jobs = workers_summary(s->workers);
 	const char **names, *name;
 	size_t n = 0;
 
@@ -369,10 +385,9 @@ HANDLER(get_all_status)
 	    json_pack("{s:{s:s, s:i, s:f}, s:o, s:o, s:O, s:o, s:{s:s}}",
 		"herod", "version", PACKAGE_VERSION, "pid", (int)getpid(),
 		"uptime", ev_time() - s->started_at, "runners",
-		states_json(s->runners), "jobs", workers_summary(s->workers),
-		"queues", queues, "redis", redis_json(s), "node", "name",
-		s->node),
-	    places, names);
+		states_json(s->runners), "jobs", jobs, "queues", queues,
+		"redis", redis_json(s), "node", "name", s->node),
+	    places, names, jobs);
 	json_decref(queues);
 	free(names);
 }
@@ -748,8 +763,7 @@ removed_depth(void *arg, const long long *depths, size_t n)
 		call_on_gone(m->call, NULL, NULL);
 		call_reply(m->call,
 		    json_pack("{s:s, s:b, s:o}", "name", m->name, "removed", 1,
-			"queued_jobs",
-			depths[0] < 0 ? json_null() : json_integer(depths[0])));
+			"queued_jobs", depth_json(depths[0])));
 	}
 	removing_free(m);
 }

@@ -1018,10 +1018,9 @@ workers_running(struct workers *w, const struct runner *r)
 json_t *
 workers_summary(struct workers *w)
 {
-	return json_pack("{s:I, s:I, s:I, s:I}", "queued",
-	    (json_int_t)counters[COUNTER_jobs_queued], "running",
+	return json_pack("{s:n, s:I, s:I, s:I}", "dispatched", "started",
 	    (json_int_t)w->nworks, "finished",
-	    (json_int_t)counters[COUNTER_jobs_finished], "failed",
+	    (json_int_t)counters[COUNTER_jobs_finished], "error",
 	    (json_int_t)counters[COUNTER_jobs_failed]);
 }
 

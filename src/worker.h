@@ -39,8 +39,9 @@ void workers_depths(struct workers *w, const char *const *queues, size_t n,
 /* Jobs in hand here, of one runner or of all (NULL). */
 size_t workers_running(struct workers *w, const struct runner *r);
 
-/* Members for get_all_status: {"queued", "running", "finished", "failed"}
- * since herod runs, without asking Redis; new. */
+/* Jobs by status for get_all_status, without asking Redis: started now,
+ * finished and error since herod runs; dispatched is null, to be filled in
+ * from depths.  New. */
 json_t *workers_summary(struct workers *w);
 
 /* ---- what callers ask ---- */
