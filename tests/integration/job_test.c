@@ -882,3 +882,26 @@ test_every_job_of_a_crowd_is_answered_once(void)
 	close(fd);
 	herod_stop(h);
 }
+
+void
+test_summary_counts_jobs_by_status(void)
+{
+	struct herod *h =
+	    start_exec("command = sh -c 'read a; [ \"$a\" != wait ] ||"
+		       " exec sleep 1000; [ \"$a\" = good ]'");
+	json_t *jobs;
+
+	do_job(h, "good\n");
+	fail_job(h, "bad\n");
+	queue(h, "wait\n");
+	wait_for(int_at(rpc(h, "get_all_status", NULL), "jobs.started") == 1);
+	queue(h, "wait\n");
+	queue(h, "wait\n");
+	jobs = at(rpc(h, "get_all_status", NULL), "jobs");
+	check_int(int_at(jobs, "dispatched"), 2);
+	check_int(int_at(jobs, "started"), 1);
+	check_int(int_at(jobs, "finished"), 1);
+	check_int(int_at(jobs, "error"), 1);
+	rpc(h, "stop_runner", "{s:s, s:b}", "name", "it", "drain", 0);
+	herod_stop(h);
+}
