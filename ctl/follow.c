@@ -12,7 +12,7 @@ struct follower {
 	struct line_style style;
 	const json_t *instance; /* NULL: all */
 	const json_t *job;
-	size_t followed; /* names that are, or may still be refused */
+	size_t followed; /* names that are, and not refused or removed */
 	enum status refused; /* the first refusal */
 };
 
@@ -58,7 +58,12 @@ static void
 show_news(struct follower *f, const json_t *params)
 {
 	const json_t *dropped = json_object_get(params, "dropped");
+	const char *ended = json_string_value(json_object_get(params, "ended"));
 
+	if (ended) {
+		ctl_say("runner %s was removed", ended);
+		f->followed--;
+	}
 	if (json_is_integer(dropped))
 		ctl_say("%lld lines came too fast and are left out",
 		    (long long)json_integer_value(dropped));

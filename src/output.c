@@ -663,11 +663,12 @@ output_free(struct output *o)
 {
 	struct output_follower *f;
 
+	flush(o);
 	while ((f = TAILQ_FIRST(&o->followers)) != NULL) {
 		TAILQ_REMOVE(&o->followers, f, entry);
 		f->output = NULL;
+		f->fn(f->arg, NULL);
 	}
-	flush(o);
 	if (o->fd >= 0)
 		close(o->fd);
 	text_clear(&o->ring);

@@ -64,7 +64,8 @@ json_t *output_tail(struct output *o, const struct output_filter *f);
 json_t *output_line_json(
     const struct output *o, const struct output_line *line);
 
-/* Calls fn for each line from now on until output_unfollow(). */
+/* Calls fn for each line from now on until output_unfollow(), which it may
+ * call itself; with NULL once there will be no more. */
 struct output_follower;
 struct output_follower *output_follow(struct output *o,
     void (*fn)(void *arg, const struct output_line *line), void *arg);

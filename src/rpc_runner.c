@@ -941,11 +941,26 @@ follower_ready(void *arg)
 	follower_flush(arg);
 }
 
+/* The runner was removed. */
+static void
+follower_end(struct follower *f)
+{
+	follower_flush(f);
+	stream_notify(
+	    f->stream, "log", json_pack("{s:s}", "ended", f->runner->name));
+	stream_close(f->stream);
+	follower_gone(f);
+}
+
 static void
 follower_line(void *arg, const struct output_line *line)
 {
 	struct follower *f = arg;
 
+	if (line == NULL) {
+		follower_end(f);
+		return;
+	}
 	if (f->wanted_stream >= 0 && f->wanted_stream != line->stream)
 		return;
 	if (json_array_size(f->lines) >= FOLLOWER_BATCH || f->dropped) {

@@ -511,8 +511,8 @@ start_failed(struct instance *i)
 	if (conf(i)->startretries < 0 ||
 	    i->failed_starts <= conf(i)->startretries)
 		return back_off(i, what);
-	because(i, "%s within startsecs, %u times in a row", what,
-	    i->failed_starts);
+	because(i, "%s%s, %u times in a row", what,
+	    i->child->stage ? "" : " within startsecs", i->failed_starts);
 	return FATAL;
 }
 

@@ -368,3 +368,29 @@ test_heroctl_follows_and_ends_by_interrupt(void)
 	check_int(r.status, 0);
 	herod_stop(h);
 }
+
+void
+test_followers_of_a_removed_runner_are_told(void)
+{
+	struct herod *h = start_echo("");
+	json_t *answer;
+	struct ran r;
+	int fd;
+
+	say(h, "one");
+	fd = door_unix(h);
+	send_text(fd,
+	    "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":"
+	    "\"follow_logs\",\"params\":[\"it\"]}\n");
+	recv_json(fd);
+	r = run("export HEROCTL_SERVER=unix:%s; "
+		"$BUILD/heroctl logs -f it >followed & "
+		"until grep -q one followed; do :; done; "
+		"$BUILD/heroctl remove-runner it; wait $!",
+	    h->socket);
+	check_int(r.status, 0);
+	answer = recv_json(fd);
+	check_str(text_at(answer, "params.ended"), "it");
+	close(fd);
+	herod_stop(h);
+}
