@@ -500,19 +500,6 @@ output_note(struct output *o, int instance, const char *fmt, ...)
 
 /* ---- reading back ---- */
 
-/* "2026-11-22T20:33:43.123456Z" as Unix seconds; false if it is not. */
-static bool
-read_time(const char *text, double *time)
-{
-	struct tm tm = {0};
-	char *end = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
-
-	if (end == NULL || *end != '.')
-		return false;
-	*time = (double)timegm(&tm) + strtod(end, &end);
-	return *end == 'Z';
-}
-
 /* Takes a line of the ring apart (it is changed). */
 static bool
 read_line(char *text, size_t len, struct output_line *line)
@@ -523,9 +510,11 @@ read_line(char *text, size_t len, struct output_line *line)
 	instance = strchr(stamp, ' ');
 	stream = instance ? strchr(instance + 1, ' ') : NULL;
 	text = stream ? strchr(stream + 1, ' ') : NULL;
-	if (text == NULL || !read_time(stamp, &line->time))
+	if (text == NULL)
 		return false;
-	*text++ = '\0';
+	*instance = *text++ = '\0';
+	if (!text_time(stamp, &line->time))
+		return false;
 	job = strchr(stream + 1, '/');
 	if (job)
 		*job++ = '\0';
@@ -542,7 +531,8 @@ read_line(char *text, size_t len, struct output_line *line)
 static bool
 is_asked_for(const struct output_filter *f, const struct output_line *l)
 {
-	return (f->stream < 0 || f->stream == l->stream) &&
+	return l->time >= f->since &&
+	    (f->stream < 0 || f->stream == l->stream) &&
 	    (f->instance < 0 || f->instance == l->instance) &&
 	    (f->job == NULL || (l->job && strcmp(f->job, l->job) == 0));
 }

@@ -57,6 +57,7 @@ struct output_filter {
 	int stream; /* or -1: both */
 	int instance; /* or -1: all */
 	const char *job; /* or NULL: all */
+	double since; /* Unix seconds; 0: all */
 };
 
 /* [LogLine...], oldest first; new. */

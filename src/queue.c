@@ -1261,7 +1261,7 @@ struct depths {
 	bool lost;
 	depths_fn fn;
 	void *arg;
-	long long v[];
+	struct queue_depth v[];
 };
 
 static void
@@ -1270,7 +1270,7 @@ depths_end(struct depths *d)
 	size_t i;
 
 	for (i = 0; d->lost && i < d->n; i++)
-		d->v[i] = -1;
+		d->v[i] = (struct queue_depth){-1, 0};
 	d->fn(d->arg, d->v, d->n);
 	free(d);
 }
@@ -1279,10 +1279,17 @@ static void
 on_depth(void *arg, const struct redis_reply *reply)
 {
 	struct depths *d = arg;
+	struct queue_depth *v = &d->v[d->answered++];
+	const char *created;
 
-	if (!reply || reply_is_error(reply))
+	if (!reply || reply_is_error(reply)) {
 		d->lost = true;
-	d->v[d->answered++] = reply_number(reply);
+	} else {
+		v->jobs = reply_number(reply_at(reply, 0));
+		created = reply_text(reply_at(reply, 1), NULL);
+		if (!created || !text_time(created, &v->oldest))
+			v->oldest = 0;
+	}
 	if (d->answered == d->n)
 		depths_end(d);
 }
@@ -1300,9 +1307,10 @@ queues_depths(struct queues *qs, const char *const *names, size_t n,
 	d->fn = fn;
 	d->arg = arg;
 	for (i = 0; i < n; i++) {
-		words_begin(&w, "LLEN");
+		call_begin(&w, "herod_depth", 1);
 		snprintf(key, sizeof(key), "%s%s", qs->list_prefix, names[i]);
 		words_add(&w, key);
+		words_add(&w, qs->job_prefix);
 		if (!redis_send(qs->redis, &w, on_depth, d))
 			break;
 	}

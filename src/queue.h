@@ -154,8 +154,14 @@ typedef void (*page_fn)(void *arg, json_t *page, const struct err *e);
 int queues_list(struct queues *qs, const struct page_wanted *want, page_fn fn,
     void *arg, struct err *e);
 
-/* Depth of each name's list, -1 for all when Redis is away. */
-typedef void (*depths_fn)(void *arg, const long long *depths, size_t n);
+/* What waits in a queue. */
+struct queue_depth {
+	long long jobs; /* -1: Redis is away */
+	double oldest; /* Unix seconds of the first's creation; 0: unknown */
+};
+
+/* One of each name, in order; all unknown when Redis is away. */
+typedef void (*depths_fn)(void *arg, const struct queue_depth *d, size_t n);
 void queues_depths(struct queues *qs, const char *const *names, size_t n,
     depths_fn fn, void *arg);
 

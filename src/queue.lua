@@ -247,6 +247,22 @@ local function list(keys, args)
 	return { #heads > 0 and place or { '', '' }, page }
 end
 
+-- KEYS list; ARGV prefix
+-- {jobs that wait, when the first of them was created}; of a long row of
+-- cancelled jobs at the head only some are passed over.
+local function depth(keys, args)
+	local n = redis.call('LLEN', keys[1])
+
+	for _, id in ipairs(n > 0 and redis.call('LRANGE', keys[1], 0, 99) or {}) do
+		local job = redis.call('HMGET', args[1] .. id,
+			'status', 'created_at')
+		if job[1] and not OVER[job[1]] then
+			return { n, job[2] or '' }
+		end
+	end
+	return { n, '' }
+end
+
 -- KEYS index done; ARGV now_ms count
 -- Forgets ids whose jobs have expired.  How many.
 local function trim(keys, args)
@@ -281,4 +297,5 @@ register('keep', keep)
 register('cancel', cancel)
 register('list', list)
 register('trim', trim)
+register('depth', depth)
 register('begin', begin)

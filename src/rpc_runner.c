@@ -171,18 +171,31 @@ depth_json(long long depth)
 	return depth < 0 ? json_null() : json_integer(depth);
 }
 
+/* How long the first job of a queue has waited; null when none does. */
+static json_t *
+age_json(const struct queue_depth *d)
+{
+	double age = ev_time() - d->oldest;
+
+	if (d->jobs <= 0 || d->oldest <= 0)
+		return json_null();
+	return json_real(age > 0 ? age : 0);
+}
+
 static void
-depths_are_there(void *arg, const long long *depths, size_t n)
+depths_are_there(void *arg, const struct queue_depth *d, size_t n)
 {
 	struct asking *a = arg;
 	long long sum = 0;
+	json_t *place;
 	size_t i;
 
 	for (i = 0; i < n; i++) {
-		json_object_set_new(json_array_get(a->places, i), "depth",
-		    depth_json(depths[i]));
+		place = json_array_get(a->places, i);
+		json_object_set_new(place, "depth", depth_json(d[i].jobs));
+		json_object_set_new(place, "oldest_age", age_json(&d[i]));
 		if (sum >= 0)
-			sum = depths[i] < 0 ? -1 : sum + depths[i];
+			sum = d[i].jobs < 0 ? -1 : sum + d[i].jobs;
 	}
 	if (a->total)
 		json_object_set_new(a->total, "dispatched", depth_json(sum));
@@ -355,8 +368,9 @@ queues_json(const struct services *s)
 		queue = json_object_get(queues, runner_queue(r));
 		running = json_integer_value(json_object_get(queue, "running"));
 		json_object_set_new(queues, runner_queue(r),
-		    json_pack("{s:n, s:I}", "depth", "running",
-			running + (json_int_t)workers_running(s->workers, r)));
+		    json_pack("{s:n, s:I, s:f}", "depth", "running",
+			running + (json_int_t)workers_running(s->workers, r),
+			"rate", workers_rate(s->workers, runner_queue(r))));
 	}
 	return queues;
 }
@@ -754,7 +768,7 @@ removing_gone(void *arg)
 
 /* depth is spelled queued_jobs here. */
 static void
-removed_depth(void *arg, const long long *depths, size_t n)
+removed_depth(void *arg, const struct queue_depth *d, size_t n)
 {
 	struct removing *m = arg;
 
@@ -763,7 +777,7 @@ removed_depth(void *arg, const long long *depths, size_t n)
 		call_on_gone(m->call, NULL, NULL);
 		call_reply(m->call,
 		    json_pack("{s:s, s:b, s:o}", "name", m->name, "removed", 1,
-			"queued_jobs", depth_json(depths[0])));
+			"queued_jobs", depth_json(d->jobs)));
 	}
 	removing_free(m);
 }
@@ -779,14 +793,14 @@ counting_gone(void *arg)
 static void
 removed(void *arg, enum wait_end end)
 {
-	static const long long none[] = {0};
+	static const struct queue_depth none = {0, 0};
 	struct removing *m = arg;
 	const char *queue = m->queue;
 
 	(void)end;
 	m->wait = NULL;
 	if (queue == NULL) {
-		removed_depth(m, none, 1);
+		removed_depth(m, &none, 1);
 		return;
 	}
 	call_on_gone(m->call, counting_gone, m);
@@ -865,13 +879,40 @@ stream_of(const struct call *call)
 	return strcmp(stream, "stderr") == 0 ? CHILD_STDERR : CHILD_STDOUT;
 }
 
+/* "2026-11-22T20:33:43Z", or "5m": so long ago. */
+static int
+read_since(const char *text, double *since, struct err *e)
+{
+	static const struct kind ago = {TYPE_DURATION, "0.."};
+	json_t *word, *seconds;
+
+	if (text == NULL || text_time(text, since))
+		return 0;
+	word = json_string(text);
+	seconds = type_check(&ago, "since", word, NULL);
+	*since = ev_time() - json_number_value(seconds);
+	json_decref(word);
+	json_decref(seconds);
+	if (seconds)
+		return 0;
+	return err_set(e, ERR_PARAMS,
+	    "since: '%.60s' is not a time such as 2026-11-22T20:33:43Z or a "
+	    "duration such as 5m",
+	    text);
+}
+
 HANDLER(get_runner_logs)
 {
 	struct runner *r = runner_of(call);
 	struct output_filter f = {.instance = -1};
+	struct err e = {0};
 
 	if (r == NULL)
 		return;
+	if (read_since(call_string(call, "since"), &f.since, &e) != 0) {
+		call_refuse(call, &e);
+		return;
+	}
 	f.lines = (size_t)call_count(call, "lines");
 	f.stream = stream_of(call);
 	if (call_has(call, "instance"))

@@ -89,6 +89,13 @@ struct place {
 	size_t garbage; /* bytes since it last spoke as it should */
 };
 
+/* Jobs that ended in each of the last seconds. */
+#define RATE_SECONDS 60
+struct rate {
+	unsigned ended[RATE_SECONDS];
+	long long last; /* Unix second of the newest count */
+};
+
 struct lane {
 	RB_ENTRY(lane) entry;
 	TAILQ_ENTRY(lane) dirty_next;
@@ -100,6 +107,7 @@ struct lane {
 	bool maybe; /* the queue may hold jobs */
 	bool taking; /* a take is under way */
 	bool rang; /* something was put into it meanwhile */
+	struct rate rate;
 };
 
 RB_HEAD(work_tree, work);

@@ -255,6 +255,27 @@ work_leave(struct work *k)
 	return j;
 }
 
+/* Forgets the seconds that have passed since the last count. */
+static void
+rate_go_on(struct rate *r, double now)
+{
+	long long second = (long long)now;
+
+	if (second - r->last >= RATE_SECONDS || second < r->last)
+		memset(r->ended, 0, sizeof(r->ended));
+	else
+		while (r->last < second)
+			r->ended[++r->last % RATE_SECONDS] = 0;
+	r->last = second;
+}
+
+static void
+rate_count(struct rate *r, double now)
+{
+	rate_go_on(r, now);
+	r->ended[r->last % RATE_SECONDS]++;
+}
+
 void
 work_end(struct work *k, enum job_status how)
 {
@@ -282,6 +303,7 @@ work_end_and_tell(
 		counter_add(jobs_finished, 1);
 	else
 		counter_add(jobs_failed, 1);
+	rate_count(&k->place->lane->rate, ev_time());
 	work_leave(k);
 	watch_over(w, j);
 	queue_finish(q, j, settled, arg);
@@ -990,6 +1012,19 @@ workers_runner_gone(struct workers *w, struct runner *r)
 }
 
 /* ---- numbers ---- */
+
+double
+workers_rate(struct workers *w, const char *queue)
+{
+	struct rate *r = &lane_open(w, queue)->rate;
+	unsigned sum = 0;
+	size_t i;
+
+	rate_go_on(r, ev_time());
+	for (i = 0; i < RATE_SECONDS; i++)
+		sum += r->ended[i];
+	return (double)sum / RATE_SECONDS;
+}
 
 void
 workers_depths(struct workers *w, const char *const *queues, size_t n,

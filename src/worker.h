@@ -31,10 +31,12 @@ void workers_recover(struct workers *w);
 void workers_runner_added(struct workers *w, struct runner *r);
 void workers_runner_gone(struct workers *w, struct runner *r);
 
-/* Depth of a queue for status: fn gets -1 when Redis is away.  Many
- * queues at once: the depths in the same order. */
+/* What waits in queues, for status: in the order of the names. */
 void workers_depths(struct workers *w, const char *const *queues, size_t n,
     depths_fn fn, void *arg);
+
+/* Jobs of a queue that ended here, a second, over the last minute. */
+double workers_rate(struct workers *w, const char *queue);
 
 /* Jobs in hand here, of one runner or of all (NULL). */
 size_t workers_running(struct workers *w, const struct runner *r);

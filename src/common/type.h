@@ -88,6 +88,9 @@ const char *nearest_word(const char *typo,
 #define TIME_TEXT_SIZE 28
 const char *time_text(double unix_seconds, char buf[TIME_TEXT_SIZE]);
 
+/* Reads that form (the fraction may be missing); false if it is not. */
+bool text_time(const char *text, double *unix_seconds);
+
 /* A JSON string of any bytes: what is not UTF-8 becomes U+FFFD; new. */
 json_t *text_json(const char *bytes, size_t len);
 

@@ -264,6 +264,20 @@ time_text(double unix_seconds, char buf[TIME_TEXT_SIZE])
 	return buf;
 }
 
+bool
+text_time(const char *text, double *unix_seconds)
+{
+	struct tm tm = {0};
+	char *end = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+
+	if (end == NULL)
+		return false;
+	*unix_seconds = (double)timegm(&tm);
+	if (*end == '.')
+		*unix_seconds += strtod(end, &end);
+	return strcmp(end, "Z") == 0;
+}
+
 const char *
 duration_text(double s, char buf[32])
 {

@@ -898,6 +898,10 @@ test_summary_counts_jobs_by_status(void)
 	queue(h, "wait\n");
 	queue(h, "wait\n");
 	jobs = at(rpc(h, "get_all_status", NULL), "jobs");
+	check(json_number_value(at(
+		  rpc(h, "get_all_status", NULL), "queues.it.oldest_age")) > 0);
+	check(json_number_value(
+		  at(rpc(h, "get_all_status", NULL), "queues.it.rate")) > 0);
 	check_int(int_at(jobs, "dispatched"), 2);
 	check_int(int_at(jobs, "started"), 1);
 	check_int(int_at(jobs, "finished"), 1);

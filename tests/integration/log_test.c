@@ -370,6 +370,33 @@ test_heroctl_follows_and_ends_by_interrupt(void)
 }
 
 void
+test_logs_since_a_time_or_for_so_long(void)
+{
+	struct herod *h = start_echo("");
+	char since[64];
+	json_t *lines;
+
+	say(h, "one");
+	lines = rpc(h, "get_runner_logs", "[s]", "it");
+	snprintf(since, sizeof(since), "%s", text_at(lines, "0.time"));
+	say(h, "two");
+	lines = rpc(
+	    h, "get_runner_logs", "{s:s, s:s}", "name", "it", "since", since);
+	check_str(text_at(lines, "0.text"), "one");
+	lines = rpc(
+	    h, "get_runner_logs", "{s:s, s:s}", "name", "it", "since", "1h");
+	check_int((int)json_array_size(lines), 2);
+	lines = rpc(h, "get_runner_logs", "{s:s, s:s}", "name", "it", "since",
+	    "2100-01-01T00:00:00Z");
+	check_int((int)json_array_size(lines), 0);
+	check_has(text_at(rpc_error(h, "get_runner_logs", "{s:s, s:s}", "name",
+			      "it", "since", "soon"),
+		      "message"),
+	    "since: 'soon' is not a time");
+	herod_stop(h);
+}
+
+void
 test_followers_of_a_removed_runner_are_told(void)
 {
 	struct herod *h = start_echo("");

@@ -57,7 +57,7 @@ tail(struct output *o, struct output_filter f)
 	return joined;
 }
 
-static const struct output_filter everything = {1000, -1, -1, NULL};
+static const struct output_filter everything = {1000, -1, -1, NULL, 0};
 
 static void
 check_tail(struct output *o, struct output_filter f, const char *want)
@@ -102,11 +102,12 @@ test_tail_filters(void)
 	feed(b, "b1\n");
 	feed(a, "a3\n");
 	check_tail(o, everything, "a1|a2|b1|a3");
-	check_tail(o, (struct output_filter){2, -1, -1, NULL}, "b1|a3");
-	check_tail(o, (struct output_filter){9, CHILD_STDERR, -1, NULL}, "b1");
-	check_tail(o, (struct output_filter){9, -1, 0, NULL}, "a1|a2|a3");
-	check_tail(o, (struct output_filter){9, -1, -1, "j"}, "b1");
-	check_tail(o, (struct output_filter){0, -1, -1, NULL}, "");
+	check_tail(o, (struct output_filter){2, -1, -1, NULL, 0}, "b1|a3");
+	check_tail(
+	    o, (struct output_filter){9, CHILD_STDERR, -1, NULL, 0}, "b1");
+	check_tail(o, (struct output_filter){9, -1, 0, NULL, 0}, "a1|a2|a3");
+	check_tail(o, (struct output_filter){9, -1, -1, "j", 0}, "b1");
+	check_tail(o, (struct output_filter){0, -1, -1, NULL, 0}, "");
 	output_source_end(a);
 	output_source_end(b);
 	close_output(o);
@@ -359,7 +360,7 @@ test_a_file_that_cannot_be_rotated_is_used_further(void)
 	mkdir("web.log.1", 0700);
 	for (k = 0; k < 50; k++)
 		feed(s, "x\n");
-	check_tail(o, (struct output_filter){1, -1, -1, NULL}, "x");
+	check_tail(o, (struct output_filter){1, -1, -1, NULL, 0}, "x");
 	text = read_file("web.log");
 	check(strlen(text) > 1000);
 	check_int((int)output_dropped(o, &(const char *){NULL}), 0);

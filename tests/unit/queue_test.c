@@ -969,13 +969,14 @@ test_expired_jobs_leave_the_lists(void)
 }
 
 static void
-on_depths(void *arg, const long long *depths, size_t n)
+on_depths(void *arg, const struct queue_depth *d, size_t n)
 {
 	struct told *t = arg;
 
 	t->done = true;
 	t->n = n;
-	snprintf(t->text, sizeof(t->text), "%lld %lld", depths[0], depths[1]);
+	snprintf(t->text, sizeof(t->text), "%lld %lld %s", d[0].jobs, d[1].jobs,
+	    d[1].oldest > 0 ? "known" : "unknown");
 }
 
 void
@@ -990,11 +991,16 @@ test_depths_come_in_order_or_not_at_all(void)
 	push(&p, "b", false);
 	queues_depths(p.all, names, 2, on_depths, &t);
 	UNTIL_TOLD(&p, t);
-	check_str(t.text, "0 2");
+	check_str(t.text, "0 2 known");
+	ask(p.loop, p.redis, "HSET hero:job:a created_at yesterday");
+	t.done = false;
+	queues_depths(p.all, names, 2, on_depths, &t);
+	UNTIL_TOLD(&p, t);
+	check_str(t.text, "0 2 unknown");
 	server_end(p.server, SIGKILL);
 	wait_for(turn(p.loop) && !redis_is_up(p.redis));
 	queues_depths(p.all, names, 2, on_depths, &t);
-	check_str(t.text, "-1 -1");
+	check_str(t.text, "-1 -1 unknown");
 	close_node(&p);
 }
 

@@ -126,6 +126,21 @@ test_times_are_rfc_3339(void)
 }
 
 void
+test_times_are_read_back(void)
+{
+	double t;
+
+	check(text_time("2026-11-22T20:33:43.500000Z", &t));
+	check(t == 1795379623.5);
+	check(text_time("2026-11-22T20:33:43Z", &t) && t == 1795379623);
+	check(!text_time("2026-11-22T20:33:43", &t));
+	check(!text_time("2026-11-22T20:33:43Zulu", &t));
+	check(!text_time("2026-11-22", &t));
+	check(!text_time("soon", &t));
+	check(!text_time("", &t));
+}
+
+void
 test_durations_are_short(void)
 {
 	char text[32];
