@@ -24,6 +24,25 @@ time_json(double unix_seconds)
 	return json_string(time_text(unix_seconds, stamp));
 }
 
+static double
+seconds(struct timeval t)
+{
+	return (double)t.tv_sec + (double)t.tv_usec / 1e6;
+}
+
+/* Of the process and its children that it waited for; see getrusage(2). */
+static json_t *
+rusage_json(const struct instance *i)
+{
+	const struct rusage *u = &i->exit.rusage;
+
+	if (!i->exit.known)
+		return json_null();
+	return json_pack("{s:f, s:f, s:I}", "utime", seconds(u->ru_utime),
+	    "stime", seconds(u->ru_stime), "maxrss",
+	    (json_int_t)u->ru_maxrss * 1024);
+}
+
 static json_t *
 exit_json(const struct instance *i)
 {
@@ -37,9 +56,10 @@ exit_json(const struct instance *i)
 		code = json_integer(WEXITSTATUS(status));
 	if (i->exit.known && WIFSIGNALED(status))
 		signal = json_string(signal_name(WTERMSIG(status), name));
-	return json_pack("{s:o, s:o, s:b, s:o}", "code", code, "signal", signal,
-	    "core", i->exit.known && WIFSIGNALED(status) && WCOREDUMP(status),
-	    "at", time_json(i->exit.at));
+	return json_pack("{s:o, s:o, s:b, s:o, s:o}", "code", code, "signal",
+	    signal, "core",
+	    i->exit.known && WIFSIGNALED(status) && WCOREDUMP(status), "at",
+	    time_json(i->exit.at), "rusage", rusage_json(i));
 }
 
 static json_t *
@@ -137,14 +157,14 @@ runner_json(const struct services *s, const struct runner *r)
 		queue = json_pack("{s:s, s:n, s:I}", "name", runner_queue(r),
 		    "depth", "running",
 		    (json_int_t)workers_running(s->workers, r));
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:f, s:I, s:o, s:o, "
-			 "s:o, s:s}",
+	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s, s:o, s:f, s:I, s:o, "
+			 "s:o, s:o, s:s}",
 	    "name", r->name, "kind", kind_word(r), "state",
 	    state_name(runner_state(r)), "wanted", wanted_word(r->wanted),
-	    "why", telling_instance(r)->why, "pid", pid_json(first), "uptime",
-	    uptime(first), "restarts", (json_int_t)restarts, "command", command,
-	    "instances", instances, "queue", queue, "settings_origin",
-	    r->origin);
+	    "ready", runner_is_up(r), "why", telling_instance(r)->why, "pid",
+	    pid_json(first), "uptime", uptime(first), "restarts",
+	    (json_int_t)restarts, "command", command, "instances", instances,
+	    "queue", queue, "settings_origin", r->origin);
 }
 
 /* ---- depths: asked of Redis, then put into what is waiting for them ---- */

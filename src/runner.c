@@ -207,11 +207,7 @@ on_over(struct child *c)
 	end_output(i);
 	if (c->killed)
 		runners_note_kill(i->runner->all);
-	if (c->stage == NULL) {
-		i->exit.at = c->exited_at;
-		i->exit.status = c->status;
-		i->exit.known = c->status_known;
-	}
+	instance_note_exit(i, c);
 	if (hooks(i)->died && conf(i)->kind == KIND_STDIO)
 		hooks(i)->died(hooks(i)->arg, i, c, c->stopping);
 	instance_event(i, EVENT_OVER);
@@ -704,6 +700,17 @@ void
 instance_idle(struct instance *i)
 {
 	instance_event(i, EVENT_IDLE);
+}
+
+void
+instance_note_exit(struct instance *i, const struct child *c)
+{
+	if (c->stage)
+		return;
+	i->exit.at = c->exited_at;
+	i->exit.status = c->status;
+	i->exit.known = c->status_known;
+	i->exit.rusage = c->rusage;
 }
 
 bool

@@ -59,6 +59,7 @@ struct instance {
 		double at;
 		int status;
 		bool known;
+		struct rusage rusage;
 	} exit;
 	void *work; /* worker.c's, or NULL */
 };
@@ -165,6 +166,9 @@ void runner_stop_rules(const struct runner *r, struct stop_rules *rules);
 
 /* The instance has no job left (call after each end): a drain goes on. */
 void instance_idle(struct instance *i);
+
+/* Keeps how a process of it ended (nothing when it never began). */
+void instance_note_exit(struct instance *i, const struct child *c);
 
 /* May be given a job now. */
 bool instance_takes_jobs(const struct instance *i);

@@ -205,9 +205,7 @@ note_exit(struct work *k)
 	i->child = NULL;
 	if (c->stage)
 		return;
-	i->exit.at = c->exited_at;
-	i->exit.status = c->status;
-	i->exit.known = c->status_known;
+	instance_note_exit(i, c);
 	k->job->has_exit = c->status_known;
 	k->job->exit = c->status;
 }

@@ -113,6 +113,8 @@ test_a_killed_program_comes_back(void)
 	check_int(int_at(st, "restarts"), 1);
 	check_str(text_at(st, "instances.0.exit.signal"), "KILL");
 	check(json_is_null(at(st, "instances.0.exit.code")));
+	check(json_number_value(at(st, "instances.0.exit.rusage.maxrss")) > 0);
+	check(json_number_value(at(st, "instances.0.exit.rusage.utime")) >= 0);
 	herod_stop(h);
 }
 
