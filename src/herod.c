@@ -316,12 +316,13 @@ name_orphans(const struct herod *h)
 	struct runner *r;
 	size_t k;
 
-	RUNNERS_FOREACH(r, h->runners)
-	RUNNER_FOREACH_INSTANCE(i, r, k)
-	if (i->child && i->child->pid)
-		log_errorx("runner %s.%d: pid %d has lost its parent, ending "
-			   "it",
-		    r->name, i->n, (int)i->child->pid);
+	RUNNERS_FOREACH (r, h->runners)
+		RUNNER_FOREACH_INSTANCE (i, r, k)
+			if (i->child && i->child->pid)
+				log_errorx(
+				    "runner %s.%d: pid %d has lost its parent, ending "
+				    "it",
+				    r->name, i->n, (int)i->child->pid);
 }
 
 /* Left alone, they would write to nobody, and the next herod would start

@@ -159,8 +159,7 @@ everything(const struct keep *k)
 	json_t *runners = json_object(), *wanted = json_object();
 	struct runner *r;
 
-	RUNNERS_FOREACH(r, k->runners)
-	{
+	RUNNERS_FOREACH (r, k->runners) {
 		if (r->wanted == WANTED_REMOVED)
 			continue;
 		add_wanted(wanted, r);

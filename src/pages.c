@@ -95,10 +95,10 @@ list_missing(const struct services *services, struct sink *s)
 		print(s, "redis: %s\n", redis_why(services->redis));
 	if (services->runners == NULL)
 		return;
-	RUNNERS_FOREACH(r, services->runners)
-	if (should_be_up(r) && !runner_is_up(r))
-		print(
-		    s, "runner %s: %s\n", r->name, state_name(runner_state(r)));
+	RUNNERS_FOREACH (r, services->runners)
+		if (should_be_up(r) && !runner_is_up(r))
+			print(s, "runner %s: %s\n", r->name,
+			    state_name(runner_state(r)));
 }
 
 /* Whoever may not look at runners learns only whether. */
@@ -149,8 +149,8 @@ put_runners(struct sink *s, struct runners *runners)
 	size_t i, count[FATAL + 1] = {0};
 	struct runner *r;
 
-	RUNNERS_FOREACH(r, runners)
-	count[runner_state(r)]++;
+	RUNNERS_FOREACH (r, runners)
+		count[runner_state(r)]++;
 	metric(s, "runners", "gauge", "Runners by state");
 	for (i = 0; i < sizeof(states) / sizeof(states[0]); i++)
 		print(s, "herod_runners{state=\"%s\"} %zu\n",

@@ -513,8 +513,7 @@ rpc_streams_ready(struct rpc_door *door)
 {
 	struct stream *s, *next;
 
-	LIST_FOREACH_SAFE(s, &door->streams, entry, next)
-	{
+	LIST_FOREACH_SAFE (s, &door->streams, entry, next) {
 		if (!s->behind)
 			continue;
 		s->behind = false;

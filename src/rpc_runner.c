@@ -101,9 +101,9 @@ telling_instance(const struct runner *r)
 	const struct instance *i;
 	size_t k;
 
-	RUNNER_FOREACH_INSTANCE(i, r, k)
-	if (i->state == worst)
-		return i;
+	RUNNER_FOREACH_INSTANCE (i, r, k)
+		if (i->state == worst)
+			return i;
 	return r->instances[0];
 }
 
@@ -113,9 +113,9 @@ first_with_pid(const struct runner *r)
 	const struct instance *i;
 	size_t k;
 
-	RUNNER_FOREACH_INSTANCE(i, r, k)
-	if (i->child && i->child->pid)
-		return i;
+	RUNNER_FOREACH_INSTANCE (i, r, k)
+		if (i->child && i->child->pid)
+			return i;
 	return r->instances[0];
 }
 
@@ -146,8 +146,7 @@ runner_json(const struct services *s, const struct runner *r)
 	char *const *word;
 	size_t k;
 
-	RUNNER_FOREACH_INSTANCE(i, r, k)
-	{
+	RUNNER_FOREACH_INSTANCE (i, r, k) {
 		json_array_append_new(instances, instance_json(i));
 		restarts += i->restarts;
 	}
@@ -327,8 +326,8 @@ HANDLER(list_runners)
 	json_t *names = json_array();
 	struct runner *r;
 
-	RUNNERS_FOREACH(r, call->services->runners)
-	json_array_append_new(names, json_string(r->name));
+	RUNNERS_FOREACH (r, call->services->runners)
+		json_array_append_new(names, json_string(r->name));
 	call_reply(call, names);
 }
 
@@ -346,8 +345,8 @@ HANDLER(get_all_runner_status)
 	const char **names;
 	struct runner *r;
 
-	RUNNERS_FOREACH(r, call->services->runners)
-	json_array_append_new(statuses, runner_json(call->services, r));
+	RUNNERS_FOREACH (r, call->services->runners)
+		json_array_append_new(statuses, runner_json(call->services, r));
 	places = places_in(statuses, &names);
 	reply_with_depths(call, statuses, places, names, NULL);
 	free(names);
@@ -361,8 +360,7 @@ states_json(struct runners *rs)
 	struct runner *r;
 	json_int_t total = 0;
 
-	RUNNERS_FOREACH(r, rs)
-	{
+	RUNNERS_FOREACH (r, rs) {
 		name = state_name(runner_state(r));
 		json_object_set_new(states, name,
 		    json_integer(
@@ -381,8 +379,7 @@ queues_json(const struct services *s)
 	struct runner *r;
 	json_int_t running;
 
-	RUNNERS_FOREACH(r, s->runners)
-	{
+	RUNNERS_FOREACH (r, s->runners) {
 		if (r->conf.kind == KIND_SERVICE)
 			continue;
 		queue = json_object_get(queues, runner_queue(r));
@@ -646,8 +643,7 @@ bulk_do(struct call *call, enum wanted what)
 	b->nwaiting = 1; /* ourselves, until all have begun */
 	LIST_INIT(&b->waits);
 	call_on_gone(call, bulk_gone, b);
-	RUNNERS_FOREACH(r, call->services->runners)
-	{
+	RUNNERS_FOREACH (r, call->services->runners) {
 		if (r->internal || r->wanted == WANTED_REMOVED)
 			continue;
 		if (what == WANTED_UP)
@@ -655,9 +651,9 @@ bulk_do(struct call *call, enum wanted what)
 		else
 			runner_stop(r, call_bool(call, "drain"));
 	}
-	RUNNERS_FOREACH(r, call->services->runners)
-	if (!r->internal && r->wanted != WANTED_REMOVED)
-		bulk_add(b, r, what);
+	RUNNERS_FOREACH (r, call->services->runners)
+		if (!r->internal && r->wanted != WANTED_REMOVED)
+			bulk_add(b, r, what);
 	b->nwaiting--;
 	bulk_reply_if_over(b);
 }
@@ -856,8 +852,7 @@ signal_instances(struct runner *r, int number, bool group)
 	struct instance *i;
 	size_t k, n = 0;
 
-	RUNNER_FOREACH_INSTANCE(i, r, k)
-	{
+	RUNNER_FOREACH_INSTANCE (i, r, k) {
 		if (i->child == NULL || i->child->pid == 0 || i->child->is_over)
 			continue;
 		child_signal(i->child, number, group);

@@ -132,9 +132,9 @@ runner_state(const struct runner *r)
 	const struct instance *i;
 	size_t k;
 
-	RUNNER_FOREACH_INSTANCE(i, r, k)
-	if (badness(i->state) > badness(worst))
-		worst = i->state;
+	RUNNER_FOREACH_INSTANCE (i, r, k)
+		if (badness(i->state) > badness(worst))
+			worst = i->state;
 	return worst;
 }
 
@@ -158,9 +158,9 @@ runner_is_down(const struct runner *r)
 	const struct instance *i;
 	size_t k;
 
-	RUNNER_FOREACH_INSTANCE(i, r, k)
-	if (!is_down(i))
-		return false;
+	RUNNER_FOREACH_INSTANCE (i, r, k)
+		if (!is_down(i))
+			return false;
 	return true;
 }
 
@@ -170,9 +170,9 @@ runner_is_settled(const struct runner *r)
 	const struct instance *i;
 	size_t k;
 
-	RUNNER_FOREACH_INSTANCE(i, r, k)
-	if (!is_down(i) && i->state != RUNNING)
-		return false;
+	RUNNER_FOREACH_INSTANCE (i, r, k)
+		if (!is_down(i) && i->state != RUNNING)
+			return false;
 	return true;
 }
 
@@ -285,8 +285,8 @@ tell_all(struct runner *r, enum runner_event event)
 	struct instance *i;
 	size_t k;
 
-	RUNNER_FOREACH_INSTANCE(i, r, k)
-	instance_event(i, event);
+	RUNNER_FOREACH_INSTANCE (i, r, k)
+		instance_event(i, event);
 }
 
 void
@@ -304,8 +304,7 @@ stop_instances(struct runner *r, bool drain)
 	struct instance *i;
 	size_t k;
 
-	RUNNER_FOREACH_INSTANCE(i, r, k)
-	{
+	RUNNER_FOREACH_INSTANCE (i, r, k) {
 		i->drain = drain;
 		instance_event(i, EVENT_STOP);
 	}
@@ -341,9 +340,10 @@ runner_restart(struct runner *r, bool drain)
 
 	want(r, WANTED_UP);
 	if (r->wanted == WANTED_UP && !r->all->ending)
-		RUNNER_FOREACH_INSTANCE(i, r, k)
-	restart_instance(i, drain);
-	else stop_instances(r, drain);
+		RUNNER_FOREACH_INSTANCE (i, r, k)
+			restart_instance(i, drain);
+	else
+		stop_instances(r, drain);
 	answer_waits(r);
 }
 
@@ -428,8 +428,7 @@ in_order(struct runners *rs, size_t *n)
 	struct runner **list = NULL, *r;
 
 	*n = 0;
-	RUNNERS_FOREACH(r, rs)
-	{
+	RUNNERS_FOREACH (r, rs) {
 		list = xreallocarray(list, *n + 1, sizeof(*list));
 		list[(*n)++] = r;
 	}
@@ -487,8 +486,7 @@ stop_for_good(struct runner *r)
 	struct instance *i;
 	size_t k;
 
-	RUNNER_FOREACH_INSTANCE(i, r, k)
-	{
+	RUNNER_FOREACH_INSTANCE (i, r, k) {
 		i->restart = false;
 		if (i->state == STOPPING || i->state == DRAINING)
 			continue;
@@ -549,10 +547,10 @@ on_deadline(struct ev_loop *loop, ev_timer *timer, int revents)
 		return;
 	}
 	rs->forced = true;
-	RUNNERS_FOREACH(r, rs)
-	if (!runner_is_down(r))
-		log_errorx("runner %s: not waited for any longer: %s", r->name,
-		    r->instances[0]->why);
+	RUNNERS_FOREACH (r, rs)
+		if (!runner_is_down(r))
+			log_errorx("runner %s: not waited for any longer: %s",
+			    r->name, r->instances[0]->why);
 	if (rs->done)
 		rs->done(rs->done_arg);
 	rs->done = NULL;

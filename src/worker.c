@@ -346,8 +346,8 @@ place_back(struct place *p, enum back how, const char *why)
 	struct work *k, *before;
 
 	/* The last first, so that the first stands at the head. */
-	TAILQ_FOREACH_REVERSE_SAFE(k, &p->works, work_list, next, before)
-	work_back(k, how, why);
+	TAILQ_FOREACH_REVERSE_SAFE (k, &p->works, work_list, next, before)
+		work_back(k, how, why);
 }
 
 void
@@ -607,15 +607,14 @@ open_up(struct workers *w)
 	look_everywhere(w);
 	if (!w->recovered) {
 		w->recovered = true;
-		RUNNERS_FOREACH(r, w->runners)
-		RUNNER_FOREACH_INSTANCE(i, r, k)
-		{
-			p = i->work;
-			if (p && p->kept)
-				stdio_catch_up(p);
-			if (p)
-				place_look(p);
-		}
+		RUNNERS_FOREACH (r, w->runners)
+			RUNNER_FOREACH_INSTANCE (i, r, k) {
+				p = i->work;
+				if (p && p->kept)
+					stdio_catch_up(p);
+				if (p)
+					place_look(p);
+			}
 	}
 	queues_resend(w->queues, redis_forgot(w->redis));
 	watch_reread(w);
@@ -1005,9 +1004,9 @@ workers_runner_gone(struct workers *w, struct runner *r)
 
 	if (r->conf.kind == KIND_SERVICE)
 		return;
-	RUNNER_FOREACH_INSTANCE(i, r, k)
-	if (i->work)
-		place_gone(i->work);
+	RUNNER_FOREACH_INSTANCE (i, r, k)
+		if (i->work)
+			place_gone(i->work);
 	lane_open(w, runner_queue(r))->runners--;
 }
 
@@ -1042,8 +1041,7 @@ workers_running(struct workers *w, const struct runner *r)
 
 	if (!r)
 		return w->nworks;
-	RUNNER_FOREACH_INSTANCE(i, r, k)
-	{
+	RUNNER_FOREACH_INSTANCE (i, r, k) {
 		p = i->work;
 		n += p ? p->nworks : 0;
 	}

@@ -651,8 +651,8 @@ stdio_died(struct place *p, const struct child *c, bool asked)
 	stdio_forget(p);
 	child_end_text(c, why, sizeof(why));
 	/* The last first, so that the first stands at the head. */
-	TAILQ_FOREACH_REVERSE_SAFE(k, &p->works, work_list, next, before)
-	let_go(k, counted ? BACK_DIED : BACK_HEAD, why);
+	TAILQ_FOREACH_REVERSE_SAFE (k, &p->works, work_list, next, before)
+		let_go(k, counted ? BACK_DIED : BACK_HEAD, why);
 	p->verdict = VERDICT_OPEN;
 	p->garbage = 0;
 }

@@ -62,9 +62,9 @@ setting_find(const struct setting *table, const char *name)
 {
 	const struct setting *s;
 
-	SETTINGS_FOREACH(s, table)
-	if (strcmp(s->name, name) == 0)
-		return s;
+	SETTINGS_FOREACH (s, table)
+		if (strcmp(s->name, name) == 0)
+			return s;
 	return NULL;
 }
 
@@ -108,8 +108,7 @@ settings_init(const struct setting *table, void *conf)
 	const struct setting *s;
 	json_t *value;
 
-	SETTINGS_FOREACH(s, table)
-	{
+	SETTINGS_FOREACH (s, table) {
 		value = fallback(s);
 		type_store(&s->kind, FIELD(conf, s), value);
 		json_decref(value);
@@ -121,8 +120,8 @@ settings_clear(const struct setting *table, void *conf)
 {
 	const struct setting *s;
 
-	SETTINGS_FOREACH(s, table)
-	type_clear(&s->kind, FIELD(conf, s));
+	SETTINGS_FOREACH (s, table)
+		type_clear(&s->kind, FIELD(conf, s));
 }
 
 void
@@ -131,8 +130,7 @@ settings_copy(const struct setting *table, void *to, const void *from)
 	const struct setting *s;
 	json_t *value;
 
-	SETTINGS_FOREACH(s, table)
-	{
+	SETTINGS_FOREACH (s, table) {
 		value = type_fetch(&s->kind, CONST_FIELD(from, s));
 		type_store(&s->kind, FIELD(to, s), value);
 		json_decref(value);
@@ -213,8 +211,7 @@ settings_to_json(const struct setting *table, const void *conf, bool everything)
 	const struct setting *s;
 	json_t *object = json_object(), *value;
 
-	SETTINGS_FOREACH(s, table)
-	{
+	SETTINGS_FOREACH (s, table) {
 		value = type_fetch(&s->kind, CONST_FIELD(conf, s));
 		if (everything || !is_default(s, value))
 			json_object_set(object, s->name, value);
