@@ -180,39 +180,38 @@ stream_ended(struct stream *s)
 	process_look(s->process);
 }
 
+/* One bite.  As long as a lazy stream gives a little each time, the timer
+ * has it and the watcher stays out. */
 static void
-on_readable(struct ev_loop *loop, ev_io *w, int events)
+stream_turn(struct stream *s)
 {
-	struct stream *s = w->data;
-	enum taken taken;
+	struct ev_loop *loop = s->process->c.keeper->loop;
+	enum taken taken = stream_take(s, TURN_MAX);
 
-	(void)events;
-	taken = stream_take(s, TURN_MAX);
 	if (taken == THE_END)
 		stream_ended(s);
 	else if (taken == LITTLE && is_lazy(s)) {
 		ev_io_stop(loop, &s->io);
 		ev_timer_set(&s->late, LATE, 0);
 		ev_timer_start(loop, &s->late);
-	}
+	} else
+		ev_io_start(loop, &s->io);
 }
 
-/* As long as there is a little each time, the watcher stays out of it. */
+static void
+on_readable(struct ev_loop *loop, ev_io *w, int events)
+{
+	(void)loop;
+	(void)events;
+	stream_turn(w->data);
+}
+
 static void
 on_late(struct ev_loop *loop, ev_timer *w, int events)
 {
-	struct stream *s = w->data;
-	enum taken taken;
-
+	(void)loop;
 	(void)events;
-	taken = stream_take(s, TURN_MAX);
-	if (taken == THE_END)
-		stream_ended(s);
-	else if (taken == LITTLE && is_lazy(s)) {
-		ev_timer_set(&s->late, LATE, 0);
-		ev_timer_start(loop, &s->late);
-	} else
-		ev_io_start(loop, &s->io);
+	stream_turn(w->data);
 }
 
 static void

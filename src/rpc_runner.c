@@ -127,12 +127,11 @@ wanted_word(enum wanted w)
 	return words[w];
 }
 
-static const char *
-kind_word(const struct runner *r)
+static json_t *
+kind_json(const struct runner *r)
 {
-	static const char *const words[] = {"service", "exec", "stdio"};
-
-	return words[r->conf.kind];
+	return type_fetch(
+	    &setting_find(runner_settings, "kind")->kind, &r->conf.kind);
 }
 
 /* Everything but the depth of the queue, which Redis knows. */
@@ -156,9 +155,9 @@ runner_json(const struct services *s, const struct runner *r)
 		queue = json_pack("{s:s, s:n, s:I}", "name", runner_queue(r),
 		    "depth", "running",
 		    (json_int_t)workers_running(s->workers, r));
-	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s, s:o, s:f, s:I, s:o, "
+	return json_pack("{s:s, s:o, s:s, s:s, s:b, s:s, s:o, s:f, s:I, s:o, "
 			 "s:o, s:o, s:s}",
-	    "name", r->name, "kind", kind_word(r), "state",
+	    "name", r->name, "kind", kind_json(r), "state",
 	    state_name(runner_state(r)), "wanted", wanted_word(r->wanted),
 	    "ready", runner_is_up(r), "why", telling_instance(r)->why, "pid",
 	    pid_json(first), "uptime", uptime(first), "restarts",
@@ -429,7 +428,6 @@ struct waiting {
 	struct call *call;
 	struct runner *runner;
 	struct runner_wait *wait;
-	enum wanted what;
 };
 
 static void
@@ -489,26 +487,32 @@ waiting_gone(void *arg)
 	free(w);
 }
 
-/* Answers when the runner is as wanted, or now when not to wait. */
+/* over() answers the call when the runner is as wanted, or will not be. */
 static void
-reply_when(struct call *call, struct runner *r, enum wanted what)
+wait_for_runner(struct call *call, struct runner *r, enum wanted what,
+    double timeout, runner_wait_fn over)
 {
-	struct waiting *w;
+	struct waiting *w = xcalloc(1, sizeof(*w));
 	struct runner_wait *wait;
 
-	if (!call_bool(call, "wait")) {
-		reply_runner(call, r);
-		return;
-	}
-	w = xcalloc(1, sizeof(*w));
 	w->call = call;
 	w->runner = r;
-	wait =
-	    runner_wait(r, what, call_number(call, "timeout"), waiting_over, w);
+	wait = runner_wait(r, what, timeout, over, w);
 	if (wait == NULL)
 		return; /* answered */
 	w->wait = wait;
 	call_on_gone(call, waiting_gone, w);
+}
+
+/* Answers when the runner is as wanted, or now when not to wait. */
+static void
+reply_when(struct call *call, struct runner *r, enum wanted what)
+{
+	if (call_bool(call, "wait"))
+		wait_for_runner(
+		    call, r, what, call_number(call, "timeout"), waiting_over);
+	else
+		reply_runner(call, r);
 }
 
 HANDLER(start_runner)
@@ -689,8 +693,6 @@ static void
 add_and_start(
     struct call *call, const char *name, const struct runner_conf *conf)
 {
-	struct waiting *w;
-	struct runner_wait *wait;
 	struct runner *r;
 	struct err e = {0};
 
@@ -706,14 +708,7 @@ add_and_start(
 		return;
 	}
 	runner_start(r);
-	w = xcalloc(1, sizeof(*w));
-	w->call = call;
-	w->runner = r;
-	wait = runner_wait(r, WANTED_UP, r->conf.startsecs + 1, added_over, w);
-	if (wait == NULL)
-		return;
-	w->wait = wait;
-	call_on_gone(call, waiting_gone, w);
+	wait_for_runner(call, r, WANTED_UP, r->conf.startsecs + 1, added_over);
 }
 
 /* The object without "name", which is no setting. */

@@ -37,8 +37,6 @@ enum state {
 
 enum wanted { WANTED_DOWN, WANTED_UP, WANTED_REMOVED };
 
-enum runner_kind { KIND_SERVICE, KIND_EXEC, KIND_STDIO };
-
 struct instance {
 	struct runner *runner;
 	int n; /* from 0 */

@@ -829,13 +829,25 @@ on_down(void *arg)
 	w->open = false;
 }
 
+/* Something was put into a queue; nobody may draw from it. */
+static void
+queue_rang(struct workers *w, struct queue *q)
+{
+	struct lane *l, wanted = {.queue = q};
+
+	l = RB_FIND(lane_tree, &w->lanes, &wanted);
+	if (!l)
+		return;
+	l->maybe = l->rang = true;
+	lane_look(l);
+}
+
 static void
 on_bell(void *arg, const char *key, size_t len)
 {
 	struct workers *w = arg;
 	const char *id = NULL;
 	struct queue *q;
-	struct lane *l, wanted;
 
 	if (!key) {
 		look_everywhere(w);
@@ -845,27 +857,14 @@ on_bell(void *arg, const char *key, size_t len)
 	q = queues_rung(w->queues, key, len, &id);
 	if (id)
 		watch_rang(w, id);
-	if (!q)
-		return;
-	wanted.queue = q;
-	l = RB_FIND(lane_tree, &w->lanes, &wanted);
-	if (!l)
-		return;
-	l->maybe = l->rang = true;
-	lane_look(l);
+	if (q)
+		queue_rang(w, q);
 }
 
 static void
 on_given_back(void *arg, struct queue *q)
 {
-	struct workers *w = arg;
-	struct lane *l, wanted = {.queue = q};
-
-	l = RB_FIND(lane_tree, &w->lanes, &wanted);
-	if (!l)
-		return;
-	l->maybe = l->rang = true;
-	lane_look(l);
+	queue_rang(arg, q);
 }
 
 /* ---- what runners tell ---- */

@@ -692,23 +692,21 @@ check_runners(struct reading *r, struct conf *c)
 int
 conf_check_runner(const char *name, const struct runner_conf *r, struct err *e)
 {
-	enum { SERVICE, EXEC };
-
 	if (r->command == NULL)
 		return err_set(e, ERR_PARAMS,
 		    "runner %s: command is missing (wanted the program to run)",
 		    name);
-	if (r->kind == SERVICE && r->queue)
+	if (r->kind == KIND_SERVICE && r->queue)
 		return err_set(e, ERR_PARAMS,
 		    "runner %s: queue is for kind exec or stdio, and its kind "
 		    "is service",
 		    name);
-	if (r->kind == SERVICE && r->concurrency != 1)
+	if (r->kind == KIND_SERVICE && r->concurrency != 1)
 		return err_set(e, ERR_PARAMS,
 		    "runner %s: concurrency is for kind exec or stdio; wanted "
 		    "numprocs for several processes of a service",
 		    name);
-	if (r->kind == EXEC && r->numprocs * r->concurrency > 1000)
+	if (r->kind == KIND_EXEC && r->numprocs * r->concurrency > 1000)
 		return err_set(e, ERR_PARAMS,
 		    "runner %s: numprocs times concurrency is %lld; wanted at "
 		    "most 1000 processes",

@@ -20,6 +20,9 @@
 #define GROUP(title)
 #define SETTING(name, type, ...) type_##type name;
 
+/* The words of runner.def's kind, in its order. */
+enum runner_kind { KIND_SERVICE, KIND_EXEC, KIND_STDIO };
+
 /* The settings of one runner; see runner.def for meaning and units. */
 struct runner_conf {
 #include "runner.def"
