@@ -44,7 +44,7 @@ struct tally {
 };
 
 /* Not const: the compiler would believe it. */
-__attribute__((weak)) unsigned check_timeout = 60;
+__attribute__((weak)) unsigned check_timeout = 120;
 
 static bool keep_dirs; /* -k: leave the directories for a look */
 
@@ -114,7 +114,7 @@ check_wait(const char *file, int line, const char *what, double since)
 {
 	static const struct timespec pause = {0, 5000000};
 
-	if (check_clock() - since > 10 * check_patience())
+	if (check_clock() - since > 30 * check_patience())
 		check_fail(file, line, "waited in vain for: %s", what);
 	nanosleep(&pause, NULL);
 }

@@ -32,7 +32,7 @@
 #define check_has(text, part) \
 	check_has_at(__FILE__, __LINE__, #text, (text), (part))
 
-/* Waits until it holds, at most 10 seconds (times CHECK_PATIENCE of the
+/* Waits until it holds, at most 30 seconds (times CHECK_PATIENCE of the
  * environment).  A test with an event loop turns it in the condition:
  * wait_for((ev_run(loop, EVRUN_NOWAIT), done)) */
 #define wait_for(cond) \

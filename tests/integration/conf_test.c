@@ -100,7 +100,7 @@ test_a_bad_file_starts_nothing(void)
 	write_file(here("herod.conf"),
 	    text("[runner:web]\ncommand = touch %s\nnope = 1\n",
 		here("touched")));
-	r = run("timeout 20 $BUILD/herod -c %s --state_dir %s",
+	r = run("timeout 60 $BUILD/herod -c %s --state_dir %s",
 	    here("herod.conf"), here("state"));
 	check_int(r.status, 2);
 	check_has(r.err, "herod.conf:3: ");

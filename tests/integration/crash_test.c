@@ -9,7 +9,7 @@
 
 #include "herod.h"
 
-CHECK_TIMEOUT(120);
+CHECK_TIMEOUT(240);
 
 void
 test_runners_live_on_under_their_pids(void)

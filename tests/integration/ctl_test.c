@@ -9,7 +9,7 @@
 
 #include "herod.h"
 
-CHECK_TIMEOUT(120);
+CHECK_TIMEOUT(240);
 
 static struct herod *
 start(void)

@@ -13,7 +13,7 @@
 
 #include "herod.h"
 
-CHECK_TIMEOUT(120);
+CHECK_TIMEOUT(240);
 
 #define PING "{\"jsonrpc\":\"2.0\",\"method\":\"ping\",\"id\":1}"
 

@@ -467,7 +467,7 @@ herod_kill9(struct herod *h)
 static int
 connect_door(const void *sa, socklen_t len)
 {
-	struct timeval limit = {(time_t)(20 * check_patience()), 0};
+	struct timeval limit = {(time_t)(60 * check_patience()), 0};
 	int fd = socket(((const struct sockaddr *)sa)->sa_family,
 	    SOCK_STREAM | SOCK_CLOEXEC, 0);
 

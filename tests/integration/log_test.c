@@ -12,7 +12,7 @@
 
 #include "herod.h"
 
-CHECK_TIMEOUT(120);
+CHECK_TIMEOUT(240);
 
 /* One run of a script as runner "it" with more settings, until it ended. */
 static struct herod *
@@ -324,14 +324,15 @@ test_a_flood_of_lines_does_not_starve_calls(void)
 	struct herod *h = herod_start(AT_ONCE
 	    "[runner:it]\ncommand = yes\nstdout_logfile_maxbytes = 1MB\n"
 	    "stdout_logfile_backups = 1\n");
-	double before;
 	int i;
 
+	/* Each answer comes, and in between the flood goes on. */
 	wait_for(file_exists(text("%s.1", log_file())));
-	before = check_clock();
-	for (i = 0; i < 10; i++)
+	for (i = 0; i < 10; i++) {
 		rpc(h, "ping", NULL);
-	check(check_clock() - before < 3 * check_patience());
+		unlink(text("%s.1", log_file()));
+		wait_for(file_exists(text("%s.1", log_file())));
+	}
 	rpc(h, "stop_runner", "[s]", "it");
 	herod_stop(h);
 }

@@ -10,7 +10,7 @@
 
 #include "herod.h"
 
-CHECK_TIMEOUT(60);
+CHECK_TIMEOUT(180);
 
 /* ---- the keeper is killed ---- */
 
@@ -101,7 +101,7 @@ end_daemon(void)
 void
 test_daemon_does_not_keep_the_pipe_of_its_starter(void)
 {
-	struct ran r = run("timeout 20 sh -c '" DAEMON " 2>&1 | cat'",
+	struct ran r = run("timeout 60 sh -c '" DAEMON " 2>&1 | cat'",
 	    here("state"), here("run"), here("s.sock"));
 
 	check_int(r.status, 0);
@@ -176,7 +176,7 @@ test_an_instance_too_many_after_a_crash_is_asked_to_end(void)
 	pid_t first, second;
 
 	wait_for(count_lines(here("up")) == 2);
-	first = pid_of(h, "it");
+	first = (pid_t)int_at(status_of(h, "it"), "instances.0.pid");
 	second = (pid_t)int_at(status_of(h, "it"), "instances.1.pid");
 	run("sed -i 's/numprocs = 2/numprocs = 1/' %s", h->conf);
 	herod_kill9(h);
@@ -192,7 +192,7 @@ static void
 check_is_refused(const char *dir, const char *why)
 {
 	struct ran r =
-	    run("timeout 20 $BUILD/herod --state_dir %s --runtime_dir %s "
+	    run("timeout 60 $BUILD/herod --state_dir %s --runtime_dir %s "
 		"--listen unix:%s",
 		here("state"), here("run"), here("s.sock"));
 

@@ -4,7 +4,7 @@
 
 #include "herod.h"
 
-CHECK_TIMEOUT(60);
+CHECK_TIMEOUT(180);
 
 void
 test_following_goes_on_beside_an_unknown_name(void)

@@ -158,13 +158,12 @@ test_stop_wakes_a_stopped_program(void)
 {
 	/* No shell: within vfork(2) it waits for its stopped child and is not
 	 * seen as stopped itself. */
-	struct herod *h = start_one("command = sleep 1000\nstopwaitsecs = 20");
-	double before = check_clock();
+	struct herod *h =
+	    start_one("command = sleep 1000\nstopwaitsecs = 1000");
 
 	kill(-pid_of(h, "it"), SIGSTOP);
 	wait_for(is_state(h, "it", "PAUSED"));
 	check_str(text_at(stop_it(h), "instances.0.exit.signal"), "TERM");
-	check(check_clock() - before < 10);
 	herod_stop(h);
 }
 
@@ -175,12 +174,9 @@ test_stop_during_backoff_is_immediate(void)
 	struct herod *h =
 	    herod_start("[runner:it]\ncommand = false\nbackoff_base = 1000\n"
 			"backoff_max = 1000\n");
-	double before;
 
 	wait_for(is_state(h, "it", "BACKOFF"));
-	before = check_clock();
 	check_str(text_at(stop_it(h), "state"), "STOPPED");
-	check(check_clock() - before < 2 * check_patience());
 	herod_stop(h);
 }
 
