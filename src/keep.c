@@ -125,6 +125,26 @@ restore_wanted(struct runners *rs, const char *name, const char *wanted)
 		r->wanted = strcmp(wanted, "up") == 0 ? WANTED_UP : WANTED_DOWN;
 }
 
+/* The settings were changed since it was scaled: theirs is the last word. */
+static bool
+is_outdated(const struct runner *r, const json_t *scaled)
+{
+	json_int_t from =
+	    json_integer_value(json_object_get(scaled, "instead_of"));
+
+	return from != (json_int_t)conf_instances(&r->conf);
+}
+
+static void
+restore_instances(struct runners *rs, const char *name, const json_t *scaled)
+{
+	json_int_t n = json_integer_value(json_object_get(scaled, "wanted"));
+	struct runner *r = runner_find(rs, name);
+
+	if (r && !is_outdated(r, scaled) && n >= 1 && n <= INSTANCES_MAX)
+		runner_set_instances(r, (size_t)n);
+}
+
 void
 keep_restore(struct keep *k, struct runners *rs)
 {
@@ -136,6 +156,8 @@ keep_restore(struct keep *k, struct runners *rs)
 			restore_runner(rs, name, value);
 	json_object_foreach (json_object_get(k->kept, "wanted"), name, value)
 		restore_wanted(rs, name, json_string_value(value));
+	json_object_foreach (json_object_get(k->kept, "instances"), name, value)
+		restore_instances(rs, name, value);
 	json_decref(k->kept);
 	k->kept = NULL;
 	k->runners = rs;
@@ -153,22 +175,35 @@ add_wanted(json_t *wanted, const struct runner *r)
 	    json_string(r->wanted == WANTED_UP ? "up" : "down"));
 }
 
+static void
+add_instances(json_t *instances, const struct runner *r)
+{
+	size_t settings = conf_instances(&r->conf);
+
+	if (r->nwanted != settings)
+		json_object_set_new(instances, r->name,
+		    json_pack("{s:I, s:I}", "wanted", (json_int_t)r->nwanted,
+			"instead_of", (json_int_t)settings));
+}
+
 static json_t *
 everything(const struct keep *k)
 {
 	json_t *runners = json_object(), *wanted = json_object();
+	json_t *instances = json_object();
 	struct runner *r;
 
 	RUNNERS_FOREACH (r, k->runners) {
 		if (r->wanted == WANTED_REMOVED)
 			continue;
 		add_wanted(wanted, r);
+		add_instances(instances, r);
 		if (r->persist)
 			json_object_set_new(runners, r->name,
 			    settings_to_json(runner_settings, &r->conf, false));
 	}
-	return json_pack("{s:i, s:o, s:o}", "version", KEPT_VERSION, "runners",
-	    runners, "wanted", wanted);
+	return json_pack("{s:i, s:o, s:o, s:o}", "version", KEPT_VERSION,
+	    "runners", runners, "wanted", wanted, "instances", instances);
 }
 
 static int

@@ -1,7 +1,8 @@
 /*
  * What survives on disk in the state directory: runners added by RPC and
- * what the operator wants.  runners.json is replaced atomically (write,
- * fsync, rename, fsync of the directory) once per loop turn at most.
+ * what the operator wants (up or down, how many instances).  runners.json is
+ * replaced atomically (write, fsync, rename, fsync of the directory) once per
+ * loop turn at most.
  */
 #ifndef KEEP_H
 #define KEEP_H
@@ -17,7 +18,9 @@ struct keep *keep_open(
 void keep_free(struct keep *k);
 
 /* Adds the kept runners that the configuration does not have, and gives
- * each its wanted state (autostart where nothing is kept). */
+ * each its wanted state (autostart where nothing is kept) and the number of
+ * instances that it was scaled to, unless its settings ask for another
+ * number now than they did then. */
 void keep_restore(struct keep *k, struct runners *rs);
 
 /* Something to keep has changed. */

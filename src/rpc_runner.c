@@ -82,15 +82,18 @@ instance_json(const struct instance *i)
 {
 	const struct runner_hooks *hooks =
 	    runners_context(i->runner->all)->hooks;
-	json_t *jobs = json_array();
+	json_t *jobs = json_array(), *object;
 
 	if (hooks->jobs)
 		hooks->jobs(hooks->arg, (struct instance *)(uintptr_t)i, jobs);
-	return json_pack("{s:i, s:s, s:o, s:o, s:f, s:I, s:s, s:o, s:o}", "n",
+	object = json_pack("{s:i, s:s, s:o, s:o, s:f, s:I, s:s, s:o, s:o}", "n",
 	    i->n, "state", state_name(i->state), "pid", pid_json(i), "since",
 	    time_json(i->since), "uptime", uptime(i), "restarts",
 	    (json_int_t)i->restarts, "why", i->why, "exit", exit_json(i),
 	    "jobs", jobs);
+	if (instance_is_leaving(i))
+		json_object_set_new(object, "leaving", json_true());
+	return object;
 }
 
 /* The instance that shows why the runner is in its state. */
@@ -101,9 +104,9 @@ telling_instance(const struct runner *r)
 	const struct instance *i;
 	size_t k;
 
-	RUNNER_FOREACH_INSTANCE (i, r, k)
-		if (i->state == worst)
-			return i;
+	RUNNER_FOREACH_STAYING(i, r, k)
+	if (i->state == worst)
+		return i;
 	return r->instances[0];
 }
 
@@ -156,13 +159,14 @@ runner_json(const struct services *s, const struct runner *r)
 		    "depth", "running",
 		    (json_int_t)workers_running(s->workers, r));
 	return json_pack("{s:s, s:o, s:s, s:s, s:b, s:s, s:o, s:f, s:I, s:o, "
-			 "s:o, s:o, s:s}",
+			 "s:o, s:I, s:o, s:s}",
 	    "name", r->name, "kind", kind_json(r), "state",
 	    state_name(runner_state(r)), "wanted", wanted_word(r->wanted),
 	    "ready", runner_is_up(r), "why", telling_instance(r)->why, "pid",
 	    pid_json(first), "uptime", uptime(first), "restarts",
 	    (json_int_t)restarts, "command", command, "instances", instances,
-	    "queue", queue, "settings_origin", r->origin);
+	    "wanted_instances", (json_int_t)r->nwanted, "queue", queue,
+	    "settings_origin", r->origin);
 }
 
 /* ---- depths: asked of Redis, then put into what is waiting for them ---- */
@@ -305,6 +309,19 @@ runner_of(struct call *call)
 	return r;
 }
 
+/* True after refusing. */
+static bool
+is_herods_own(struct call *call, const struct runner *r)
+{
+	struct err e = {0};
+
+	if (!r->internal)
+		return false;
+	err_set(&e, ERR_FORBIDDEN, "runner %s is herod's own", r->name);
+	call_refuse(call, &e);
+	return true;
+}
+
 /* True after refusing: nothing new is begun while herod ends. */
 static bool
 is_ending(struct call *call)
@@ -430,11 +447,20 @@ struct waiting {
 	struct runner_wait *wait;
 };
 
+/* What a wait was still for: the worst, or one that does not go. */
+static const struct instance *
+late_instance(const struct runner *r)
+{
+	if (runner_is_up(r) && r->ninstances > r->nwanted)
+		return r->instances[r->ninstances - 1];
+	return telling_instance(r);
+}
+
 static void
 refuse_wait(struct call *call, const struct runner *r, enum wait_end end)
 {
-	const char *state = state_name(runner_state(r));
-	const char *why = telling_instance(r)->why;
+	const struct instance *i = late_instance(r);
+	const char *state = state_name(i->state), *why = i->why;
 	struct err e = {0};
 
 	err_subject(&e, r->name);
@@ -478,6 +504,16 @@ waiting_over(void *arg, enum wait_end end)
 		refuse_wait(call, r, end);
 }
 
+static struct waiting *
+waiting_new(struct call *call, struct runner *r)
+{
+	struct waiting *w = xcalloc(1, sizeof(*w));
+
+	w->call = call;
+	w->runner = r;
+	return w;
+}
+
 static void
 waiting_gone(void *arg)
 {
@@ -487,21 +523,24 @@ waiting_gone(void *arg)
 	free(w);
 }
 
+/* NULL: it was answered, and w freed. */
+static void
+waiting_for(struct waiting *w, struct runner_wait *wait)
+{
+	if (wait == NULL)
+		return;
+	w->wait = wait;
+	call_on_gone(w->call, waiting_gone, w);
+}
+
 /* over() answers the call when the runner is as wanted, or will not be. */
 static void
 wait_for_runner(struct call *call, struct runner *r, enum wanted what,
     double timeout, runner_wait_fn over)
 {
-	struct waiting *w = xcalloc(1, sizeof(*w));
-	struct runner_wait *wait;
+	struct waiting *w = waiting_new(call, r);
 
-	w->call = call;
-	w->runner = r;
-	wait = runner_wait(r, what, timeout, over, w);
-	if (wait == NULL)
-		return; /* answered */
-	w->wait = wait;
-	call_on_gone(call, waiting_gone, w);
+	waiting_for(w, runner_wait(r, what, timeout, over, w));
 }
 
 /* Answers when the runner is as wanted, or now when not to wait. */
@@ -543,6 +582,26 @@ HANDLER(restart_runner)
 		return;
 	runner_restart(r, call_bool(call, "drain"));
 	reply_when(call, r, WANTED_UP);
+}
+
+HANDLER(scale_runner)
+{
+	struct runner *r = runner_of(call);
+	struct waiting *w;
+	size_t before;
+
+	if (r == NULL || is_herods_own(call, r) || is_ending(call))
+		return;
+	before = r->nwanted;
+	runner_scale(r, (size_t)call_count(call, "instances"));
+	if (!call_bool(call, "wait")) {
+		reply_runner(call, r);
+		return;
+	}
+	w = waiting_new(call, r);
+	waiting_for(w,
+	    runner_wait_scaled(
+		r, before, call_number(call, "timeout"), waiting_over, w));
 }
 
 /* ---- start_all, stop_all ---- */
@@ -822,15 +881,9 @@ HANDLER(remove_runner)
 {
 	struct runner *r = runner_of(call);
 	struct removing *m;
-	struct err e = {0};
 
-	if (r == NULL)
+	if (r == NULL || is_herods_own(call, r))
 		return;
-	if (r->internal) {
-		err_set(&e, ERR_FORBIDDEN, "runner %s is herod's own", r->name);
-		call_refuse(call, &e);
-		return;
-	}
 	m = xcalloc(1, sizeof(*m));
 	m->call = call;
 	m->name = xstrdup(r->name);

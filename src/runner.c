@@ -719,6 +719,12 @@ instance_takes_jobs(const struct instance *i)
 	return i->state == RUNNING && (is_exec(i) || i->child);
 }
 
+bool
+instance_is_leaving(const struct instance *i)
+{
+	return (size_t)i->n >= i->runner->nwanted;
+}
+
 const char *
 runner_queue(const struct runner *r)
 {
@@ -756,13 +762,46 @@ instance_free(struct instance *i)
 	free(i);
 }
 
+size_t
+conf_instances(const struct runner_conf *c)
+{
+	return (size_t)c->numprocs *
+	    (c->kind == KIND_EXEC ? (size_t)c->concurrency : 1);
+}
+
+void
+runner_grow(struct runner *r, size_t n)
+{
+	if (n <= r->ninstances)
+		return;
+	r->instances = xreallocarray(r->instances, n, sizeof(*r->instances));
+	while (r->ninstances < n) {
+		r->instances[r->ninstances] =
+		    instance_new(r, (int)r->ninstances);
+		r->ninstances++;
+	}
+}
+
+void
+runner_shrink(struct runner *r, size_t n)
+{
+	const struct runner_hooks *h = runners_context(r->all)->hooks;
+	struct instance *i;
+
+	while (r->ninstances > n) {
+		i = r->instances[--r->ninstances];
+		if (h->gone)
+			h->gone(h->arg, i);
+		instance_free(i);
+	}
+}
+
 struct runner *
 runner_new(struct runners *all, const char *name,
     const struct runner_conf *settings, const char *origin)
 {
 	const struct runner_context *ctx = runners_context(all);
 	struct runner *r = xcalloc(1, sizeof(*r));
-	size_t k;
 
 	r->all = all;
 	r->name = xstrdup(name);
@@ -772,12 +811,8 @@ runner_new(struct runners *all, const char *name,
 	TAILQ_INIT(&r->waits);
 	r->output = output_new(
 	    name, &r->conf, ctx->log_dir, (size_t)ctx->conf->log_ring);
-	r->ninstances = (size_t)r->conf.numprocs;
-	if (r->conf.kind == KIND_EXEC)
-		r->ninstances *= (size_t)r->conf.concurrency;
-	r->instances = xcalloc(r->ninstances, sizeof(*r->instances));
-	for (k = 0; k < r->ninstances; k++)
-		r->instances[k] = instance_new(r, (int)k);
+	r->nwanted = conf_instances(&r->conf);
+	runner_grow(r, r->nwanted);
 	return r;
 }
 

@@ -4,8 +4,11 @@
  *
  * A runner keeps conf.numprocs instances (an exec runner numprocs times
  * concurrency of them, each a place for one job at a time and without a
- * process in between).  Each instance is a [state][event] table; its state
- * is assigned in one function only.
+ * process in between), or as many as it was scaled to.  Instance n stands at
+ * instances[n]; those from nwanted on are leaving: they are stopped, jobs
+ * in hand first, and freed once they and all behind them are down.  Each
+ * instance is a [state][event] table; its state is assigned in one function
+ * only.
  */
 #ifndef RUNNER_H
 #define RUNNER_H
@@ -36,6 +39,8 @@ enum state {
 };
 
 enum wanted { WANTED_DOWN, WANTED_UP, WANTED_REMOVED };
+
+#define INSTANCES_MAX 1000 /* of one runner */
 
 struct instance {
 	struct runner *runner;
@@ -72,8 +77,9 @@ struct runner {
 	bool internal; /* herod's own: not in start_all, stop_all */
 	bool persist; /* added by RPC and kept on disk */
 	struct output *output;
-	struct instance **instances;
-	size_t ninstances;
+	struct instance **instances; /* by number */
+	size_t ninstances; /* that are there */
+	size_t nwanted; /* that are to be there; at least 1 */
 	TAILQ_HEAD(, runner_wait) waits;
 };
 
@@ -99,6 +105,8 @@ struct runner_hooks {
 	void (*abandon)(void *arg, struct instance *i);
 	/* Longest time from now that its jobs may still take. */
 	double (*longest)(void *arg, struct instance *i);
+	/* It is down and about to be freed, its runner is not. */
+	void (*gone)(void *arg, struct instance *i);
 };
 
 /* What runners tell whoever keeps or shows them (herod.c). */
@@ -106,7 +114,7 @@ struct runner_watch {
 	void *arg;
 	void (*added)(void *arg, struct runner *r);
 	void (*removed)(void *arg, struct runner *r); /* about to be freed */
-	void (*wanted)(void *arg, struct runner *r);
+	void (*wanted)(void *arg, struct runner *r); /* or how many */
 	void (*changed)(void *arg, struct instance *i, enum state old);
 };
 
@@ -130,6 +138,14 @@ enum runner_event {
 struct runner *runner_new(struct runners *all, const char *name,
     const struct runner_conf *conf, const char *origin);
 void runner_free(struct runner *r);
+
+/* Instances that settings ask for. */
+size_t conf_instances(const struct runner_conf *conf);
+
+/* Adds STOPPED instances until there are n; frees those from n on, which
+ * are down. */
+void runner_grow(struct runner *r, size_t n);
+void runner_shrink(struct runner *r, size_t n);
 
 void instance_event(struct instance *i, enum runner_event event);
 void instance_adopt(struct instance *i, struct child *c);
@@ -175,6 +191,14 @@ const char *runner_queue(const struct runner *r);
 
 #define RUNNER_FOREACH_INSTANCE(i, r, k) \
 	for ((k) = 0; (k) < (r)->ninstances && ((i) = (r)->instances[k]); (k)++)
+
+/* Without those that are leaving. */
+#define RUNNER_FOREACH_STAYING(i, r, k) \
+	for ((k) = 0; (k) < (r)->ninstances && (k) < (r)->nwanted && \
+	     ((i) = (r)->instances[k]); \
+	     (k)++)
+
+bool instance_is_leaving(const struct instance *i);
 
 const char *state_name(enum state s);
 

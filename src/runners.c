@@ -18,6 +18,7 @@ struct runner_wait {
 	TAILQ_ENTRY(runner_wait) entry;
 	struct runner *runner;
 	enum wanted what;
+	size_t before, instances; /* scaled from, to; 0: not waited for */
 	runner_wait_fn fn;
 	void *arg;
 	ev_timer timer;
@@ -132,9 +133,9 @@ runner_state(const struct runner *r)
 	const struct instance *i;
 	size_t k;
 
-	RUNNER_FOREACH_INSTANCE (i, r, k)
-		if (badness(i->state) > badness(worst))
-			worst = i->state;
+	RUNNER_FOREACH_STAYING(i, r, k)
+	if (badness(i->state) > badness(worst))
+		worst = i->state;
 	return worst;
 }
 
@@ -170,9 +171,9 @@ runner_is_settled(const struct runner *r)
 	const struct instance *i;
 	size_t k;
 
-	RUNNER_FOREACH_INSTANCE (i, r, k)
-		if (!is_down(i) && i->state != RUNNING)
-			return false;
+	RUNNER_FOREACH_STAYING(i, r, k)
+	if (!is_down(i) && i->state != RUNNING)
+		return false;
 	return true;
 }
 
@@ -204,10 +205,36 @@ on_wait_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 	wait_end(timer->data, WAIT_TIMED_OUT);
 }
 
+static bool
+scaling_is_over(const struct runner_wait *w, enum wait_end *end)
+{
+	const struct runner *r = w->runner;
+	const struct instance *i;
+	size_t k;
+
+	*end = WAIT_SUPERSEDED;
+	if (r->wanted == WANTED_REMOVED || r->nwanted != w->instances)
+		return true;
+	*end = WAIT_DONE;
+	for (k = w->before; k < r->nwanted && r->wanted == WANTED_UP; k++) {
+		i = r->instances[k];
+		if (is_down(i))
+			*end = WAIT_FAILED;
+		else if (i->state != RUNNING)
+			return false;
+	}
+	return r->ninstances == r->nwanted;
+}
+
 /* True with *end when there is nothing to wait for any more. */
 static bool
-wait_is_over(const struct runner *r, enum wanted what, enum wait_end *end)
+wait_is_over(const struct runner_wait *w, enum wait_end *end)
 {
+	const struct runner *r = w->runner;
+	enum wanted what = w->what;
+
+	if (w->instances)
+		return scaling_is_over(w, end);
 	if (r->wanted != what &&
 	    !(what == WANTED_DOWN && r->wanted == WANTED_REMOVED)) {
 		*end = WAIT_SUPERSEDED;
@@ -221,28 +248,46 @@ wait_is_over(const struct runner *r, enum wanted what, enum wait_end *end)
 	return what == WANTED_DOWN && runner_is_down(r);
 }
 
-struct runner_wait *
-runner_wait(struct runner *r, enum wanted what, double timeout,
-    runner_wait_fn fn, void *arg)
+/* wanted: what to wait for, and whom to tell; copied. */
+static struct runner_wait *
+wait_begin(struct runner *r, double timeout, const struct runner_wait *wanted)
 {
 	struct runner_wait *w;
 	enum wait_end end;
 
-	if (wait_is_over(r, what, &end)) {
-		fn(arg, end);
+	if (wait_is_over(wanted, &end)) {
+		wanted->fn(wanted->arg, end);
 		return NULL;
 	}
 	w = xcalloc(1, sizeof(*w));
-	w->runner = r;
-	w->what = what;
-	w->fn = fn;
-	w->arg = arg;
+	*w = *wanted;
 	ev_timer_init(&w->timer, on_wait_timer, timeout, 0);
 	w->timer.data = w;
 	if (timeout > 0)
 		ev_timer_start(r->all->context.loop, &w->timer);
 	TAILQ_INSERT_TAIL(&r->waits, w, entry);
 	return w;
+}
+
+struct runner_wait *
+runner_wait(struct runner *r, enum wanted what, double timeout,
+    runner_wait_fn fn, void *arg)
+{
+	return wait_begin(r, timeout,
+	    &(struct runner_wait){
+		.runner = r, .what = what, .fn = fn, .arg = arg});
+}
+
+struct runner_wait *
+runner_wait_scaled(struct runner *r, size_t before, double timeout,
+    runner_wait_fn fn, void *arg)
+{
+	return wait_begin(r, timeout,
+	    &(struct runner_wait){.runner = r,
+		.before = before,
+		.instances = r->nwanted,
+		.fn = fn,
+		.arg = arg});
 }
 
 /* An answer may start new waits or cancel others: begin again after each. */
@@ -256,7 +301,7 @@ answer_waits(struct runner *r)
 	do {
 		again = false;
 		TAILQ_FOREACH (w, &r->waits, entry) {
-			if (!wait_is_over(r, w->what, &end))
+			if (!wait_is_over(w, &end))
 				continue;
 			wait_end(w, end);
 			again = true;
@@ -280,22 +325,29 @@ want(struct runner *r, enum wanted wanted)
 }
 
 static void
-tell_all(struct runner *r, enum runner_event event)
+start_instances(struct runner *r)
 {
 	struct instance *i;
 	size_t k;
 
-	RUNNER_FOREACH_INSTANCE (i, r, k)
-		instance_event(i, event);
+	if (r->wanted == WANTED_UP && !r->all->ending)
+		RUNNER_FOREACH_STAYING(i, r, k)
+	instance_event(i, EVENT_START);
 }
 
 void
 runner_start(struct runner *r)
 {
 	want(r, WANTED_UP);
-	if (r->wanted == WANTED_UP && !r->all->ending)
-		tell_all(r, EVENT_START);
+	start_instances(r);
 	answer_waits(r);
+}
+
+static void
+stop_instance(struct instance *i, bool drain)
+{
+	i->drain = drain;
+	instance_event(i, EVENT_STOP);
 }
 
 static void
@@ -304,10 +356,8 @@ stop_instances(struct runner *r, bool drain)
 	struct instance *i;
 	size_t k;
 
-	RUNNER_FOREACH_INSTANCE (i, r, k) {
-		i->drain = drain;
-		instance_event(i, EVENT_STOP);
-	}
+	RUNNER_FOREACH_INSTANCE (i, r, k)
+		stop_instance(i, drain);
 }
 
 void
@@ -340,10 +390,9 @@ runner_restart(struct runner *r, bool drain)
 
 	want(r, WANTED_UP);
 	if (r->wanted == WANTED_UP && !r->all->ending)
-		RUNNER_FOREACH_INSTANCE (i, r, k)
-			restart_instance(i, drain);
-	else
-		stop_instances(r, drain);
+		RUNNER_FOREACH_STAYING(i, r, k)
+	restart_instance(i, drain);
+	else stop_instances(r, drain);
 	answer_waits(r);
 }
 
@@ -361,6 +410,48 @@ runner_remove(struct runner *r)
 	stop_instances(r, true);
 	answer_waits(r);
 	sweep_soon(r->all);
+}
+
+/* The highest numbers whose work is done. */
+static void
+drop_leaving(struct runner *r)
+{
+	size_t n = r->ninstances;
+
+	while (n > r->nwanted && is_down(r->instances[n - 1]))
+		n--;
+	if (n == r->ninstances)
+		return;
+	runner_shrink(r, n);
+	answer_waits(r);
+}
+
+void
+runner_set_instances(struct runner *r, size_t n)
+{
+	r->nwanted = n;
+	runner_grow(r, n);
+	sweep_soon(r->all);
+}
+
+void
+runner_scale(struct runner *r, size_t n)
+{
+	const struct runner_watch *watch = r->all->context.watch;
+	size_t before = r->nwanted, k;
+
+	if (n == before || r->wanted == WANTED_REMOVED)
+		return;
+	log_info("runner %s: scaled from %zu to %zu", r->name, before, n);
+	runner_set_instances(r, n);
+	if (watch->wanted)
+		watch->wanted(watch->arg, r);
+	for (k = n; k < r->ninstances; k++)
+		stop_instance(r->instances[k], true);
+	if (r->wanted == WANTED_UP && !r->all->ending)
+		for (k = before; k < n; k++)
+			instance_event(r->instances[k], EVENT_START);
+	answer_waits(r);
 }
 
 static void
@@ -388,6 +479,8 @@ on_sweep(struct ev_loop *loop, ev_timer *timer, int revents)
 		next = runners_next(r);
 		if (r->wanted == WANTED_REMOVED && runner_is_down(r))
 			forget(rs, r);
+		else
+			drop_leaving(r);
 	}
 }
 
@@ -402,7 +495,7 @@ runners_changed(struct instance *i, enum state old)
 		watch->changed(watch->arg, i, old);
 	answer_waits(r);
 	/* The caller still holds r: look between loop turns. */
-	if (rs->ending || r->wanted == WANTED_REMOVED)
+	if (rs->ending || r->wanted == WANTED_REMOVED || instance_is_leaving(i))
 		sweep_soon(rs);
 }
 
@@ -441,16 +534,17 @@ void
 runners_settle(struct runners *rs)
 {
 	struct runner **list;
-	size_t i, n;
+	size_t i, k, n;
 
 	list = in_order(rs, &n);
 	for (i = 0; i < n; i++) {
-		if (list[i]->wanted == WANTED_UP)
-			tell_all(list[i], EVENT_START);
-		else
-			stop_instances(list[i], true);
+		start_instances(list[i]);
+		k = list[i]->wanted == WANTED_UP ? list[i]->nwanted : 0;
+		for (; k < list[i]->ninstances; k++)
+			stop_instance(list[i]->instances[k], true);
 	}
 	free(list);
+	sweep_soon(rs);
 }
 
 bool
@@ -476,6 +570,16 @@ same_level(const struct runner *a, const struct runner *b)
 {
 	return a->internal == b->internal &&
 	    a->conf.priority == b->conf.priority;
+}
+
+static void
+kill_instances(struct runner *r)
+{
+	struct instance *i;
+	size_t k;
+
+	RUNNER_FOREACH_INSTANCE (i, r, k)
+		instance_event(i, EVENT_KILL);
 }
 
 /* Once: a second stop would cut short what the first lets end.  What was
@@ -511,7 +615,7 @@ shutdown_go_on(struct runners *rs)
 			continue;
 		last = list[n];
 		if (rs->hurried)
-			tell_all(last, EVENT_KILL);
+			kill_instances(last);
 		else
 			stop_for_good(last);
 	}
@@ -579,6 +683,7 @@ runners_shutdown(
 
 /* ---- adoption ---- */
 
+/* One that the herod before us was still draining gets its place again. */
 static struct instance *
 instance_of(struct runners *rs, const json_t *tag)
 {
@@ -586,8 +691,9 @@ instance_of(struct runners *rs, const json_t *tag)
 	json_int_t n = json_integer_value(json_object_get(tag, "n"));
 	struct runner *r = name ? runner_find(rs, name) : NULL;
 
-	if (r == NULL || n < 0 || (size_t)n >= r->ninstances)
+	if (r == NULL || n < 0 || n >= INSTANCES_MAX)
 		return NULL;
+	runner_grow(r, (size_t)n + 1);
 	return r->instances[n];
 }
 

@@ -39,6 +39,14 @@ void runner_stop(struct runner *r, bool drain);
 void runner_restart(struct runner *r, bool drain);
 void runner_remove(struct runner *r); /* freed when down */
 
+/* How many instances to keep, 1..INSTANCES_MAX.  Further ones are started
+ * when it is wanted up; the highest numbers are stopped (drained first) and
+ * freed.  The others are not touched. */
+void runner_scale(struct runner *r, size_t n);
+
+/* The same before anything runs. */
+void runner_set_instances(struct runner *r, size_t n);
+
 /* A process that outlived the herod before us; false: not one of ours. */
 bool runners_adopt(struct runners *rs, struct child *c, const char *tag);
 
@@ -60,6 +68,11 @@ struct runner_wait;
 enum wait_end { WAIT_DONE, WAIT_FAILED, WAIT_SUPERSEDED, WAIT_TIMED_OUT };
 typedef void (*runner_wait_fn)(void *arg, enum wait_end end);
 struct runner_wait *runner_wait(struct runner *r, enum wanted what,
+    double timeout, runner_wait_fn fn, void *arg);
+
+/* After runner_scale(), before which it had so many instances: waits until
+ * new ones are RUNNING (if it is wanted up) and surplus ones gone. */
+struct runner_wait *runner_wait_scaled(struct runner *r, size_t before,
     double timeout, runner_wait_fn fn, void *arg);
 void runner_wait_cancel(struct runner_wait *w);
 

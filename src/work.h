@@ -71,7 +71,7 @@ struct place {
 	struct lane *lane;
 	struct instance *instance; /* NULL: gone, but a take is under way */
 	TAILQ_HEAD(work_list, work) works;
-	size_t nworks, reserved, room;
+	size_t nworks, reserved;
 	ev_timer hold; /* no new job meanwhile (herod's shortage) */
 	/* stdio only */
 	struct frame frame;

@@ -86,15 +86,25 @@ place_ready(struct place *p, bool ready)
 		TAILQ_REMOVE(&p->lane->ready, p, ready);
 }
 
+/* Jobs at once. */
+static size_t
+place_room(const struct place *p)
+{
+	const struct runner_conf *c = &p->instance->runner->conf;
+
+	return c->kind == KIND_EXEC ? 1 : (size_t)c->concurrency;
+}
+
 static size_t
 place_free_slots(const struct place *p)
 {
-	size_t used = p->nworks + p->reserved;
+	size_t used = p->nworks + p->reserved, room;
 
 	if (!p->instance || ev_is_active(&p->hold) ||
 	    !instance_takes_jobs(p->instance))
 		return 0;
-	return used < p->room ? p->room - used : 0;
+	room = place_room(p);
+	return used < room ? room - used : 0;
 }
 
 void
@@ -135,9 +145,6 @@ place_of(struct workers *w, struct instance *i)
 	p->all = w;
 	p->instance = i;
 	p->lane = lane_open(w, runner_queue(i->runner));
-	p->room = i->runner->conf.kind == KIND_EXEC
-	    ? 1
-	    : (size_t)i->runner->conf.concurrency;
 	TAILQ_INIT(&p->works);
 	TAILQ_INIT(&p->answers);
 	journal_begin(&p->journal, -1, 0);
@@ -950,34 +957,6 @@ hook_longest(void *arg, struct instance *i)
 	return left;
 }
 
-void
-workers_hooks(struct workers *w, struct runner_hooks *hooks)
-{
-	*hooks = (struct runner_hooks){
-	    .arg = w,
-	    .up = hook_up,
-	    .replies = hook_replies,
-	    .died = hook_died,
-	    .adopt = hook_adopt,
-	    .jobs = hook_jobs,
-	    .abandon = hook_abandon,
-	    .longest = hook_longest,
-	};
-}
-
-void
-workers_runner_added(struct workers *w, struct runner *r)
-{
-	struct lane *l;
-
-	if (r->conf.kind == KIND_SERVICE)
-		return;
-	l = lane_open(w, runner_queue(r));
-	l->runners++;
-	l->maybe = true;
-	lane_look(l);
-}
-
 static void
 place_gone(struct place *p)
 {
@@ -993,6 +972,43 @@ place_gone(struct place *p)
 	p->instance = NULL;
 	if (!p->reserved)
 		place_free(p);
+}
+
+static void
+hook_gone(void *arg, struct instance *i)
+{
+	(void)arg;
+	if (i->work)
+		place_gone(i->work);
+}
+
+void
+workers_hooks(struct workers *w, struct runner_hooks *hooks)
+{
+	*hooks = (struct runner_hooks){
+	    .arg = w,
+	    .up = hook_up,
+	    .replies = hook_replies,
+	    .died = hook_died,
+	    .adopt = hook_adopt,
+	    .jobs = hook_jobs,
+	    .abandon = hook_abandon,
+	    .longest = hook_longest,
+	    .gone = hook_gone,
+	};
+}
+
+void
+workers_runner_added(struct workers *w, struct runner *r)
+{
+	struct lane *l;
+
+	if (r->conf.kind == KIND_SERVICE)
+		return;
+	l = lane_open(w, runner_queue(r));
+	l->runners++;
+	l->maybe = true;
+	lane_look(l);
 }
 
 void
