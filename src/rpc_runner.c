@@ -10,6 +10,7 @@
 #include "keep.h"
 #include "mem.h"
 #include "redis.h"
+#include "rolling.h"
 #include "rpc.h"
 #include "runners.h"
 #include "worker.h"
@@ -104,9 +105,9 @@ telling_instance(const struct runner *r)
 	const struct instance *i;
 	size_t k;
 
-	RUNNER_FOREACH_STAYING(i, r, k)
-	if (i->state == worst)
-		return i;
+	RUNNER_FOREACH_STAYING (i, r, k)
+		if (i->state == worst)
+			return i;
 	return r->instances[0];
 }
 
@@ -574,12 +575,80 @@ HANDLER(stop_runner)
 	reply_when(call, r, WANTED_DOWN);
 }
 
+static void
+rolling_gone(void *arg)
+{
+	struct waiting *w = arg;
+
+	rolling_forget_asker(w->runner);
+	free(w);
+}
+
+/* Says which instance it was, and which are as they were. */
+static void
+refuse_rolling(struct call *call, enum wait_end end, const struct instance *i)
+{
+	struct runner *r = i->runner;
+	struct err e = {0};
+
+	err_subject(&e, r->name);
+	err_set(&e, end == WAIT_FAILED ? ERR_CANNOT_START : ERR_TIMED_OUT,
+	    "runner %s: rolling restart %s instance %d (of %zu): %s: %s",
+	    r->name, end == WAIT_FAILED ? "ended at" : "is still at", i->n,
+	    r->nwanted, state_name(i->state), i->why);
+	if (end == WAIT_FAILED)
+		err_hint(&e,
+		    "those behind it were not restarted; "
+		    "heroctl logs %s shows its output",
+		    r->name);
+	call_refuse(call, &e);
+}
+
+static void
+rolling_over(void *arg, enum wait_end end, const struct instance *i)
+{
+	struct waiting *w = arg;
+	struct call *call = w->call;
+	struct runner *r = w->runner;
+
+	free(w);
+	call_on_gone(call, NULL, NULL);
+	if (end == WAIT_DONE)
+		reply_runner(call, r);
+	else if (i)
+		refuse_rolling(call, end, i);
+	else
+		refuse_wait(
+		    call, r, runners_are_ending(r->all) ? WAIT_FAILED : end);
+}
+
+static void
+restart_rolling(struct call *call, struct runner *r)
+{
+	bool drain = call_bool(call, "drain");
+	struct waiting *w;
+
+	if (!call_bool(call, "wait")) {
+		rolling_begin(r, drain, 0, NULL, NULL);
+		reply_runner(call, r);
+		return;
+	}
+	w = waiting_new(call, r);
+	call_on_gone(call, rolling_gone, w);
+	rolling_begin(r, drain, call_number(call, "timeout"), rolling_over, w);
+}
+
 HANDLER(restart_runner)
 {
 	struct runner *r = runner_of(call);
 
 	if (r == NULL || is_ending(call))
 		return;
+	if (call_bool(call, "rolling")) {
+		restart_rolling(call, r);
+		return;
+	}
+	rolling_end(r, WAIT_SUPERSEDED);
 	runner_restart(r, call_bool(call, "drain"));
 	reply_when(call, r, WANTED_UP);
 }

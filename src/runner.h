@@ -81,6 +81,7 @@ struct runner {
 	size_t ninstances; /* that are there */
 	size_t nwanted; /* that are to be there; at least 1 */
 	TAILQ_HEAD(, runner_wait) waits;
+	struct rolling *rolling; /* under way, or NULL */
 };
 
 /* What runners tell those who hand out jobs (worker.c).  All may be NULL. */

@@ -8,6 +8,7 @@
 
 #include "log.h"
 #include "mem.h"
+#include "rolling.h"
 
 /* After SIGKILL nothing but an unkillable process (state D) is left. */
 #define UNKILLABLE_GRACE 10.0
@@ -133,9 +134,9 @@ runner_state(const struct runner *r)
 	const struct instance *i;
 	size_t k;
 
-	RUNNER_FOREACH_STAYING(i, r, k)
-	if (badness(i->state) > badness(worst))
-		worst = i->state;
+	RUNNER_FOREACH_STAYING (i, r, k)
+		if (badness(i->state) > badness(worst))
+			worst = i->state;
 	return worst;
 }
 
@@ -145,8 +146,8 @@ runner_is_up(const struct runner *r)
 	return runner_state(r) == RUNNING;
 }
 
-static bool
-is_down(const struct instance *i)
+bool
+instance_is_down(const struct instance *i)
 {
 	return (i->state == STOPPED || i->state == EXITED ||
 		   i->state == FATAL) &&
@@ -160,7 +161,7 @@ runner_is_down(const struct runner *r)
 	size_t k;
 
 	RUNNER_FOREACH_INSTANCE (i, r, k)
-		if (!is_down(i))
+		if (!instance_is_down(i))
 			return false;
 	return true;
 }
@@ -171,9 +172,9 @@ runner_is_settled(const struct runner *r)
 	const struct instance *i;
 	size_t k;
 
-	RUNNER_FOREACH_STAYING(i, r, k)
-	if (!is_down(i) && i->state != RUNNING)
-		return false;
+	RUNNER_FOREACH_STAYING (i, r, k)
+		if (!instance_is_down(i) && i->state != RUNNING)
+			return false;
 	return true;
 }
 
@@ -218,7 +219,7 @@ scaling_is_over(const struct runner_wait *w, enum wait_end *end)
 	*end = WAIT_DONE;
 	for (k = w->before; k < r->nwanted && r->wanted == WANTED_UP; k++) {
 		i = r->instances[k];
-		if (is_down(i))
+		if (instance_is_down(i))
 			*end = WAIT_FAILED;
 		else if (i->state != RUNNING)
 			return false;
@@ -298,6 +299,7 @@ answer_waits(struct runner *r)
 	enum wait_end end;
 	bool again;
 
+	rolling_look(r);
 	do {
 		again = false;
 		TAILQ_FOREACH (w, &r->waits, entry) {
@@ -331,8 +333,8 @@ start_instances(struct runner *r)
 	size_t k;
 
 	if (r->wanted == WANTED_UP && !r->all->ending)
-		RUNNER_FOREACH_STAYING(i, r, k)
-	instance_event(i, EVENT_START);
+		RUNNER_FOREACH_STAYING (i, r, k)
+			instance_event(i, EVENT_START);
 }
 
 void
@@ -368,11 +370,17 @@ runner_stop(struct runner *r, bool drain)
 	answer_waits(r);
 }
 
-/* Whoever waits for it to be up must not see it down in between. */
-static void
-restart_instance(struct instance *i, bool drain)
+void
+runner_want_up(struct runner *r)
 {
-	if (is_down(i) || i->state == BACKOFF) {
+	want(r, WANTED_UP);
+}
+
+/* Whoever waits for it to be up must not see it down in between. */
+void
+instance_restart(struct instance *i, bool drain)
+{
+	if (instance_is_down(i) || i->state == BACKOFF) {
 		instance_event(i, EVENT_START);
 		return;
 	}
@@ -390,9 +398,10 @@ runner_restart(struct runner *r, bool drain)
 
 	want(r, WANTED_UP);
 	if (r->wanted == WANTED_UP && !r->all->ending)
-		RUNNER_FOREACH_STAYING(i, r, k)
-	restart_instance(i, drain);
-	else stop_instances(r, drain);
+		RUNNER_FOREACH_STAYING (i, r, k)
+			instance_restart(i, drain);
+	else
+		stop_instances(r, drain);
 	answer_waits(r);
 }
 
@@ -418,7 +427,7 @@ drop_leaving(struct runner *r)
 {
 	size_t n = r->ninstances;
 
-	while (n > r->nwanted && is_down(r->instances[n - 1]))
+	while (n > r->nwanted && instance_is_down(r->instances[n - 1]))
 		n--;
 	if (n == r->ninstances)
 		return;
@@ -460,6 +469,7 @@ forget(struct runners *rs, struct runner *r)
 	struct runner_wait *w;
 
 	RB_REMOVE(runner_tree, &rs->tree, r);
+	rolling_end(r, WAIT_SUPERSEDED);
 	while ((w = TAILQ_FIRST(&r->waits)) != NULL)
 		wait_end(w, w->what == WANTED_UP ? WAIT_SUPERSEDED : WAIT_DONE);
 	if (rs->context.watch->removed)

@@ -39,6 +39,16 @@ void runner_stop(struct runner *r, bool drain);
 void runner_restart(struct runner *r, bool drain);
 void runner_remove(struct runner *r); /* freed when down */
 
+/* Only says that it is wanted up; nothing is started. */
+void runner_want_up(struct runner *r);
+
+/* One of a runner that is wanted up: stops it (drain: after its jobs) and
+ * starts it again, or just starts it. */
+void instance_restart(struct instance *i, bool drain);
+
+/* Has no process and none coming. */
+bool instance_is_down(const struct instance *i);
+
 /* How many instances to keep, 1..INSTANCES_MAX.  Further ones are started
  * when it is wanted up; the highest numbers are stopped (drained first) and
  * freed.  The others are not touched. */
