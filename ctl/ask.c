@@ -1,9 +1,7 @@
 /* Questions about runners: status, pid, is-running, wait-for. */
-#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "client.h"
 #include "heroctl.h"
@@ -181,102 +179,188 @@ verb_pid(struct ctl *ctl, const struct args *a)
 
 /* ---- wait-for ---- */
 
-#define FIRST_PAUSE 0.005 /* seconds; doubled up to the longest */
-#define LONGEST_PAUSE 0.2
-
-static bool
-is_one_of(const json_t *runner, const char *const *states)
-{
-	const char *state = json_string_value(json_object_get(runner, "state"));
-
-	for (; state && *states; states++)
-		if (strcmp(state, *states) == 0)
-			return true;
-	return false;
-}
-
-static bool
-is_stopped(const json_t *runner)
-{
-	static const char *const states[] = {
-	    "STOPPED", "EXITED", "FATAL", NULL};
-
-	return is_one_of(runner, states);
-}
-
-static bool
-is_fatal(const json_t *runner)
-{
-	static const char *const states[] = {"FATAL", NULL};
-
-	return is_one_of(runner, states);
-}
-
+/* What is waited for, and what is so: by name {state, why, down}. */
 struct waiting {
 	bool running; /* wait for that, else for stopped */
-	double left; /* seconds; 0: for ever */
-	double pause;
+	char *const *names;
+	json_t *runners;
+	enum status status; /* STATUS_TIMED_OUT: not yet */
 };
 
-/* What is left to wait for: STATUS_TIMED_OUT stands for "not yet". */
-static enum status
-look(const struct waiting *w, const json_t *runners)
+static bool
+is_state(const json_t *object, const char *state)
 {
-	const json_t *runner;
-	enum status status = STATUS_DONE;
-	size_t i;
+	const char *its = json_string_value(json_object_get(object, "state"));
 
-	json_array_foreach (runners, i, runner) {
-		if (w->running && is_fatal(runner)) {
-			ctl_say("%s is FATAL: %s",
-			    json_string_value(json_object_get(runner, "name")),
-			    json_string_value(json_object_get(runner, "why")));
-			return STATUS_REFUSED;
-		}
-		if (w->running ? !is_running(runner) : !is_stopped(runner))
-			status = STATUS_TIMED_OUT;
-	}
-	return status;
+	return its && strcmp(its, state) == 0;
 }
 
-/* False when the time is over or ^C came. */
+/* Has it no process, and gets none by itself? */
 static bool
-pause_a_while(struct waiting *w, enum status *status)
+is_down(const json_t *instance)
 {
-	struct timespec ts = {0, (long)(w->pause * 1e9)};
+	return is_state(instance, "STOPPED") || is_state(instance, "EXITED") ||
+	    is_state(instance, "FATAL");
+}
 
-	if (w->left > 0 && (w->left -= w->pause) <= 0) {
-		ctl_say("not so within the time given");
-		return false;
-	}
-	if (w->pause < LONGEST_PAUSE)
-		w->pause *= 2;
-	if (nanosleep(&ts, NULL) == -1 && errno == EINTR) {
-		*status = STATUS_INTERRUPTED;
-		return false;
-	}
+static bool
+all_down(const json_t *runner)
+{
+	const json_t *instance;
+	size_t i;
+
+	json_array_foreach (json_object_get(runner, "instances"), i, instance)
+		if (!is_down(instance))
+			return false;
 	return true;
 }
 
+static void
+note(struct waiting *w, const char *name, const char *state, const json_t *why,
+    bool down)
+{
+	json_object_set_new(w->runners, name,
+	    json_pack(
+		"{s:s, s:O, s:b}", "state", state, "why", why, "down", down));
+}
+
+static void
+note_snapshot(struct waiting *w, const json_t *snapshot)
+{
+	const json_t *runner;
+	size_t i;
+
+	json_object_clear(w->runners);
+	json_array_foreach (json_object_get(snapshot, "runners"), i, runner)
+		note(w, json_string_value(json_object_get(runner, "name")),
+		    json_string_value(json_object_get(runner, "state")),
+		    json_object_get(runner, "why"), all_down(runner));
+}
+
+static bool
+is_removed(const json_t *event)
+{
+	const char *what = json_string_value(json_object_get(event, "what"));
+
+	return what && strcmp(what, "removed") == 0;
+}
+
+static void
+note_event(struct waiting *w, const json_t *event)
+{
+	const char *name = json_string_value(json_object_get(event, "runner"));
+	const json_t *state = json_object_get(event, "runner_state");
+
+	if (is_removed(event))
+		json_object_del(w->runners, name);
+	else if (json_is_string(state))
+		note(w, name, json_string_value(state),
+		    json_object_get(event, "why"),
+		    json_is_true(json_object_get(event, "down")));
+}
+
+/* Of one runner; NULL: it was removed. */
 static enum status
-wait_until(struct ctl *ctl, char *const *names, struct waiting *w)
+look_at(const struct waiting *w, const char *name, const json_t *runner)
+{
+	if (runner == NULL && w->running) {
+		ctl_say("%s was removed", name);
+		return STATUS_REFUSED;
+	}
+	if (w->running && is_state(runner, "FATAL")) {
+		ctl_say("%s is FATAL: %s", name,
+		    json_string_value(json_object_get(runner, "why")));
+		return STATUS_REFUSED;
+	}
+	if (runner == NULL ||
+	    (w->running ? is_running(runner)
+			: json_is_true(json_object_get(runner, "down"))))
+		return STATUS_DONE;
+	return STATUS_TIMED_OUT;
+}
+
+static void
+look(struct waiting *w)
+{
+	enum status one;
+	char *const *name;
+
+	w->status = STATUS_DONE;
+	for (name = w->names; *name; name++) {
+		one = look_at(w, *name, json_object_get(w->runners, *name));
+		if (one == STATUS_DONE)
+			continue;
+		w->status = one;
+		if (one != STATUS_TIMED_OUT)
+			return;
+	}
+}
+
+/* Subscribe, then look: nothing can happen in between unheard. */
+static enum follow
+take_news(void *arg, const json_t *news)
+{
+	struct waiting *w = arg;
+
+	if (json_object_get(news, "gap"))
+		return FOLLOW_ANEW;
+	if (json_object_get(news, "life"))
+		note_snapshot(w, news);
+	else
+		note_event(w, news);
+	look(w);
+	return w->status == STATUS_TIMED_OUT ? FOLLOW_ON : FOLLOW_END;
+}
+
+static enum status
+wait_until(struct ctl *ctl, struct waiting *w)
+{
+	json_t *topics = json_array();
+	json_t *params = json_pack("{s:o}", "topics", topics);
+	struct err e = {0};
+	char *const *name;
+	int bad;
+
+	for (name = w->names; *name; name++)
+		json_array_append_new(topics, json_sprintf("runner.%s", *name));
+	w->runners = json_object();
+	bad = follow_events(ctl, params, take_news, w, &e);
+	json_decref(w->runners);
+	json_decref(params);
+	if (!bad)
+		return w->status;
+	if (client_trouble(ctl->client) == TROUBLE_INTERRUPTED)
+		return STATUS_INTERRUPTED;
+	if (e.code != ERR_TIMED_OUT)
+		return ctl_complain(ctl, &e);
+	ctl_say("not so within the time given");
+	return STATUS_TIMED_OUT;
+}
+
+/* Names that do not exist are told as by status, with the nearest. */
+static enum status
+wait_for_names(struct ctl *ctl, char *const *names, struct waiting *w)
 {
 	enum status status;
+	char **list = call_expand(ctl, names, &status);
 	json_t *runners;
 
-	do {
-		runners = get_runners(ctl, names, &status);
-		if (status == STATUS_DONE)
-			status = look(w, runners);
+	if (list && status == STATUS_DONE) {
+		runners = get_runners(ctl, list, &status);
 		json_decref(runners);
-	} while (status == STATUS_TIMED_OUT && pause_a_while(w, &status));
+	}
+	if (status == STATUS_DONE && *list) {
+		w->names = list;
+		status = wait_until(ctl, w);
+	}
+	strv_free(list);
 	return status;
 }
 
 enum status
 verb_wait_for(struct ctl *ctl, const struct args *a)
 {
-	struct waiting w = {.left = ctl->timeout, .pause = FIRST_PAUSE};
+	struct waiting w = {.status = STATUS_TIMED_OUT};
 	const char *what;
 	enum status status;
 	struct err e = {0};
@@ -294,7 +378,7 @@ verb_wait_for(struct ctl *ctl, const struct args *a)
 	names = strv_copy(a->operands);
 	free(names[a->noperands - 1]);
 	names[a->noperands - 1] = NULL;
-	status = wait_until(ctl, names, &w);
+	status = wait_for_names(ctl, names, &w);
 	strv_free(names);
 	return status;
 }

@@ -179,15 +179,20 @@ ask_quietly(const struct line *l, const char *method)
 }
 
 static void
-offer_names(const struct line *l)
+offer_names(const struct line *l, const char *before)
 {
 	json_t *names = ask_quietly(l, "list_runners");
 	const json_t *name;
+	char word[128];
 	size_t i;
 
-	json_array_foreach (names, i, name)
-		if (json_is_string(name))
-			offer(l, json_string_value(name), "Runner");
+	json_array_foreach (names, i, name) {
+		if (!json_is_string(name))
+			continue;
+		snprintf(word, sizeof(word), "%s%s", before,
+		    json_string_value(name));
+		offer(l, word, "Runner");
+	}
 	json_decref(names);
 }
 
@@ -225,6 +230,18 @@ offer_literals(const struct line *l, const char *operands)
 	}
 }
 
+/* "runner", "runner.web" for each runner there is. */
+static void
+offer_topics(const struct line *l)
+{
+	const struct topic *t;
+
+	for (t = topic_rows; t->name; t++)
+		offer(l, t->name, t->meaning);
+	if (strncmp(l->begun, "runner.", strlen("runner.")) == 0)
+		offer_names(l, "runner.");
+}
+
 static void
 offer_signals(const struct line *l)
 {
@@ -246,9 +263,11 @@ offer_operands(const struct line *l)
 		return;
 	}
 	if (strstr(operands, "NAME"))
-		offer_names(l);
+		offer_names(l, "");
 	if (strstr(operands, "ID"))
 		offer_ids(l);
+	if (strstr(operands, "TOPIC"))
+		offer_topics(l);
 	if (strstr(operands, "VERB"))
 		offer_verbs(l);
 	offer_literals(l, operands);

@@ -103,6 +103,18 @@ enum status call_each(struct ctl *ctl, const struct method *m,
  */
 char **call_expand(struct ctl *ctl, char *const *names, enum status *status);
 
+/* ---- events.c ---- */
+
+/*
+ * Subscribes with these params and hands over what comes: first a Subscription,
+ * then Events (schemas.def), until take() ends it (0) or there is trouble or
+ * a refusal (-1).  FOLLOW_ANEW subscribes again: another Subscription comes.
+ */
+enum follow { FOLLOW_ON, FOLLOW_ANEW, FOLLOW_END };
+typedef enum follow (*news_fn)(void *arg, const json_t *news);
+int follow_events(struct ctl *ctl, const json_t *params, news_fn take,
+    void *arg, struct err *e);
+
 /* ---- show.c ---- */
 
 /* Shows a result of the shape that methods.def names. */

@@ -115,6 +115,12 @@ conn_waiting(const struct conn *c)
 	return c->output.len - c->output.sent;
 }
 
+void
+conn_want_room(struct conn *c)
+{
+	c->behind = true;
+}
+
 void *
 conn_arg(const struct conn *c)
 {

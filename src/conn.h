@@ -33,7 +33,8 @@ struct conn_ops {
 	void (*too_long)(struct conn *c); /* a line passed max_request */
 	void (*too_slow)(struct conn *c); /* ... took request_timeout */
 	enum conn_load (*load)(const struct conn *c);
-	/* Most of what was sent has left, after much had waited. */
+	/* Most of what was sent has left, after much had waited; or some of
+	 * it, after conn_want_room(). */
 	void (*caught_up)(struct conn *c);
 	/* The end, between turns or in conns_free(): c is freed next. */
 	void (*closed)(struct conn *c);
@@ -55,6 +56,9 @@ void conn_send(struct conn *c, char *stolen, size_t len);
 
 /* Bytes that wait to be sent. */
 size_t conn_waiting(const struct conn *c);
+
+/* Something waits, and more is to be sent: caught_up() will tell when. */
+void conn_want_room(struct conn *c);
 
 /* No more lines: the connection closes when all has been sent. */
 void conn_end(struct conn *c, const char *reason);

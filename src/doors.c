@@ -206,14 +206,14 @@ line_answer(void *arg, char *text, size_t len)
 	conn_send(c->conn, text, len);
 }
 
-/* Half of max_output is for answers. */
 static bool
-line_notify(void *arg, char *text, size_t len)
+line_notify(void *arg, char *text, size_t len, size_t most)
 {
 	struct client *c = arg;
-	size_t most = (size_t)c->doors->conf->max_output / 2;
+	size_t waiting = conn_waiting(c->conn);
 
-	if (conn_waiting(c->conn) + len > most) {
+	if (waiting > 0 && waiting + len > most) {
+		conn_want_room(c->conn);
 		free(text);
 		return false;
 	}

@@ -25,9 +25,11 @@
 
 #include "conf.h"
 #include "doors.h"
+#include "event.h"
 #include "keep.h"
 #include "log.h"
 #include "mem.h"
+#include "news.h"
 #include "private_redis.h"
 #include "redis.h"
 #include "rpc.h"
@@ -65,6 +67,7 @@ struct herod {
 	struct runner_watch watch;
 	struct keep *keep;
 	struct doors *doors;
+	struct events *events;
 	struct services services;
 	TAILQ_HEAD(, stored) stored; /* what the keeper held for us */
 	ev_signal signals[6];
@@ -463,6 +466,7 @@ end(struct herod *h, const char *why)
 		/* Nothing wanted now is to be kept as wanted by the user. */
 		keep_flush(h->keep);
 		h->ending = true;
+		news_shutdown(&h->services);
 	}
 	runners_shutdown(h->runners, hurry, on_all_down, h);
 }
@@ -525,6 +529,7 @@ on_added(void *arg, struct runner *r)
 	struct herod *h = arg;
 
 	workers_runner_added(h->workers, r);
+	news_added(&h->services, r);
 }
 
 static void
@@ -533,6 +538,7 @@ on_removed(void *arg, struct runner *r)
 	struct herod *h = arg;
 
 	workers_runner_gone(h->workers, r);
+	news_removed(&h->services, r);
 	if (h->keep)
 		keep_touch(h->keep);
 }
@@ -542,8 +548,8 @@ on_wanted(void *arg, struct runner *r)
 {
 	struct herod *h = arg;
 
-	(void)r;
 	keep_touch(h->keep);
+	news_wanted(&h->services, r);
 }
 
 static void
@@ -551,7 +557,7 @@ on_changed(void *arg, struct instance *i, enum state old)
 {
 	struct herod *h = arg;
 
-	(void)old;
+	news_state(&h->services, i, old);
 	if (i->runner->internal && i->state == RUNNING)
 		redis_dial(h->redis);
 }
@@ -620,12 +626,17 @@ make_parts(struct herod *h, struct err *e)
 	    : NULL;
 	if (h->redis == NULL)
 		return -1;
+	h->events = events_new();
 	h->workers = workers_new(h->loop, h->redis, d, d->state_dir);
+	workers_publish(h->workers, h->events);
 	workers_hooks(h->workers, &h->hooks);
 	h->watch = (struct runner_watch){
 	    h, on_added, on_removed, on_wanted, on_changed};
 	h->runners = runners_new(h->loop, d, &h->hooks, &h->watch);
 	workers_attach(h->workers, h->runners);
+	h->services =
+	    (struct services){h->loop, d, h->runners, h->workers, h->redis,
+		h->keep, h->events, d->node, ev_time(), on_shutdown_call, h};
 	return add_runners(h, own_redis, e);
 }
 
@@ -660,9 +671,6 @@ open_doors(struct herod *h, struct err *e)
 {
 	char *const *a;
 
-	h->services = (struct services){h->loop, &h->conf->daemon, h->runners,
-	    h->workers, h->redis, h->keep, h->conf->daemon.node, ev_time(),
-	    on_shutdown_call, h};
 	h->doors = doors_new(&h->services, e);
 	if (h->doors == NULL)
 		return -1;
@@ -741,6 +749,7 @@ finish(struct herod *h, int code)
 		workers_free(h->workers);
 	if (h->redis)
 		redis_free(h->redis);
+	events_free(h->events);
 	if (h->keeper) {
 		drop_stored(h);
 		keeper_stop(h->keeper, code);

@@ -260,14 +260,19 @@ undo_push(struct push *p)
 static void
 push_done(struct push *p)
 {
+	struct queues *qs = p->queue->all;
+
 	if (p->lost)
 		err_hint(&p->e,
 		    "the job may have been queued; with an id of "
 		    "your own you can safely ask again");
 	else if (err_is_set(&p->e) && !p->named)
 		undo_push(p);
-	if (!err_is_set(&p->e))
+	if (!err_is_set(&p->e)) {
 		counter_add(jobs_queued, 1);
+		if (qs->ops && qs->ops->created)
+			qs->ops->created(qs->arg, p->queue, p->id);
+	}
 	p->fn(p->arg, err_is_set(&p->e) ? &p->e : NULL);
 	free(p->id);
 	free(p);

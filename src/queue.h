@@ -32,6 +32,8 @@ typedef void (*queue_fn)(void *arg, const struct err *e);
 struct queues_ops {
 	/* A job given back stands in its queue again. */
 	void (*given_back)(void *arg, struct queue *q);
+	/* Redis has a new job. */
+	void (*created)(void *arg, struct queue *q, const char *id);
 };
 
 /*

@@ -486,14 +486,47 @@ stream_close(struct stream *s)
 	free(s);
 }
 
+void *
+call_stream_arg(const struct call *call, void (*gone)(void *arg))
+{
+	const struct member *m = call->door;
+	struct stream *s;
+
+	if (m->text == NULL)
+		return NULL;
+	LIST_FOREACH (s, &m->text->door->streams, entry)
+		if (s->gone == gone)
+			return s->arg;
+	return NULL;
+}
+
+static bool
+stream_send(struct stream *s, struct sink *text, size_t most)
+{
+	sink_put(text, "\n", 1);
+	s->behind = !s->door->notify(s->door->arg, text->buf, text->len, most);
+	return !s->behind;
+}
+
 bool
-stream_notify(struct stream *s, const char *method, json_t *stolen)
+stream_notify_text(struct stream *s, const char *method, const char *params,
+    size_t len, size_t most)
 {
 	struct sink text = {0};
 
+	sink_notice_text(&text, method, params, len);
+	return stream_send(s, &text, most);
+}
+
+/* Half of max_output is for answers. */
+bool
+stream_notify(struct stream *s, const char *method, json_t *stolen)
+{
+	size_t most = (size_t)s->door->services->conf->max_output / 2;
+	struct sink text = {0};
+
 	if (sink_notice(&text, method, stolen) == 0) {
-		sink_put(&text, "\n", 1);
-		s->behind = !s->door->notify(s->door->arg, text.buf, text.len);
+		stream_send(s, &text, most);
 	} else {
 		log_warnx("%s: a notification that is not JSON", method);
 		free(text.buf);

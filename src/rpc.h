@@ -24,6 +24,7 @@ struct runners;
 struct workers;
 struct redis;
 struct keep;
+struct events;
 struct daemon_conf;
 
 /* What handlers work on; made by herod.c. */
@@ -34,6 +35,7 @@ struct services {
 	struct workers *workers;
 	struct redis *redis;
 	struct keep *keep;
+	struct events *events;
 	const char *node; /* name of this machine */
 	double started_at; /* Unix seconds */
 	void (*shutdown)(void *master);
@@ -100,6 +102,15 @@ void stream_close(struct stream *s);
  * ready(arg) of stream_on_ready() is called when it has caught up; it may
  * close its own stream, no other. */
 bool stream_notify(struct stream *s, const char *method, json_t *stolen);
+
+/* The same with params that are text already, and false as soon as most
+ * bytes wait for the reader. */
+bool stream_notify_text(struct stream *s, const char *method,
+    const char *params, size_t len, size_t most);
+
+/* The arg of the asker's stream that has this gone(), or NULL. */
+void *call_stream_arg(const struct call *call, void (*gone)(void *arg));
+
 void stream_on_ready(struct stream *s, void (*ready)(void *arg));
 
 /* ---- for doors ---- */
@@ -111,8 +122,9 @@ struct rpc_door {
 	/* One whole answer with its newline; text is free(3)d by the
 	 * callee.  NULL text: nothing to answer (only notifications). */
 	void (*answer)(void *arg, char *text, size_t len);
-	/* One more notification; false: too far behind.  NULL: no streams. */
-	bool (*notify)(void *arg, char *text, size_t len);
+	/* One more notification; false: more than most bytes would wait for
+	 * the reader, who is too far behind.  NULL: no streams. */
+	bool (*notify)(void *arg, char *text, size_t len, size_t most);
 	void *arg;
 
 	/* rpc.c's from here, for doors to read; begin with zeroes. */

@@ -12,12 +12,13 @@
 #include "redis.h"
 #include "rolling.h"
 #include "rpc.h"
+#include "rpc_runner.h"
 #include "runners.h"
 #include "worker.h"
 
 /* ---- one runner as JSON (schemas.def: RunnerStatus) ---- */
 
-static json_t *
+json_t *
 time_json(double unix_seconds)
 {
 	char stamp[TIME_TEXT_SIZE];
@@ -44,7 +45,7 @@ rusage_json(const struct instance *i)
 	    (json_int_t)u->ru_maxrss * 1024);
 }
 
-static json_t *
+json_t *
 exit_json(const struct instance *i)
 {
 	int status = i->exit.status;
@@ -63,7 +64,7 @@ exit_json(const struct instance *i)
 	    time_json(i->exit.at), "rusage", rusage_json(i));
 }
 
-static json_t *
+json_t *
 pid_json(const struct instance *i)
 {
 	return i->child && i->child->pid ? json_integer(i->child->pid)
@@ -123,7 +124,7 @@ first_with_pid(const struct runner *r)
 	return r->instances[0];
 }
 
-static const char *
+const char *
 wanted_word(enum wanted w)
 {
 	static const char *const words[] = {"down", "up", "removed"};
@@ -138,8 +139,8 @@ kind_json(const struct runner *r)
 	    &setting_find(runner_settings, "kind")->kind, &r->conf.kind);
 }
 
-/* Everything but the depth of the queue, which Redis knows. */
-static json_t *
+/* The depth of the queue is what Redis knows. */
+json_t *
 runner_json(const struct services *s, const struct runner *r)
 {
 	const struct instance *i, *first = first_with_pid(r);
@@ -298,8 +299,7 @@ refuse_unknown(struct call *call, const char *name)
 	call_refuse(call, &e);
 }
 
-/* The runner of the parameter "name", or NULL after refusing. */
-static struct runner *
+struct runner *
 runner_of(struct call *call)
 {
 	const char *name = call_string(call, "name");
@@ -409,7 +409,7 @@ queues_json(const struct services *s)
 	return queues;
 }
 
-static json_t *
+json_t *
 redis_json(const struct services *s)
 {
 	return json_pack("{s:b, s:s, s:s}", "up", redis_is_up(s->redis),

@@ -119,6 +119,7 @@ struct workers {
 	struct redis *redis;
 	struct queues *queues;
 	struct runners *runners;
+	struct events *events; /* NULL: nobody listens */
 	const struct daemon_conf *conf;
 	struct work_tree works;
 	struct lane_tree lanes;
@@ -140,6 +141,9 @@ struct work *work_find(struct workers *w, const char *id);
 
 /* Takes the job into hand; NULL (and the job freed) when it is already. */
 struct work *work_new(struct place *p, struct job *stolen);
+
+/* Something has become of a job: "started". */
+void job_news(const struct work *k, const char *what);
 
 /* Starts the time limit, from now or (deadline set) until then. */
 void work_arm(struct work *k);

@@ -21,6 +21,7 @@
 #include <time.h>
 
 #include "counters.h"
+#include "event.h"
 #include "log.h"
 #include "mem.h"
 
@@ -243,6 +244,55 @@ work_arm(struct work *k)
 	ev_timer_start(k->all->loop, &k->timer);
 }
 
+struct job_news {
+	const char *what;
+	const char *id;
+	const struct queue *queue;
+	const struct work *work; /* NULL: only created */
+};
+
+static json_t *
+news_json(const void *arg)
+{
+	const struct job_news *n = arg;
+	json_t *event = json_pack("{s:s, s:s, s:s}", "what", n->what, "job",
+	    n->id, "queue", queue_name(n->queue));
+	const struct job *j;
+
+	if (n->work == NULL)
+		return event;
+	j = n->work->job;
+	json_object_set_new(
+	    event, "status", json_string(job_status_word(j->status)));
+	if (n->work->place->instance) {
+		json_object_set_new(event, "runner",
+		    json_string(n->work->place->instance->runner->name));
+		json_object_set_new(event, "instance",
+		    json_integer(n->work->place->instance->n));
+	}
+	if (j->error)
+		json_object_set_new(
+		    event, "why", text_json(j->error, strlen(j->error)));
+	return event;
+}
+
+static void
+publish(struct workers *w, const struct job_news *n)
+{
+	char topic[160];
+
+	snprintf(topic, sizeof(topic), "job.%s", queue_name(n->queue));
+	event_publish(w->events, topic, news_json, n);
+}
+
+void
+job_news(const struct work *k, const char *what)
+{
+	publish(k->all,
+	    &(struct job_news){
+		what, k->job->spec.id, k->place->lane->queue, k});
+}
+
 /* Leaves its place; the job stays. */
 static struct job *
 work_leave(struct work *k)
@@ -311,6 +361,7 @@ work_end_and_tell(
 	else
 		counter_add(jobs_failed, 1);
 	rate_count(&k->place->lane->rate, ev_time());
+	job_news(k, "over");
 	work_leave(k);
 	watch_over(w, j);
 	queue_finish(q, j, settled, arg);
@@ -344,6 +395,7 @@ work_back(struct work *k, enum back how, const char *why)
 	}
 	log_info("job %s: given back: %s", k->job->spec.id, why);
 	counter_add(jobs_given_back, 1);
+	job_news(k, "back");
 	queue_give_back(q, work_leave(k), how);
 }
 
@@ -383,6 +435,7 @@ begin(struct place *p, struct job *stolen)
 	if (!k)
 		return;
 	counter_add(jobs_started, 1);
+	job_news(k, "started");
 	work_arm(k);
 	if (is_exec(p))
 		exec_begin(k);
@@ -822,10 +875,24 @@ reconcile(struct workers *w)
 	queues_register(w->queues, on_queue_name, w);
 }
 
+static json_t *
+redis_news_json(const void *arg)
+{
+	const struct workers *w = arg;
+	bool up = redis_is_up(w->redis);
+
+	return json_pack("{s:s, s:s, s:s}", "what", up ? "up" : "down",
+	    "address", redis_address(w->redis), "why",
+	    up ? "" : redis_why(w->redis));
+}
+
 static void
 on_up(void *arg)
 {
-	reconcile(arg);
+	struct workers *w = arg;
+
+	event_publish(w->events, "redis", redis_news_json, w);
+	reconcile(w);
 }
 
 static void
@@ -834,6 +901,7 @@ on_down(void *arg)
 	struct workers *w = arg;
 
 	w->open = false;
+	event_publish(w->events, "redis", redis_news_json, w);
 }
 
 /* Something was put into a queue; nobody may draw from it. */
@@ -866,6 +934,12 @@ on_bell(void *arg, const char *key, size_t len)
 		watch_rang(w, id);
 	if (q)
 		queue_rang(w, q);
+}
+
+static void
+on_created(void *arg, struct queue *q, const char *id)
+{
+	publish(arg, &(struct job_news){"created", id, q, NULL});
 }
 
 static void
@@ -1100,6 +1174,7 @@ workers_new(struct ev_loop *loop, struct redis *redis,
 	};
 	static const struct queues_ops queues_ops = {
 	    .given_back = on_given_back,
+	    .created = on_created,
 	};
 	struct workers *w = xcalloc(1, sizeof(*w));
 	char *id = node_id(state_dir);
@@ -1122,6 +1197,12 @@ workers_new(struct ev_loop *loop, struct redis *redis,
 	ev_prepare_start(loop, &w->serve);
 	free(id);
 	return w;
+}
+
+void
+workers_publish(struct workers *w, struct events *events)
+{
+	w->events = events;
 }
 
 void

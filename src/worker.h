@@ -12,6 +12,7 @@
 #include "redis.h"
 #include "runners.h"
 
+struct events;
 struct workers;
 
 struct workers *workers_new(struct ev_loop *loop, struct redis *redis,
@@ -22,6 +23,9 @@ void workers_free(struct workers *w);
  * hear from them: fills every hook but changed. */
 void workers_attach(struct workers *w, struct runners *runners);
 void workers_hooks(struct workers *w, struct runner_hooks *hooks);
+
+/* Where the doings of jobs and of Redis are told. */
+void workers_publish(struct workers *w, struct events *events);
 
 /* After keeper_open(): claims of living workers stay, others are given
  * back as soon as Redis is there. */

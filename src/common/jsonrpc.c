@@ -259,14 +259,29 @@ sink_error(struct sink *s, const json_t *id, const struct err *e)
 	json_decref(error);
 }
 
+static void
+sink_notice_head(struct sink *s, const char *method)
+{
+	sink_literal(s, "{\"jsonrpc\":\"2.0\",\"method\":\"");
+	sink_put(s, method, strlen(method));
+	sink_literal(s, "\",\"params\":");
+}
+
+void
+sink_notice_text(
+    struct sink *s, const char *method, const char *params, size_t len)
+{
+	sink_notice_head(s, method);
+	sink_put(s, params, len);
+	sink_literal(s, "}");
+}
+
 int
 sink_notice(struct sink *s, const char *method, const json_t *params)
 {
 	size_t before = s->len;
 
-	sink_literal(s, "{\"jsonrpc\":\"2.0\",\"method\":\"");
-	sink_put(s, method, strlen(method));
-	sink_literal(s, "\",\"params\":");
+	sink_notice_head(s, method);
 	if (sink_value(s, params) == -1) {
 		s->len = before;
 		return -1;

@@ -57,6 +57,8 @@ void sink_put(struct sink *s, const char *text, size_t len);
  * it was, when the limit was passed or the value cannot be written. */
 int sink_result(struct sink *s, const json_t *id, const json_t *result);
 int sink_notice(struct sink *s, const char *method, const json_t *params);
+void sink_notice_text(
+    struct sink *s, const char *method, const char *params, size_t len);
 void sink_error(struct sink *s, const json_t *id, const struct err *e);
 
 #endif

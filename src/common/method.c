@@ -47,6 +47,13 @@ static json_t **const defaults[METHOD_COUNT] = {
 const struct schema schemas[] = {
 #include "schemas.def"
     {NULL, NULL}};
+
+const struct topic topic_rows[] = {
+#define TOPIC(name, scope, of, meaning) {#name, SCOPE_##scope, of, meaning},
+#include "topics.def"
+#undef TOPIC
+    {NULL, SCOPE_NONE, NULL, NULL},
+};
 #undef SCHEMA
 
 /* ---- finding ---- */

@@ -59,6 +59,16 @@ struct schema {
 
 extern const struct schema schemas[];
 
+/* A row of topics.def; name NULL ends the table. */
+struct topic {
+	const char *name;
+	enum scope scope;
+	const char *of; /* what follows behind a dot, or NULL */
+	const char *meaning;
+};
+
+extern const struct topic topic_rows[];
+
 /* By exact name; NULL when there is none. */
 const struct method *method_find(const char *name);
 

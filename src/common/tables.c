@@ -284,6 +284,23 @@ error_chapter(void)
 	fputs(".El\n", stdout);
 }
 
+static void
+topic_chapter(void)
+{
+	const struct topic *t;
+
+	fputs(".Bl -tag -width Ds\n", stdout);
+	for (t = topic_rows; t->name; t++) {
+		printf(".It Ic %s", t->name);
+		if (t->of)
+			printf(" , %s. Ns Ar %s", t->name, t->of);
+		putchar('\n');
+		put_text(t->meaning);
+		printf("Needs the scope\n.Cm %s .\n", scope_name(t->scope));
+	}
+	fputs(".El\n", stdout);
+}
+
 /* ---- the sample configuration ---- */
 
 #define COMMENT_WIDTH 76
@@ -350,7 +367,7 @@ static const struct chapter {
     {"daemon-settings", daemon_chapter}, {"job-settings", job_chapter},
     {"verbs", verb_chapter}, {"options", option_chapter},
     {"methods", method_chapter}, {"errors", error_chapter},
-    {"sample", sample_chapter}, {NULL, NULL}};
+    {"topics", topic_chapter}, {"sample", sample_chapter}, {NULL, NULL}};
 
 static const struct chapter *
 chapter_find(const char *name, size_t len)

@@ -32,10 +32,11 @@ on_answer(void *arg, char *text, size_t len)
 }
 
 static bool
-on_notice(void *arg, char *text, size_t len)
+on_notice(void *arg, char *text, size_t len, size_t most)
 {
 	(void)arg;
 	(void)len;
+	(void)most;
 	free(text);
 	return true;
 }

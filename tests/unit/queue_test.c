@@ -63,7 +63,7 @@ on_settled(void *arg)
 }
 
 static const struct redis_ops redis_ops = {on_up, NULL, on_bell};
-static const struct queues_ops queues_ops = {on_given_back};
+static const struct queues_ops queues_ops = {.given_back = on_given_back};
 
 static bool
 is_begun(struct place *p)

@@ -35,11 +35,12 @@ on_answer(void *arg, char *text, size_t len)
 }
 
 static bool
-on_notice(void *arg, char *text, size_t len)
+on_notice(void *arg, char *text, size_t len, size_t most)
 {
 	struct listener *l = arg;
 
 	(void)len;
+	(void)most;
 	free(text);
 	l->nnotices += !l->deaf;
 	return !l->deaf;

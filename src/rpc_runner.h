@@ -1,0 +1,29 @@
+/*
+ * What rpc_runner.c lends to others: runners as JSON, the runner asked for.
+ */
+#ifndef RPC_RUNNER_H
+#define RPC_RUNNER_H
+
+#include "rpc.h"
+#include "runners.h"
+
+/* RunnerStatus; the depth of its queue is null.  New. */
+json_t *runner_json(const struct services *s, const struct runner *r);
+
+/* The schemas Exit, and Time; new. */
+json_t *exit_json(const struct instance *i);
+json_t *time_json(double unix_seconds);
+
+/* Member redis of the schemas Summary and Subscription; new. */
+json_t *redis_json(const struct services *s);
+
+/* Of its process; null without one.  New. */
+json_t *pid_json(const struct instance *i);
+
+/* "up" for WANTED_UP. */
+const char *wanted_word(enum wanted w);
+
+/* The runner of the parameter "name", or NULL after refusing. */
+struct runner *runner_of(struct call *call);
+
+#endif
