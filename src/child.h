@@ -20,6 +20,7 @@
 #include <ev.h>
 
 #include "err.h"
+#include "transit.h"
 #include "type.h"
 
 struct keeper;
@@ -66,9 +67,9 @@ struct child_ops {
 	/* Executed: pid is valid. May be NULL. */
 	void (*started)(struct child *c);
 	/*
-	 * Bytes of a stream, in order.  They are taken from the pipe only
-	 * after this returns, so that what was not yet safe when herod died
-	 * is read again by the next.
+	 * Bytes of a stream, in order.  Until this returns they are in
+	 * transit (transit.h): what was not yet safe when herod died is
+	 * handed out again by the next, with the same child_piece().
 	 */
 	void (*output)(
 	    struct child *c, int stream, const char *buf, size_t len);
@@ -83,6 +84,7 @@ struct child {
 	const struct child_ops *ops;
 	void *arg;
 	struct keeper *keeper;
+	struct transit *transit; /* that its output goes through; or NULL */
 	unsigned id; /* the keeper's name for it, never reused */
 	pid_t pid; /* 0 before started */
 	int keep_fd; /* the spec's (a copy that child.c closes), or
@@ -185,6 +187,21 @@ void child_leftover(struct child *c, double grace);
 
 /* Queues bytes for its stdin.  False when more than limit would wait. */
 bool child_write(struct child *c, const char *buf, size_t len, size_t limit);
+
+/* Where what outlives herod is kept about a stream's output. */
+static inline struct transit_place
+child_place(const struct child *c, int stream)
+{
+	return (struct transit_place){c->transit, c->id, (uint32_t)stream};
+}
+
+/* In output(): number of the piece in hand, greater than any before; 0 when
+ * it will not be handed out again, whatever happens. */
+static inline uint64_t
+child_piece(const struct child *c)
+{
+	return c->transit ? transit_number(c->transit) : 0;
+}
 
 /* Reads a stream a little late (1 ms after a short read), which makes a
  * flood of small writes several times cheaper.  For logs, not replies. */

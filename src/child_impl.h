@@ -81,9 +81,6 @@ struct outgoing {
 };
 TAILQ_HEAD(outgoing_queue, outgoing);
 
-/* Bytes of output that are read and handed out at once. */
-#define SHARED_SIZE (64 * 1024)
-
 struct stored_fd {
 	TAILQ_ENTRY(stored_fd) entry;
 	int fd;
@@ -108,9 +105,9 @@ struct keeper {
 	bool listed; /* END_OF_LIST came */
 	bool lost;
 	struct stored_fds stored; /* until keeper_open() returns */
-	int scratch[2]; /* pipe that output is teed into */
-	int null_fd; /* where it is spliced to then */
-	char *shared; /* SHARED_SIZE */
+	ev_timer left; /* hands out what a killed herod had in hand */
+	struct transit *transit; /* NULL: output is read plainly */
+	char *shared; /* TRANSIT_PIECE */
 	uint8_t *in, *out; /* WIRE_MAX each */
 };
 
@@ -169,5 +166,8 @@ void io_hurry(struct process *p);
 void io_finish(struct process *p);
 bool io_is_open(const struct process *p);
 void io_close(struct process *p);
+
+/* Hands out what the herod before us had in hand of this stream. */
+void io_again(struct process *p, unsigned stream, size_t len);
 
 #endif

@@ -1,10 +1,9 @@
 /*
  * Output and stdin of a process.
  *
- * Output is copied by tee(2) from the process's pipe into one of ours,
- * read from there, handed out, and only then taken from its pipe.  The
- * keeper holds that pipe, too: when herod dies in between, the next one
- * finds the bytes still there.
+ * Output is moved from the process's pipe into transit (transit.h), handed
+ * out, and only then let go.  The keeper holds all of these: when herod dies
+ * in between, the next one finds what was in hand.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +14,6 @@
 
 #define LOG_MODULE "child"
 #include "child_impl.h"
-#include "log.h"
 #include "mem.h"
 
 #define TURN_MAX (256 * 1024) /* bytes of a stream in one loop turn */
@@ -39,71 +37,30 @@ hand_out(struct stream *s, size_t len)
 	c->ops->output(c, s->which, c->keeper->shared, len);
 }
 
-/* All of what tee(2) has just put there. */
-static bool
-scratch_read(struct keeper *k, size_t len)
+void
+io_again(struct process *p, unsigned stream, size_t len)
 {
-	size_t have = 0;
-	ssize_t n;
-
-	while (have < len) {
-		n = read(k->scratch[0], k->shared + have, len - have);
-		if (n == 0 || (n == -1 && errno != EINTR))
-			return false;
-		if (n > 0)
-			have += (size_t)n;
-	}
-	return true;
-}
-
-/* They were there a moment ago and nobody else reads: this cannot wait. */
-static void
-consume(struct stream *s, size_t len)
-{
-	struct keeper *k = s->process->c.keeper;
-	ssize_t n;
-
-	while (len > 0) {
-		n = splice(
-		    s->fd, NULL, k->null_fd, NULL, len, SPLICE_F_NONBLOCK);
-		if (n == -1 && errno != EINTR)
-			n = read(s->fd, k->shared, least(len, SHARED_SIZE));
-		if (n == 0 || (n == -1 && errno != EINTR))
-			return;
-		if (n > 0)
-			len -= (size_t)n;
-	}
-}
-
-static ssize_t
-portion_by_read(struct stream *s, size_t max)
-{
-	ssize_t n = read(s->fd, s->process->c.keeper->shared, max);
-
-	if (n > 0)
-		hand_out(s, (size_t)n);
-	return n;
+	if (stream >= CHILD_STREAMS || p->c.ops == NULL)
+		return;
+	hand_out(&p->streams[stream], len);
 }
 
 /* Hands out at most max bytes; 0 at the end, -1 with errno. */
 static ssize_t
 portion(struct stream *s, size_t max)
 {
-	struct keeper *k = s->process->c.keeper;
+	struct child *c = &s->process->c;
+	struct transit_place place = child_place(c, s->which);
+	char *buf = c->keeper->shared;
 	ssize_t n;
 
-	max = least(max, SHARED_SIZE);
-	n = tee(s->fd, k->scratch[1], max, SPLICE_F_NONBLOCK);
-	if (n == -1 && errno != EAGAIN && errno != EINTR)
-		return portion_by_read(s, max);
-	if (n <= 0)
-		return n;
-	if (!scratch_read(k, (size_t)n)) {
-		log_error("cannot read what was copied from a pipe");
-		abort();
-	}
-	hand_out(s, (size_t)n);
-	consume(s, (size_t)n);
+	max = least(max, TRANSIT_PIECE);
+	n = c->transit ? transit_take(&place, s->fd, buf, max)
+		       : read(s->fd, buf, max);
+	if (n > 0)
+		hand_out(s, (size_t)n);
+	if (n > 0 && c->transit)
+		transit_done(c->transit);
 	return n;
 }
 
@@ -154,7 +111,7 @@ stream_take(struct stream *s, size_t max)
 	ssize_t n;
 
 	while (left > 0) {
-		want = least(left, SHARED_SIZE);
+		want = least(left, TRANSIT_PIECE);
 		n = portion(s, want);
 		if (is_over(n))
 			return THE_END;

@@ -11,7 +11,7 @@
 #include "mem.h"
 
 struct head {
-	uint64_t end, last;
+	uint64_t end, piece;
 };
 
 #define HEAD ((off_t)sizeof(struct head))
@@ -63,7 +63,7 @@ journal_resume(struct journal *j, int fd, off_t base)
 	if (pread(fd, &head, sizeof(head), base) != sizeof(head))
 		return;
 	j->end = head.end;
-	j->again = head.last;
+	j->piece = head.piece;
 	find_begin(j);
 }
 
@@ -85,44 +85,20 @@ put(int fd, const void *buf, size_t len, off_t at)
 	return 0;
 }
 
-/* The last piece was kept, but not taken from the pipe. */
-static bool
-came_again(struct journal *j, const char *buf, size_t len)
-{
-	uint64_t n = j->again;
-	char *old;
-	bool same;
-
-	j->again = 0;
-	if (!n || len < n || n > j->end)
-		return false;
-	old = xmalloc(n);
-	same = journal_read(j, j->end - n, old, n) == (ssize_t)n &&
-	    !memcmp(old, buf, n);
-	free(old);
-	return same;
-}
-
 int
-journal_add(struct journal *j, const char **buf, size_t *len)
+journal_add(struct journal *j, uint64_t piece, const char *buf, size_t len)
 {
-	uint64_t again = j->again;
-	struct head head;
+	struct head head = {.end = j->end + len, .piece = piece};
 
 	if (j->fd == -1)
+		return 1;
+	if (piece != 0 && piece == j->piece)
 		return 0;
-	if (came_again(j, *buf, *len)) {
-		*buf += again;
-		*len -= again;
-	}
-	if (!*len)
-		return 0;
-	if (put(j->fd, *buf, *len, place(j, j->end)) == -1)
+	if (put(j->fd, buf, len, place(j, j->end)) == -1)
 		return -1;
-	j->end += *len;
-	head.end = j->end;
-	head.last = *len;
-	return put(j->fd, &head, sizeof(head), j->base);
+	j->end = head.end;
+	j->piece = piece;
+	return put(j->fd, &head, sizeof(head), j->base) == -1 ? -1 : 1;
 }
 
 ssize_t

@@ -1,13 +1,13 @@
 /*
  * What a process wrote, kept in a memfd that outlives herod.
  *
- * Bytes are added before they are taken from the pipe (child.h).  When
- * herod dies in between, the next one gets the last piece again: the
- * journal knows how long that was and passes it over.
+ * Bytes are added while they are in transit (transit.h).  When herod dies
+ * then, the next one gets the last piece again: the journal knows its number
+ * and passes it over.
  *
- * In the file, from base on: length of all and of the last piece (8 bytes
- * each), then the bytes; those dropped at the front are a hole.  Several
- * journals lie far apart in one file.
+ * In the file, from base on: length of all and number of the last piece (8
+ * bytes each), then the bytes; those dropped at the front are a hole.
+ * Several journals lie far apart in one file.
  */
 #ifndef JOURNAL_H
 #define JOURNAL_H
@@ -21,7 +21,7 @@ struct journal {
 	off_t base;
 	uint64_t begin; /* first byte still there, of text without NUL */
 	uint64_t end;
-	uint64_t again; /* length of the piece that may come again, or 0 */
+	uint64_t piece; /* number of the last one, or 0 */
 };
 
 /* An empty one in a file just made (or -1). */
@@ -30,9 +30,10 @@ void journal_begin(struct journal *j, int fd, off_t base);
 /* Goes on with what is in the file. */
 void journal_resume(struct journal *j, int fd, off_t base);
 
-/* Adds a piece; *buf and *len are moved behind what came again.  -1 with
- * errno when it cannot be kept. */
-int journal_add(struct journal *j, const char **buf, size_t *len);
+/* Adds a piece of this number (child_piece(); 0: it has none): 1 when it was
+ * added, 0 when it was there already, -1 with errno when it cannot be kept.
+ */
+int journal_add(struct journal *j, uint64_t piece, const char *buf, size_t len);
 
 /* Bytes from a position on, as read(2). */
 ssize_t journal_read(

@@ -20,7 +20,6 @@
 #define STOP_TIMEOUT 1.0 /* seconds for it to take the last words */
 #define RETRY 0.05 /* seconds when the system has no room */
 #define MESSAGES_AT_ONCE 64 /* before others get their turn */
-#define SCRATCH_SIZE (1024 * 1024)
 
 static int
 process_compare(const struct process *a, const struct process *b)
@@ -45,6 +44,7 @@ process_new(struct keeper *k, uint32_t id)
 
 	p->c.id = id;
 	p->c.keeper = k;
+	p->c.transit = k->transit;
 	process_init(p);
 	if (id >= k->next_id)
 		k->next_id = id + 1;
@@ -507,18 +507,70 @@ processes_sweep(struct keeper *k)
 	ev_timer_start(k->loop, &k->sweep);
 }
 
-/* ---- opening and closing ---- */
+/* ---- output that the herod before us had in hand ---- */
 
-/* For output: without one, it is read plainly. */
-static void
-scratch_open(struct keeper *k)
+static const char *const transit_names[TRANSIT_FDS] = {
+    "transit-in", "transit-out", "transit-memory"};
+
+/* A stored descriptor of ours, taken off the list; -1: there is none. */
+static int
+stored_take(struct keeper *k, const char *name)
 {
-	if (pipe2(k->scratch, O_CLOEXEC) == -1)
-		k->scratch[0] = k->scratch[1] = -1;
-	else
-		fcntl(k->scratch[1], F_SETPIPE_SZ, SCRATCH_SIZE);
-	k->null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	struct stored_fd *s;
+	int fd;
+
+	TAILQ_FOREACH (s, &k->stored, entry)
+		if (strcmp(s->name, name) == 0)
+			break;
+	if (s == NULL)
+		return -1;
+	fd = s->fd;
+	TAILQ_REMOVE(&k->stored, s, entry);
+	free(s);
+	return fd;
 }
+
+static void
+open_transit(struct keeper *k)
+{
+	int fds[TRANSIT_FDS], i, found = 0;
+
+	for (i = 0; i < TRANSIT_FDS; i++) {
+		fds[i] = stored_take(k, transit_names[i]);
+		found += fds[i] != -1;
+	}
+	k->transit = transit_open(fds);
+	if (k->transit == NULL)
+		log_warn("output that is in hand when herod is killed will be "
+			 "lost");
+	if (k->transit == NULL || found == TRANSIT_FDS)
+		return;
+	for (i = 0; i < TRANSIT_FDS; i++)
+		keeper_store(k, transit_names[i], transit_fd(k->transit, i));
+}
+
+/* In the loop, when owners are ready, but before any other output moves. */
+static void
+on_left(struct ev_loop *loop, ev_timer *w, int events)
+{
+	struct keeper *k = w->data;
+	struct transit_place place;
+	struct process *p;
+	size_t len;
+
+	(void)loop;
+	(void)events;
+	if (!transit_left(k->transit, &place, k->shared, &len))
+		return;
+	p = process_find(k, place.process);
+	if (p)
+		io_again(p, place.stream, len);
+	else
+		log_warnx("%zu bytes of output are nobody's any more", len);
+	transit_done(k->transit);
+}
+
+/* ---- opening and closing ---- */
 
 static struct keeper *
 keeper_new(
@@ -531,7 +583,7 @@ keeper_new(
 	k->ops = ops;
 	k->arg = arg;
 	k->next_id = 1;
-	k->shared = xmalloc(SHARED_SIZE);
+	k->shared = xmalloc(TRANSIT_PIECE);
 	k->in = xmalloc(WIRE_MAX);
 	k->out = xmalloc(WIRE_MAX);
 	TAILQ_INIT(&k->outgoing);
@@ -542,10 +594,12 @@ keeper_new(
 	ev_io_init(&k->writer, on_room, fd, EV_WRITE);
 	ev_timer_init(&k->retry, on_retry, RETRY, 0);
 	ev_timer_init(&k->sweep, on_sweep, 0, 0);
+	ev_timer_init(&k->left, on_left, 0, 0);
 	/* Deaths are dealt with before requests. */
 	ev_set_priority(&k->reader, EV_MAXPRI);
-	k->reader.data = k->writer.data = k->retry.data = k->sweep.data = k;
-	scratch_open(k);
+	ev_set_priority(&k->left, EV_MAXPRI);
+	k->reader.data = k->writer.data = k->retry.data = k->sweep.data =
+	    k->left.data = k;
 	return k;
 }
 
@@ -651,6 +705,7 @@ give_found(struct keeper *k)
 		if (!p->found_due)
 			continue; /* started by who adopted another */
 		p->found_due = false;
+		p->c.transit = k->transit;
 		if (k->ops->found)
 			k->ops->found(k->arg, &p->c, p->tag);
 		if (!p->c.ops)
@@ -674,8 +729,11 @@ keeper_open(struct ev_loop *loop, int fd, const struct keeper_ops *ops,
 		return NULL;
 	}
 	ev_io_start(loop, &k->reader);
+	open_transit(k);
 	give_stored(k);
 	give_found(k);
+	if (k->transit)
+		ev_timer_start(loop, &k->left);
 	return k;
 }
 
@@ -722,13 +780,6 @@ keeper_end_orphans(struct keeper *k, double grace)
 	}
 }
 
-static void
-close_if(int fd)
-{
-	if (fd != -1)
-		close(fd);
-}
-
 void
 keeper_close(struct keeper *k)
 {
@@ -739,15 +790,15 @@ keeper_close(struct keeper *k)
 	ev_io_stop(k->loop, &k->writer);
 	ev_timer_stop(k->loop, &k->retry);
 	ev_timer_stop(k->loop, &k->sweep);
+	ev_timer_stop(k->loop, &k->left);
 	RB_FOREACH_SAFE (p, processes, &k->processes, next_p)
 		process_forget(p);
 	TAILQ_FOREACH_SAFE (o, &k->outgoing, entry, next_o)
 		outgoing_free(k, o);
 	drop_stored(k);
 	close(k->fd);
-	close_if(k->scratch[0]);
-	close_if(k->scratch[1]);
-	close_if(k->null_fd);
+	if (k->transit)
+		transit_free(k->transit);
 	free(k->shared);
 	free(k->in);
 	free(k->out);

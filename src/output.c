@@ -4,6 +4,11 @@
  * Each call of output_feed() becomes one write(2) of whole lines, each with
  * the same time stamp (one clock reading a batch).  The ring holds the very
  * bytes of the file, so that it can be filled from the file after a start.
+ *
+ * Where herod is killed in between, the next one gets the same bytes again,
+ * makes the same lines of them (same half line before, same time) and passes
+ * over those that are in a file already: the note in transit (transit.h) says
+ * how many, and how long the file was before the write that was in hand.
  */
 #define LOG_MODULE "output"
 
@@ -56,6 +61,7 @@ struct output {
 	size_t ring_bytes;
 	bool ring_filled; /* from the file */
 	struct text batch; /* on its way to the file */
+	struct progress *progress; /* of the piece it is of; or NULL */
 	TAILQ_HEAD(, output_follower) followers;
 	unsigned long long dropped;
 	int error; /* errno of the last failed write, 0 when well */
@@ -66,6 +72,8 @@ struct output_source {
 	int instance, stream;
 	char *job;
 	struct text half; /* a line without its end */
+	struct transit_place place;
+	size_t saved; /* bytes of half that outlive herod */
 };
 
 static void
@@ -162,6 +170,23 @@ rename_one(const struct output *o, long long n)
 	return bad;
 }
 
+/* The lowest that is missing, so that a rotation that was cut short costs no
+ * file; or the last, which goes. */
+static long long
+first_gap(const struct output *o)
+{
+	long long n = 0;
+	bool there = true;
+	char *path;
+
+	while (there && n < o->backups) {
+		path = xasprintf("%s.%lld", o->path, ++n);
+		there = access(path, F_OK) == 0;
+		free(path);
+	}
+	return n;
+}
+
 /* NAME.9 goes, NAME.8 becomes NAME.9, ... NAME becomes NAME.1.  Where that
  * is refused, the file is used further and it is tried again later. */
 static void
@@ -173,7 +198,7 @@ rotate(struct output *o)
 	if (bad)
 		log_warn("runner %s: unlink %s; its log grows on", o->runner,
 		    o->path);
-	for (n = o->backups; n > 0 && !bad; n--)
+	for (n = first_gap(o); n > 0 && !bad; n--)
 		bad = rename_one(o, n);
 	o->rotate_again = bad ? clock_seconds() + ROTATE_RETRY : 0;
 	if (bad)
@@ -208,6 +233,60 @@ look_at_name(struct output *o)
 	}
 }
 
+/* ---- in case herod is killed while it writes ---- */
+
+static void
+write_begins(struct output *o, size_t len)
+{
+	struct progress *p = o->progress;
+	struct stat st;
+
+	if (p == NULL)
+		return;
+	p->target = p->done + len;
+	if (fstat(o->fd, &st) != 0 || !S_ISREG(st.st_mode))
+		return;
+	p->size = (uint64_t)st.st_size;
+	p->length = len;
+	p->file = (uint64_t)st.st_ino;
+}
+
+static void
+write_ended(struct output *o)
+{
+	struct progress *p = o->progress;
+
+	if (p == NULL)
+		return;
+	p->done = p->target;
+	p->file = 0;
+}
+
+/* The herod before us was killed in a write: either all of it is in the file,
+ * or what is there of it is taken away. */
+static void
+settle_write(struct output *o)
+{
+	struct progress *p = o->progress;
+	struct stat st;
+
+	if (p->file == 0)
+		return;
+	if ((o->fd >= 0 || open_file(o) == 0) && fstat(o->fd, &st) == 0 &&
+	    (uint64_t)st.st_ino == p->file) {
+		if ((uint64_t)st.st_size >= p->size + p->length)
+			p->done = p->target;
+		else if ((uint64_t)st.st_size > p->size &&
+		    ftruncate(o->fd, (off_t)p->size) == 0) {
+			o->file_size = p->size;
+			o->torn = false;
+		}
+	}
+	p->file = 0;
+}
+
+/* ---- writing ---- */
+
 /* What does not fit on the disk is counted. */
 static void
 write_file(struct output *o, const char *bytes, size_t len)
@@ -222,7 +301,9 @@ write_file(struct output *o, const char *bytes, size_t len)
 		o->file_size++;
 		o->torn = false;
 	}
+	write_begins(o, len);
 	n = write(o->fd, bytes, len);
+	write_ended(o);
 	if (n > 0) {
 		o->file_size += (unsigned long long)n;
 		o->torn = bytes[n - 1] != '\n';
@@ -394,11 +475,13 @@ add_long_line(struct output_source *s, double now, const char *text, size_t len)
 static void
 flush(struct output *o)
 {
-	if (o->batch.len == 0)
-		return;
-	write_lines(o, o->batch.bytes, o->batch.len);
-	ring_add(o, o->batch.bytes, o->batch.len);
-	counter_add(log_bytes, o->batch.len);
+	size_t done = o->progress ? (size_t)o->progress->done : 0;
+
+	if (o->batch.len > done) {
+		write_lines(o, o->batch.bytes + done, o->batch.len - done);
+		ring_add(o, o->batch.bytes + done, o->batch.len - done);
+		counter_add(log_bytes, o->batch.len - done);
+	}
 	o->batch.len = 0;
 	if (o->batch.size > 65536)
 		text_clear(&o->batch);
@@ -439,13 +522,91 @@ keep_half(struct output_source *s, double now, const char *text, size_t len)
 	s->half.len -= done;
 }
 
+static void
+half_room(struct output_source *s, size_t len)
+{
+	if (s->half.size >= len)
+		return;
+	s->half.size = len;
+	s->half.bytes = xreallocarray(s->half.bytes, len, 1);
+}
+
+/* The half line that there was before the piece.  Its text may be a later
+ * one's by now, but only when all that is made of it is in the file. */
+static void
+half_as_it_was(struct output_source *s, size_t len)
+{
+	half_room(s, len);
+	transit_half_load(&s->place, s->half.bytes, len);
+	s->half.len = len;
+}
+
+/* Returns the time of what comes. */
+static double
+begin(struct output_source *s, struct progress *p)
+{
+	struct output *o = s->output;
+	double now = wall_clock();
+
+	o->progress = p;
+	if (p && p->time != 0) {
+		now = p->time;
+		half_as_it_was(s, (size_t)p->half);
+		settle_write(o);
+	} else if (p) {
+		p->half = s->half.len;
+		p->time = now;
+	}
+	ring_fill(o);
+	return now;
+}
+
+/* What is left waits for more, or for the herod after us. */
+static void
+half_save(struct output_source *s, bool appended)
+{
+	if (s->half.len > 0)
+		transit_half_save(&s->place, s->half.bytes, s->half.len,
+		    appended ? s->saved : 0);
+	else if (s->saved > 0)
+		transit_half_drop(&s->place);
+	s->saved = s->half.len;
+}
+
+static void
+finish(struct output_source *s, bool appended)
+{
+	flush(s->output);
+	half_save(s, appended);
+	s->output->progress = NULL;
+}
+
+/* No more will come: the last half line is a line now. */
+static void
+end_last(struct output_source *s)
+{
+	double now = begin(s, transit_last(&s->place));
+
+	if (s->half.len)
+		end_half(s, now, "", 0);
+	finish(s, false);
+	if (s->place.transit)
+		transit_done(s->place.transit);
+}
+
 void
 output_feed(struct output_source *s, const char *buf, size_t len)
 {
 	const char *end, *newline;
-	double now = wall_clock();
+	size_t before;
+	double now;
 
-	ring_fill(s->output);
+	if (len == 0) {
+		end_last(s);
+		return;
+	}
+	now = begin(s, transit_progress(&s->place));
+	before = s->half.len;
 	for (end = buf + len; buf < end; buf = newline + 1) {
 		newline = memchr(buf, '\n', (size_t)(end - buf));
 		if (newline == NULL) {
@@ -457,11 +618,12 @@ output_feed(struct output_source *s, const char *buf, size_t len)
 		else
 			add_long_line(s, now, buf, (size_t)(newline - buf));
 	}
-	flush(s->output);
+	finish(s, s->half.len == before + len);
 }
 
 struct output_source *
-output_source_new(struct output *o, int instance, int stream, const char *job)
+output_source_new(struct output *o, int instance, int stream, const char *job,
+    const struct transit_place *place)
 {
 	struct output_source *s = xcalloc(1, sizeof(*s));
 
@@ -469,6 +631,10 @@ output_source_new(struct output *o, int instance, int stream, const char *job)
 	s->instance = instance;
 	s->stream = stream;
 	s->job = xstrdup(job);
+	if (place)
+		s->place = *place;
+	half_as_it_was(s, transit_half_length(&s->place));
+	s->saved = s->half.len;
 	return s;
 }
 
@@ -476,8 +642,7 @@ void
 output_source_end(struct output_source *s)
 {
 	if (s->half.len)
-		end_half(s, wall_clock(), "", 0);
-	flush(s->output);
+		end_last(s);
 	text_clear(&s->half);
 	free(s->job);
 	free(s);
@@ -493,7 +658,7 @@ output_note(struct output *o, int instance, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	s = output_source_new(o, instance, CHILD_STDERR, NULL);
+	s = output_source_new(o, instance, CHILD_STDERR, NULL, NULL);
 	output_feed(s, text, strlen(text));
 	output_source_end(s);
 }

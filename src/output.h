@@ -15,6 +15,7 @@
 #include <jansson.h>
 
 #include "settings.h"
+#include "transit.h"
 
 struct output; /* of one runner */
 
@@ -36,13 +37,19 @@ void output_free(struct output *o);
 /* conf's live settings changed. */
 void output_reconfigure(struct output *o, const struct runner_conf *conf);
 
-/* A place where one stream of one process collects its half lines. */
+/*
+ * A place where one stream of one process collects its half lines.  With a
+ * transit place (child_place()) it goes on with the half line of the herod
+ * before us, and each byte stands in the file once, whenever herod is killed;
+ * NULL: that is not so.
+ */
 struct output_source;
-struct output_source *output_source_new(
-    struct output *o, int instance, int stream, const char *job /* or NULL */);
+struct output_source *output_source_new(struct output *o, int instance,
+    int stream, const char *job /* or NULL */,
+    const struct transit_place *place);
 
-/* Bytes as they came; whole lines are on their way to the file when this
- * returns. */
+/* Bytes as they came, from the place's piece in hand; whole lines are in the
+ * file when this returns.  None: no more will come. */
 void output_feed(struct output_source *s, const char *buf, size_t len);
 
 /* Writes the last half line, if any, and frees the source. */

@@ -166,6 +166,25 @@ on_started(struct child *c)
 }
 
 static void
+begin_source(struct instance *i, int stream)
+{
+	struct transit_place place = child_place(i->child, stream);
+
+	if (i->sources[stream] == NULL)
+		i->sources[stream] = output_source_new(
+		    i->runner->output, i->n, stream, NULL, &place);
+}
+
+/* What the herod before us had of a line is not forgotten. */
+static void
+begin_output(struct instance *i)
+{
+	if (conf(i)->kind != KIND_STDIO)
+		begin_source(i, CHILD_STDOUT);
+	begin_source(i, CHILD_STDERR);
+}
+
+static void
 on_output(struct child *c, int stream, const char *buf, size_t len)
 {
 	struct instance *i = c->arg;
@@ -175,9 +194,7 @@ on_output(struct child *c, int stream, const char *buf, size_t len)
 			hooks(i)->replies(hooks(i)->arg, i, buf, len);
 		return;
 	}
-	if (i->sources[stream] == NULL)
-		i->sources[stream] =
-		    output_source_new(i->runner->output, i->n, stream, NULL);
+	begin_source(i, stream);
 	output_feed(i->sources[stream], buf, len);
 }
 
@@ -690,6 +707,7 @@ instance_adopt(struct instance *i, struct child *c)
 {
 	i->child = c;
 	child_adopt(c, &process_ops, i);
+	begin_output(i);
 	follow_process(i);
 	instance_event(i, EVENT_ADOPT);
 	if (c->paused)

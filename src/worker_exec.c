@@ -61,13 +61,20 @@ keep_last(struct work *k, const char *buf, size_t len)
 }
 
 static void
-on_stderr(struct work *k, const char *buf, size_t len)
+begin_stderr(struct work *k)
 {
 	struct instance *i = k->place->instance;
+	struct transit_place place = child_place(k->child, CHILD_STDERR);
 
 	if (!k->err)
-		k->err = output_source_new(
-		    i->runner->output, i->n, CHILD_STDERR, k->job->spec.id);
+		k->err = output_source_new(i->runner->output, i->n,
+		    CHILD_STDERR, k->job->spec.id, &place);
+}
+
+static void
+on_stderr(struct work *k, const char *buf, size_t len)
+{
+	begin_stderr(k);
 	output_feed(k->err, buf, len);
 	keep_last(k, buf, len);
 }
@@ -80,7 +87,7 @@ on_stdout(struct work *k, const char *buf, size_t len)
 	if (k->result.fd == -1)
 		journal_begin(&k->result, k->child->keep_fd, 0);
 	if (k->result.end + len > (size_t)k->all->conf->max_result ||
-	    journal_add(&k->result, &buf, &len) == -1)
+	    journal_add(&k->result, child_piece(k->child), buf, len) == -1)
 		exec_stop(k, FATE_TOO_LARGE);
 }
 
@@ -357,5 +364,6 @@ exec_adopt(
 	journal_resume(&k->result, c->keep_fd, 0);
 	work_arm(k);
 	child_adopt(c, &exec_ops, k);
+	begin_stderr(k); /* with what the herod before us had of a line */
 	return true;
 }

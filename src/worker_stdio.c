@@ -266,7 +266,6 @@ meet(struct place *p)
 		return;
 	journal_resume(&p->journal, c->keep_fd, ANSWERS_BASE);
 	journal_resume(&p->requests, c->keep_fd, REQUESTS_BASE);
-	p->requests.again = 0; /* this direction does not repeat itself */
 	p->last_epoch = p->marks->epoch;
 	p->last_sequence = p->marks->sequence;
 	read_sent(p);
@@ -314,7 +313,7 @@ feed(struct place *p, const char *text, size_t len)
 	meet(p);
 	if (!child_write(p->instance->child, text, len, UNREAD_MAX))
 		return false;
-	if (journal_add(&p->requests, &text, &len) == -1) {
+	if (journal_add(&p->requests, 0, text, len) == -1) {
 		log_warn("runner %s: its requests cannot be kept",
 		    p->instance->runner->name);
 		p->requests.fd = -1;
@@ -499,7 +498,7 @@ take_log(struct place *p, const char *id, const json_t *params)
 	const struct instance *i = p->instance;
 	struct output_source *s;
 
-	s = output_source_new(i->runner->output, i->n, CHILD_STDOUT, id);
+	s = output_source_new(i->runner->output, i->n, CHILD_STDOUT, id, NULL);
 	output_feed(s, json_string_value(text), json_string_length(text));
 	output_source_end(s);
 }
@@ -569,8 +568,14 @@ take_lines(struct place *p)
 void
 stdio_replies(struct place *p, const char *buf, size_t len)
 {
+	int added;
+
 	meet(p);
-	if (journal_add(&p->journal, &buf, &len) == -1) {
+	added =
+	    journal_add(&p->journal, child_piece(p->instance->child), buf, len);
+	if (added == 0)
+		return; /* the herod before us had it */
+	if (added == -1) {
 		log_warn("runner %s: its answers cannot be kept",
 		    p->instance->runner->name);
 		p->journal.fd = -1;

@@ -45,7 +45,8 @@
 
 /* Milliseconds. */
 enum {
-	HEROD_YOUNG = 1000, /* who dies younger is not started at once */
+	HEROD_YOUNG = 1000, /* dies younger on the average: not at once */
+	HEROD_CREDIT = 5000, /* of life, to be young and start at once */
 	HEROD_DELAY = 100, /* but after this, doubled each time */
 	HEROD_DELAY_MAX = 5000,
 	HEROD_DEAF = 10000, /* hung up but did not end */
@@ -71,6 +72,7 @@ struct keeper {
 	int sock; /* to herod; -1 */
 	int64_t herod_since;
 	int64_t herod_delay, linger; /* the next */
+	int64_t credit; /* life that is left for starts at once */
 	bool was_ready; /* some herod was */
 	bool stop_asked; /* by herod */
 	int asked_by; /* a signal that asked us to end; 0 */
@@ -602,7 +604,11 @@ herod_hang_up(struct keeper *k)
 static void
 herod_again(struct keeper *k, int64_t lived_ms)
 {
-	if (lived_ms >= HEROD_YOUNG) {
+	k->credit += lived_ms;
+	if (k->credit > HEROD_CREDIT)
+		k->credit = HEROD_CREDIT;
+	if (k->credit >= HEROD_YOUNG) {
+		k->credit -= HEROD_YOUNG;
 		k->herod_delay = HEROD_DELAY;
 		herod_start(k);
 	} else
@@ -932,6 +938,7 @@ setup(struct keeper *k)
 	k->spare = fcntl(null_fd, F_DUPFD_CLOEXEC, 3);
 	k->sock = -1;
 	k->herod_delay = HEROD_DELAY;
+	k->credit = HEROD_CREDIT;
 	k->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (k->epoll == -1)
 		die("epoll_create1");

@@ -72,9 +72,10 @@ void
 test_lines_are_stamped_and_kept(void)
 {
 	struct output *o = open_output("1MB", 65536);
-	struct output_source *out = output_source_new(o, 0, CHILD_STDOUT, NULL),
-			     *err =
-				 output_source_new(o, 3, CHILD_STDERR, "job-1");
+	struct output_source *out = output_source_new(
+				 o, 0, CHILD_STDOUT, NULL, NULL),
+			     *err = output_source_new(
+				 o, 3, CHILD_STDERR, "job-1", NULL);
 	char *text;
 
 	feed(out, "one\ntw");
@@ -95,8 +96,10 @@ void
 test_tail_filters(void)
 {
 	struct output *o = open_output("1MB", 65536);
-	struct output_source *a = output_source_new(o, 0, CHILD_STDOUT, NULL),
-			     *b = output_source_new(o, 1, CHILD_STDERR, "j");
+	struct output_source *a = output_source_new(
+				 o, 0, CHILD_STDOUT, NULL, NULL),
+			     *b = output_source_new(
+				 o, 1, CHILD_STDERR, "j", NULL);
 
 	feed(a, "a1\na2\n");
 	feed(b, "b1\n");
@@ -117,7 +120,8 @@ void
 test_last_half_line_is_written_at_the_end(void)
 {
 	struct output *o = open_output("1MB", 65536);
-	struct output_source *s = output_source_new(o, 0, CHILD_STDOUT, NULL);
+	struct output_source *s =
+	    output_source_new(o, 0, CHILD_STDOUT, NULL, NULL);
 
 	feed(s, "no newline");
 	check_tail(o, everything, "");
@@ -134,7 +138,7 @@ test_long_lines_are_split_with_a_mark(void)
 	char big[200001], *text;
 	json_t *lines;
 
-	s = output_source_new(o, 0, CHILD_STDOUT, NULL);
+	s = output_source_new(o, 0, CHILD_STDOUT, NULL, NULL);
 	memset(big, 'x', 200000);
 	big[200000] = '\0';
 	feed(s, big);
@@ -159,7 +163,8 @@ void
 test_bytes_are_kept_as_they_came(void)
 {
 	struct output *o = open_output("1MB", 65536);
-	struct output_source *s = output_source_new(o, 0, CHILD_STDOUT, NULL);
+	struct output_source *s =
+	    output_source_new(o, 0, CHILD_STDOUT, NULL, NULL);
 	char text[256];
 	FILE *f;
 	size_t n;
@@ -177,7 +182,8 @@ void
 test_files_rotate_before_they_are_too_big(void)
 {
 	struct output *o = open_output("1000B", 0);
-	struct output_source *s = output_source_new(o, 0, CHILD_STDOUT, NULL);
+	struct output_source *s =
+	    output_source_new(o, 0, CHILD_STDOUT, NULL, NULL);
 	struct stat st;
 	int i;
 
@@ -195,7 +201,8 @@ void
 test_ring_is_filled_from_the_file_of_an_earlier_herod(void)
 {
 	struct output *o = open_output("1MB", 300);
-	struct output_source *s = output_source_new(o, 0, CHILD_STDOUT, NULL);
+	struct output_source *s =
+	    output_source_new(o, 0, CHILD_STDOUT, NULL, NULL);
 	char *got;
 	int i;
 
@@ -204,7 +211,7 @@ test_ring_is_filled_from_the_file_of_an_earlier_herod(void)
 	output_source_end(s);
 	close_output(o);
 	o = open_output("1MB", 300);
-	s = output_source_new(o, 1, CHILD_STDOUT, NULL);
+	s = output_source_new(o, 1, CHILD_STDOUT, NULL, NULL);
 	feed(s, "new line\n");
 	got = tail(o, everything);
 	check_has(got, "old line|old line|new line");
@@ -218,7 +225,8 @@ void
 test_ring_stays_bounded(void)
 {
 	struct output *o = open_output("0", 1000);
-	struct output_source *s = output_source_new(o, 0, CHILD_STDOUT, NULL);
+	struct output_source *s =
+	    output_source_new(o, 0, CHILD_STDOUT, NULL, NULL);
 	json_t *lines;
 	int i;
 
@@ -246,7 +254,8 @@ void
 test_followers_get_each_new_line_and_the_end(void)
 {
 	struct output *o = open_output("1MB", 65536);
-	struct output_source *s = output_source_new(o, 0, CHILD_STDOUT, NULL);
+	struct output_source *s =
+	    output_source_new(o, 0, CHILD_STDOUT, NULL, NULL);
 	struct output_follower *f, *stays;
 	int n = 0, m = 0;
 
@@ -276,7 +285,7 @@ test_full_disk_is_counted_and_healed(void)
 	free(conf.stdout_logfile);
 	conf.stdout_logfile = xstrdup("/dev/full");
 	o = output_new("web", &conf, ".", 65536);
-	s = output_source_new(o, 0, CHILD_STDOUT, NULL);
+	s = output_source_new(o, 0, CHILD_STDOUT, NULL, NULL);
 	feed(s, "lost\n");
 	check(output_dropped(o, &why) > 0);
 	check_str(why, "No space left on device");
@@ -289,7 +298,8 @@ void
 test_symbolic_links_are_not_followed(void)
 {
 	struct output *o = open_output("1MB", 65536);
-	struct output_source *s = output_source_new(o, 0, CHILD_STDOUT, NULL);
+	struct output_source *s =
+	    output_source_new(o, 0, CHILD_STDOUT, NULL, NULL);
 	const char *why;
 	struct stat st;
 
@@ -305,7 +315,8 @@ void
 test_a_line_torn_by_a_crash_stays_alone(void)
 {
 	struct output *o = open_output("1MB", 65536);
-	struct output_source *s = output_source_new(o, 0, CHILD_STDOUT, NULL);
+	struct output_source *s =
+	    output_source_new(o, 0, CHILD_STDOUT, NULL, NULL);
 	char *text;
 
 	write_file("web.log",
@@ -327,7 +338,8 @@ test_a_line_torn_by_a_full_disk_stays_alone(void)
 {
 	struct rlimit small = {.rlim_cur = 60, .rlim_max = RLIM_INFINITY};
 	struct output *o = open_output("1MB", 65536);
-	struct output_source *s = output_source_new(o, 0, CHILD_STDOUT, NULL);
+	struct output_source *s =
+	    output_source_new(o, 0, CHILD_STDOUT, NULL, NULL);
 	char *text;
 
 	signal(SIGXFSZ, SIG_IGN);
@@ -351,7 +363,8 @@ void
 test_a_file_that_cannot_be_rotated_is_used_further(void)
 {
 	struct output *o = open_output("200", 65536);
-	struct output_source *s = output_source_new(o, 0, CHILD_STDOUT, NULL);
+	struct output_source *s =
+	    output_source_new(o, 0, CHILD_STDOUT, NULL, NULL);
 	char *text;
 	int k;
 
