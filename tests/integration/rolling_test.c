@@ -16,11 +16,13 @@ instance_pid(struct herod *h, int n)
 static struct herod *
 start_three(void)
 {
-	struct herod *h =
-	    herod_start(AT_ONCE "[runner:web]\nnumprocs = 3\ncommand = %s\n",
-		script("web", "exec sleep 1000"));
+	struct herod *h = herod_start(AT_ONCE
+	    "[runner:web]\nnumprocs = 3\ncommand = %s\n",
+	    script("web", text("echo up >>%s; exec sleep 1000", here("up"))));
 
 	wait_for(is_state(h, "web", "RUNNING"));
+	/* The shells have read the script, which may go now. */
+	wait_for(count_lines(here("up")) == 3);
 	return h;
 }
 
