@@ -160,6 +160,19 @@ add_instances(struct table *t, const json_t *runner)
 		add_instance(t, runner, instance);
 }
 
+/* What a start has started beside it. */
+static void
+say_also_started(const json_t *runner)
+{
+	const json_t *names = json_object_get(runner, "also_started");
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach (names, i, name)
+		ctl_say("%s: started for %s", json_string_value(name),
+		    text_of(runner, "name"));
+}
+
 void
 show_runners(struct ctl *ctl, const json_t *runners, bool instances)
 {
@@ -172,6 +185,7 @@ show_runners(struct ctl *ctl, const json_t *runners, bool instances)
 	table_init(&t, heads);
 	json_array_foreach (runners, i, runner) {
 		add_runner(&t, runner);
+		say_also_started(runner);
 		if (instances)
 			add_instances(&t, runner);
 	}

@@ -717,7 +717,7 @@ begin(struct herod *h, struct err *e)
 		return -1;
 	drop_stored(h);
 	workers_recover(h->workers);
-	runners_settle(h->runners);
+	runners_settle(h->runners, h->again);
 	if (h->options.daemon) {
 		log_to_file(&h->conf->daemon);
 		keeper_stderr(h->keeper, STDERR_FILENO);

@@ -11,6 +11,7 @@
 
 #include "log.h"
 #include "mem.h"
+#include "order.h"
 
 #define KEPT_VERSION 1
 
@@ -95,6 +96,23 @@ keep_free(struct keep *k)
 
 /* ---- from disk ---- */
 
+/* The configuration may have changed so that runners would wait for each
+ * other: this one waits for nobody then.  Who is not there yet may come. */
+static void
+restore_order(struct runners *rs, const char *name, struct runner_conf *conf)
+{
+	struct err e = {0};
+
+	if (order_check(rs, name, conf, &e) == 0 || e.code != ERR_CYCLE)
+		return;
+	log_errorx("runner %s: kept without requires, wants and after: %s",
+	    name, e.text);
+	strv_free(conf->requires);
+	strv_free(conf->wants);
+	strv_free(conf->after);
+	conf->requires = conf->wants = conf->after = NULL;
+}
+
 static void
 restore_runner(struct runners *rs, const char *name, const json_t *settings)
 {
@@ -110,6 +128,7 @@ restore_runner(struct runners *rs, const char *name, const json_t *settings)
 		log_errorx(
 		    "runner %s: kept settings are of no use: %s", name, e.text);
 	} else {
+		restore_order(rs, name, &conf);
 		r = runner_add(rs, name, &conf, "rpc", NULL);
 		r->persist = true;
 	}

@@ -144,8 +144,8 @@ put_counters(struct sink *s)
 static void
 put_runners(struct sink *s, struct runners *runners)
 {
-	static const enum state states[] = {STOPPED, STARTING, RUNNING, PAUSED,
-	    BACKOFF, DRAINING, STOPPING, EXITED, FATAL};
+	static const enum state states[] = {STOPPED, WAITING, STARTING, RUNNING,
+	    PAUSED, BACKOFF, DRAINING, STOPPING, EXITED, FATAL};
 	size_t i, count[FATAL + 1] = {0};
 	struct runner *r;
 

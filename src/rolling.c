@@ -84,7 +84,7 @@ go_on(struct rolling *g)
 			end(g, WAIT_FAILED, i);
 			return;
 		}
-		if (i->state != RUNNING)
+		if (i->state != RUNNING || i->held)
 			return;
 		g->at++;
 		g->begun = false;

@@ -9,6 +9,7 @@
 
 #include "keep.h"
 #include "mem.h"
+#include "order.h"
 #include "redis.h"
 #include "rolling.h"
 #include "rpc.h"
@@ -266,11 +267,11 @@ places_in(json_t *statuses, const char ***names)
 	return places;
 }
 
+/* status is taken over. */
 static void
-reply_runner(struct call *call, const struct runner *r)
+reply_status(struct call *call, json_t *status)
 {
-	json_t *status = runner_json(call->services, r), *places;
-	json_t *list = json_pack("[O]", status);
+	json_t *places, *list = json_pack("[O]", status);
 	const char **names;
 
 	places = places_in(list, &names);
@@ -282,6 +283,26 @@ reply_runner(struct call *call, const struct runner *r)
 		reply_with_depths(call, status, places, names, NULL);
 	}
 	free(names);
+}
+
+static void
+reply_runner(struct call *call, const struct runner *r)
+{
+	reply_status(call, runner_json(call->services, r));
+}
+
+/* also: those that were started for it; or NULL. */
+static void
+reply_started(struct call *call, const struct runner *r, char *const *also)
+{
+	json_t *status = runner_json(call->services, r), *names = json_array();
+
+	for (; also && *also; also++)
+		json_array_append_new(names, json_string(*also));
+	if (json_array_size(names))
+		json_object_set(status, "also_started", names);
+	json_decref(names);
+	reply_status(call, status);
 }
 
 /* ---- finding ---- */
@@ -446,6 +467,7 @@ struct waiting {
 	struct call *call;
 	struct runner *runner;
 	struct runner_wait *wait;
+	char **also; /* started for it, or NULL */
 };
 
 /* What a wait was still for: the worst, or one that does not go. */
@@ -491,18 +513,25 @@ ended_well(const struct runner *r, enum wait_end end)
 }
 
 static void
+waiting_free(struct waiting *w)
+{
+	strv_free(w->also);
+	free(w);
+}
+
+static void
 waiting_over(void *arg, enum wait_end end)
 {
 	struct waiting *w = arg;
 	struct call *call = w->call;
 	struct runner *r = w->runner;
 
-	free(w);
 	call_on_gone(call, NULL, NULL);
 	if (end == WAIT_DONE || ended_well(r, end))
-		reply_runner(call, r);
+		reply_started(call, r, w->also);
 	else
 		refuse_wait(call, r, end);
+	waiting_free(w);
 }
 
 static struct waiting *
@@ -521,7 +550,7 @@ waiting_gone(void *arg)
 	struct waiting *w = arg;
 
 	runner_wait_cancel(w->wait);
-	free(w);
+	waiting_free(w);
 }
 
 /* NULL: it was answered, and w freed. */
@@ -558,11 +587,22 @@ reply_when(struct call *call, struct runner *r, enum wanted what)
 HANDLER(start_runner)
 {
 	struct runner *r = runner_of(call);
+	char **also = NULL;
+	struct waiting *w;
 
 	if (r == NULL || is_ending(call))
 		return;
-	runner_start(r);
-	reply_when(call, r, WANTED_UP);
+	runner_start_also(r, &also);
+	if (!call_bool(call, "wait")) {
+		reply_started(call, r, also);
+		strv_free(also);
+		return;
+	}
+	w = waiting_new(call, r);
+	w->also = also;
+	waiting_for(w,
+	    runner_wait(
+		r, WANTED_UP, call_number(call, "timeout"), waiting_over, w));
 }
 
 HANDLER(stop_runner)
@@ -775,14 +815,11 @@ bulk_do(struct call *call, enum wanted what)
 	b->nwaiting = 1; /* ourselves, until all have begun */
 	LIST_INIT(&b->waits);
 	call_on_gone(call, bulk_gone, b);
-	RUNNERS_FOREACH (r, call->services->runners) {
-		if (r->internal || r->wanted == WANTED_REMOVED)
-			continue;
-		if (what == WANTED_UP)
-			runner_start(r);
-		else
-			runner_stop(r, call_bool(call, "drain"));
-	}
+	if (what == WANTED_UP)
+		runners_start_all(call->services->runners);
+	else
+		runners_stop_all(
+		    call->services->runners, call_bool(call, "drain"));
 	RUNNERS_FOREACH (r, call->services->runners)
 		if (!r->internal && r->wanted != WANTED_REMOVED)
 			bulk_add(b, r, what);
@@ -824,7 +861,9 @@ add_and_start(
 	struct runner *r;
 	struct err e = {0};
 
-	r = runner_add(call->services->runners, name, conf, "rpc", &e);
+	r = order_check(call->services->runners, name, conf, &e) == 0
+	    ? runner_add(call->services->runners, name, conf, "rpc", &e)
+	    : NULL;
 	if (r == NULL) {
 		call_refuse(call, &e);
 		return;

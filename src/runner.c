@@ -22,8 +22,10 @@
 #include <unistd.h>
 
 #include "counters.h"
+#include "depend.h"
 #include "log.h"
 #include "mem.h"
+#include "order.h"
 
 /* Delays differ by up to a tenth, so that what fell together does not
  * rise together. */
@@ -57,6 +59,8 @@ state_name(enum state s)
 	switch (s) {
 	case STOPPED:
 		return "STOPPED";
+	case WAITING:
+		return "WAITING";
 	case STARTING:
 		return "STARTING";
 	case RUNNING:
@@ -277,11 +281,10 @@ spawn(struct instance *i, struct err *e)
 /* ---- actions ---- */
 
 static enum state
-start(struct instance *i)
+start_now(struct instance *i)
 {
 	struct err e = {0};
 
-	i->restart = false;
 	if (is_exec(i)) {
 		because(i, "ready for a job");
 		return RUNNING;
@@ -292,6 +295,36 @@ start(struct instance *i)
 	}
 	because(i, "cannot start: %.280s", e.text);
 	return FATAL;
+}
+
+/* Now, or when those it depends on are there. */
+static enum state
+start(struct instance *i)
+{
+	char why[sizeof(i->why)];
+	enum order order = ORDER_GO;
+
+	i->restart = i->held = i->blocked = false;
+	if (depends_at_all(conf(i))) {
+		runners_note_order(i->runner->all);
+		order = order_of_start(i->runner, why, sizeof(why));
+	}
+	if (order == ORDER_GO)
+		return start_now(i);
+	because(i, "%s", why);
+	if (order == ORDER_WAIT)
+		return WAITING;
+	i->blocked = true;
+	return order == ORDER_DOWN ? STOPPED : FATAL;
+}
+
+/* What it requires may be there again. */
+static enum state
+start_if_blocked(struct instance *i)
+{
+	if (!i->blocked || i->runner->wanted != WANTED_UP)
+		return i->state;
+	return start(i);
 }
 
 /* By hand: what happened before does not count any more. */
@@ -315,6 +348,7 @@ down(struct instance *i)
 {
 	if (i->restart)
 		return start_again(i);
+	i->held = false;
 	because(i, "stopped");
 	return STOPPED;
 }
@@ -340,9 +374,11 @@ end(struct instance *i)
 static enum state
 stop(struct instance *i)
 {
-	size_t n = i->drain ? jobs_in_hand(i) : 0;
+	bool drain = i->drain && i->state != PAUSED;
+	size_t n = drain ? jobs_in_hand(i) : 0;
 	char limit[32];
 
+	i->held = false;
 	if (n == 0)
 		return end(i);
 	because(i, "%zu job%s in hand, %s left", n, n == 1 ? "" : "s",
@@ -350,10 +386,43 @@ stop(struct instance *i)
 	return DRAINING;
 }
 
+/* Those that depend on it go first. */
+static enum state
+stop_in_order(struct instance *i)
+{
+	const struct runner *holder = order_holder(i->runner);
+
+	if (holder == NULL)
+		return stop(i);
+	i->held = true;
+	because(i, "stops when %s is down", holder->name);
+	return i->state;
+}
+
+static enum state
+stop_if_held(struct instance *i)
+{
+	return i->held ? stop_in_order(i) : i->state;
+}
+
+/* A start before the stop has begun: it goes on, unless a restart was
+ * wanted. */
+static enum state
+stay(struct instance *i)
+{
+	if (!i->held || i->restart)
+		return i->state;
+	i->held = false;
+	because(i, "not stopped after all");
+	if (i->state == RUNNING && hooks(i)->up)
+		hooks(i)->up(hooks(i)->arg, i);
+	return i->state;
+}
+
 static enum state
 stop_nothing(struct instance *i)
 {
-	i->restart = false;
+	i->restart = i->blocked = false;
 	because(i, "stopped");
 	return STOPPED;
 }
@@ -361,7 +430,7 @@ stop_nothing(struct instance *i)
 static enum state
 kill_now(struct instance *i)
 {
-	i->restart = false;
+	i->restart = i->held = false;
 	if (!is_exec(i)) {
 		child_kill(i->child);
 		because(i, "killed");
@@ -503,12 +572,26 @@ is_hopeless(const struct child *c)
 	    c->error == E2BIG;
 }
 
+static enum state
+over_stopping(struct instance *i)
+{
+	char what[160];
+	bool restart = i->restart;
+	enum state next = down(i);
+
+	if (!restart)
+		because(i, "stopped: %s", end_text(i, what));
+	return next;
+}
+
 /* The process did not live for startsecs. */
 static enum state
 start_failed(struct instance *i)
 {
 	char what[160];
 
+	if (i->held)
+		return over_stopping(i);
 	end_text(i, what);
 	if (is_hopeless(i->child)) {
 		because(i, "%s", what);
@@ -530,28 +613,32 @@ start_failed(struct instance *i)
 }
 
 static bool
-is_expected(const struct instance *i)
+is_expected_status(const struct instance *i, int status)
 {
 	const struct ints *codes = &conf(i)->exitcodes;
 	int k;
 
-	if (!WIFEXITED(i->child->status))
+	if (!WIFEXITED(status))
 		return false;
 	for (k = 0; k < codes->n; k++)
-		if (WEXITSTATUS(i->child->status) == codes->v[k])
+		if (WEXITSTATUS(status) == codes->v[k])
 			return true;
 	return false;
 }
 
 static bool
+is_expected(const struct instance *i)
+{
+	return is_expected_status(i, i->child->status);
+}
+
+static bool
 wants_restart(const struct instance *i)
 {
-	enum { ALWAYS, ON_FAILURE, NEVER };
-
 	switch (conf(i)->autorestart) {
-	case ALWAYS:
+	case AUTORESTART_ALWAYS:
 		return true;
-	case ON_FAILURE:
+	case AUTORESTART_ON_FAILURE:
 		return !is_expected(i);
 	default:
 		return false;
@@ -571,6 +658,8 @@ ended(struct instance *i)
 {
 	char what[160];
 
+	if (i->held)
+		return over_stopping(i);
 	end_text(i, what);
 	if (i->child->stopping)
 		return start_again(i); /* a worker that we ended */
@@ -582,18 +671,6 @@ ended(struct instance *i)
 	if (i->failures <= 1)
 		return start_again(i); /* it was healthy: at once */
 	return back_off(i, what);
-}
-
-static enum state
-over_stopping(struct instance *i)
-{
-	char what[160];
-	bool restart = i->restart;
-	enum state next = down(i);
-
-	if (!restart)
-		because(i, "stopped: %s", end_text(i, what));
-	return next;
 }
 
 static enum state
@@ -618,29 +695,43 @@ static const action_fn table[FATAL + 1][EVENT_COUNT] = {
 	{
 	    [EVENT_ADOPT] = adopted,
 	    [EVENT_START] = start_anew,
+	    [EVENT_ORDER] = start_if_blocked,
+	},
+    [WAITING] =
+	{
+	    [EVENT_START] = start_anew,
+	    [EVENT_STOP] = stop_nothing,
+	    [EVENT_KILL] = stop_nothing,
+	    [EVENT_ORDER] = start,
 	},
     [STARTING] =
 	{
-	    [EVENT_STOP] = stop,
+	    [EVENT_START] = stay,
+	    [EVENT_STOP] = stop_in_order,
 	    [EVENT_KILL] = kill_now,
 	    [EVENT_STARTED] = started,
 	    [EVENT_OVER] = start_failed,
 	    [EVENT_TIMER] = up,
+	    [EVENT_ORDER] = stop_if_held,
 	},
     [RUNNING] =
 	{
-	    [EVENT_STOP] = stop,
+	    [EVENT_START] = stay,
+	    [EVENT_STOP] = stop_in_order,
 	    [EVENT_KILL] = kill_now,
 	    [EVENT_PAUSED] = paused,
 	    [EVENT_OVER] = ended,
 	    [EVENT_TIMER] = healthy,
+	    [EVENT_ORDER] = stop_if_held,
 	},
     [PAUSED] =
 	{
-	    [EVENT_STOP] = end,
+	    [EVENT_START] = stay,
+	    [EVENT_STOP] = stop_in_order,
 	    [EVENT_KILL] = kill_now,
 	    [EVENT_CONTINUED] = continued,
 	    [EVENT_OVER] = ended,
+	    [EVENT_ORDER] = stop_if_held,
 	},
     [BACKOFF] =
 	{
@@ -675,6 +766,7 @@ static const action_fn table[FATAL + 1][EVENT_COUNT] = {
 	{
 	    [EVENT_START] = start_anew,
 	    [EVENT_STOP] = stop_nothing,
+	    [EVENT_ORDER] = start_if_blocked,
 	},
 };
 
@@ -732,9 +824,23 @@ instance_note_exit(struct instance *i, const struct child *c)
 }
 
 bool
+instance_is_up(const struct instance *i)
+{
+	return i->state == STARTING || i->state == RUNNING ||
+	    i->state == PAUSED || i->state == DRAINING || i->state == STOPPING;
+}
+
+bool
+instance_ended_well(const struct instance *i)
+{
+	return i->exit.at > 0 && i->exit.known &&
+	    is_expected_status(i, i->exit.status);
+}
+
+bool
 instance_takes_jobs(const struct instance *i)
 {
-	return i->state == RUNNING && (is_exec(i) || i->child);
+	return i->state == RUNNING && !i->held && (is_exec(i) || i->child);
 }
 
 bool

@@ -28,6 +28,7 @@
 /* supervisord's numbers where it has the state. */
 enum state {
 	STOPPED = 0,
+	WAITING = 5, /* for runners that it depends on */
 	STARTING = 10,
 	RUNNING = 20,
 	PAUSED = 25,
@@ -55,6 +56,8 @@ struct instance {
 	double delay; /* seconds in BACKOFF */
 	bool restart; /* start again when it is down */
 	bool drain; /* the stop asked for lets jobs end first */
+	bool held; /* that stop waits for runners that depend on us */
+	bool blocked; /* down because what it requires is */
 	ev_timer timer; /* the state's own */
 	struct output_source *sources[CHILD_STREAMS];
 	/* How the last process ended; at is 0 before. */
@@ -80,6 +83,7 @@ struct runner {
 	struct instance **instances; /* by number */
 	size_t ninstances; /* that are there */
 	size_t nwanted; /* that are to be there; at least 1 */
+	bool pulling; /* those it needs are being started for it */
 	TAILQ_HEAD(, runner_wait) waits;
 	struct rolling *rolling; /* under way, or NULL */
 };
@@ -130,6 +134,7 @@ enum runner_event {
 	EVENT_OVER, /* its process is over (instance.child still there) */
 	EVENT_IDLE, /* it has no job in hand any more */
 	EVENT_TIMER,
+	EVENT_ORDER, /* others have changed: look at the order again */
 	EVENT_COUNT
 };
 
@@ -165,6 +170,10 @@ const struct runner_context *runners_context(const struct runners *rs);
 /* An instance has a new state (waits, order of shutdown, removal). */
 void runners_changed(struct instance *i, enum state old);
 
+/* Some runner depends on another: until this is said, nobody looks. */
+void runners_note_order(struct runners *rs);
+bool runners_have_order(const struct runners *rs);
+
 /* A process ended by our SIGKILL. */
 void runners_note_kill(struct runners *rs);
 
@@ -184,6 +193,12 @@ void instance_idle(struct instance *i);
 
 /* Keeps how a process of it ended (nothing when it never began). */
 void instance_note_exit(struct instance *i, const struct child *c);
+
+/* It has a process, or is a place for jobs that may be in use. */
+bool instance_is_up(const struct instance *i);
+
+/* Its last process ended with one of exitcodes. */
+bool instance_ended_well(const struct instance *i);
 
 /* May be given a job now. */
 bool instance_takes_jobs(const struct instance *i);

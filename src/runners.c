@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "depend.h"
 #include "log.h"
 #include "mem.h"
+#include "order.h"
 #include "rolling.h"
 
 /* After SIGKILL nothing but an unkillable process (state D) is left. */
@@ -29,6 +31,7 @@ struct runners {
 	struct runner_context context;
 	struct runner_tree tree;
 	ev_timer sweep; /* frees removed runners between loop turns */
+	bool ordered; /* some runner depends on another */
 	bool ending, hurried;
 	bool forced; /* something had to be killed for it */
 	ev_timer deadline; /* of the shutdown */
@@ -53,6 +56,18 @@ const struct runner_context *
 runners_context(const struct runners *rs)
 {
 	return &rs->context;
+}
+
+void
+runners_note_order(struct runners *rs)
+{
+	rs->ordered = true;
+}
+
+bool
+runners_have_order(const struct runners *rs)
+{
+	return rs->ordered;
 }
 
 struct runner *
@@ -106,6 +121,7 @@ runner_add(struct runners *rs, const char *name,
 	}
 	r = runner_new(rs, name, settings, origin);
 	RB_INSERT(runner_tree, &rs->tree, r);
+	rs->ordered = rs->ordered || depends_at_all(settings);
 	if (rs->context.watch->added)
 		rs->context.watch->added(rs->context.watch->arg, r);
 	return r;
@@ -118,7 +134,7 @@ static int
 badness(enum state s)
 {
 	static const enum state order[] = {RUNNING, STOPPED, EXITED, PAUSED,
-	    STARTING, DRAINING, STOPPING, BACKOFF, FATAL};
+	    WAITING, STARTING, DRAINING, STOPPING, BACKOFF, FATAL};
 	size_t i;
 
 	for (i = 0; i < sizeof(order) / sizeof(order[0]); i++)
@@ -140,10 +156,23 @@ runner_state(const struct runner *r)
 	return worst;
 }
 
+/* RUNNING, and not about to be stopped or restarted. */
+static bool
+is_up(const struct instance *i)
+{
+	return i->state == RUNNING && !i->held;
+}
+
 bool
 runner_is_up(const struct runner *r)
 {
-	return runner_state(r) == RUNNING;
+	const struct instance *i;
+	size_t k;
+
+	RUNNER_FOREACH_STAYING (i, r, k)
+		if (!is_up(i))
+			return false;
+	return true;
 }
 
 bool
@@ -173,7 +202,7 @@ runner_is_settled(const struct runner *r)
 	size_t k;
 
 	RUNNER_FOREACH_STAYING (i, r, k)
-		if (!instance_is_down(i) && i->state != RUNNING)
+		if (!instance_is_down(i) && !is_up(i))
 			return false;
 	return true;
 }
@@ -221,7 +250,7 @@ scaling_is_over(const struct runner_wait *w, enum wait_end *end)
 		i = r->instances[k];
 		if (instance_is_down(i))
 			*end = WAIT_FAILED;
-		else if (i->state != RUNNING)
+		else if (!is_up(i))
 			return false;
 	}
 	return r->ninstances == r->nwanted;
@@ -315,6 +344,13 @@ answer_waits(struct runner *r)
 /* ---- what is wanted ---- */
 
 static void
+sweep_soon(struct runners *rs)
+{
+	if (!ev_is_active(&rs->sweep))
+		ev_timer_start(rs->context.loop, &rs->sweep);
+}
+
+static void
 want(struct runner *r, enum wanted wanted)
 {
 	const struct runner_watch *watch = r->all->context.watch;
@@ -324,6 +360,8 @@ want(struct runner *r, enum wanted wanted)
 	r->wanted = wanted;
 	if (watch->wanted)
 		watch->wanted(watch->arg, r);
+	if (r->all->ordered)
+		sweep_soon(r->all);
 }
 
 static void
@@ -337,18 +375,48 @@ start_instances(struct runner *r)
 			instance_event(i, EVENT_START);
 }
 
+static void start_needed(struct runner *r, char ***also);
+
 void
-runner_start(struct runner *r)
+runner_start_also(struct runner *r, char ***also)
 {
+	if (!r->all->ending)
+		start_needed(r, also);
 	want(r, WANTED_UP);
 	start_instances(r);
 	answer_waits(r);
+}
+
+void
+runner_start(struct runner *r)
+{
+	runner_start_also(r, NULL);
+}
+
+/* What r requires or wants, and what that does, in turn. */
+static void
+start_needed(struct runner *r, char ***also)
+{
+	struct runner *other;
+	size_t from = 0;
+
+	if (r->pulling)
+		return;
+	r->pulling = true;
+	while ((other = order_missing(r, &from)) != NULL) {
+		log_info("runner %s: started for %s", other->name, r->name);
+		runner_start_also(other, also);
+		if (also)
+			strv_add(also, xstrdup(other->name));
+	}
+	r->pulling = false;
 }
 
 static void
 stop_instance(struct instance *i, bool drain)
 {
 	i->drain = drain;
+	i->restart = false;
 	instance_event(i, EVENT_STOP);
 }
 
@@ -363,14 +431,6 @@ stop_instances(struct runner *r, bool drain)
 }
 
 void
-runner_stop(struct runner *r, bool drain)
-{
-	want(r, WANTED_DOWN);
-	stop_instances(r, drain);
-	answer_waits(r);
-}
-
-void
 runner_want_up(struct runner *r)
 {
 	want(r, WANTED_UP);
@@ -380,42 +440,77 @@ runner_want_up(struct runner *r)
 void
 instance_restart(struct instance *i, bool drain)
 {
-	if (instance_is_down(i) || i->state == BACKOFF) {
+	if (!instance_is_up(i)) {
 		instance_event(i, EVENT_START);
 		return;
 	}
 	i->drain = drain;
 	i->restart = true; /* a free place for jobs starts anew at once */
 	instance_event(i, EVENT_STOP);
-	i->restart = i->state == STOPPING || i->state == DRAINING;
+	i->restart = i->state == STOPPING || i->state == DRAINING || i->held;
+}
+
+/*
+ * Those that require r to be up go down before it.  They stay wanted: when
+ * they are down they look for r again, and wait for it or say that they
+ * cannot do without.
+ */
+static void
+stop_dependants(struct runner *r, bool drain)
+{
+	struct runner *d;
+	struct instance *i;
+	size_t k;
+
+	if (!r->all->ordered)
+		return;
+	RUNNERS_FOREACH (d, r->all) {
+		if (d == r || d->wanted != WANTED_UP || !order_requires(d, r))
+			continue;
+		stop_dependants(d, drain);
+		RUNNER_FOREACH_STAYING (i, d, k)
+			if (instance_is_up(i))
+				instance_restart(i, drain);
+	}
+}
+
+void
+runner_stop(struct runner *r, bool drain)
+{
+	want(r, WANTED_DOWN);
+	stop_dependants(r, drain);
+	stop_instances(r, drain);
+	answer_waits(r);
+}
+
+static void
+restart_instances(struct runner *r, bool drain)
+{
+	struct instance *i;
+	size_t k;
+
+	stop_dependants(r, drain);
+	RUNNER_FOREACH_STAYING (i, r, k)
+		instance_restart(i, drain);
 }
 
 void
 runner_restart(struct runner *r, bool drain)
 {
-	struct instance *i;
-	size_t k;
-
 	want(r, WANTED_UP);
-	if (r->wanted == WANTED_UP && !r->all->ending)
-		RUNNER_FOREACH_STAYING (i, r, k)
-			instance_restart(i, drain);
-	else
+	if (r->wanted == WANTED_UP && !r->all->ending) {
+		start_needed(r, NULL);
+		restart_instances(r, drain);
+	} else
 		stop_instances(r, drain);
 	answer_waits(r);
-}
-
-static void
-sweep_soon(struct runners *rs)
-{
-	if (!ev_is_active(&rs->sweep))
-		ev_timer_start(rs->context.loop, &rs->sweep);
 }
 
 void
 runner_remove(struct runner *r)
 {
 	want(r, WANTED_REMOVED);
+	stop_dependants(r, true);
 	stop_instances(r, true);
 	answer_waits(r);
 	sweep_soon(r->all);
@@ -477,6 +572,20 @@ forget(struct runners *rs, struct runner *r)
 	runner_free(r);
 }
 
+/* Who waits for others, or was refused because of them. */
+static void
+look_at_order(struct runners *rs)
+{
+	struct instance *i;
+	struct runner *r;
+	size_t k;
+
+	RUNNERS_FOREACH (r, rs)
+		RUNNER_FOREACH_INSTANCE (i, r, k)
+			if (i->state == WAITING || i->blocked || i->held)
+				instance_event(i, EVENT_ORDER);
+}
+
 static void
 on_sweep(struct ev_loop *loop, ev_timer *timer, int revents)
 {
@@ -505,26 +614,36 @@ runners_changed(struct instance *i, enum state old)
 		watch->changed(watch->arg, i, old);
 	answer_waits(r);
 	/* The caller still holds r: look between loop turns. */
-	if (rs->ending || r->wanted == WANTED_REMOVED || instance_is_leaving(i))
+	if (rs->ending || rs->ordered || r->wanted == WANTED_REMOVED ||
+	    instance_is_leaving(i))
 		sweep_soon(rs);
 }
 
 /* ---- start and end of everything ---- */
+
+/* Internal ones first, then by priority. */
+static int
+by_level(const struct runner *x, const struct runner *y)
+{
+	if (x->internal != y->internal)
+		return x->internal ? -1 : 1;
+	if (x->conf.priority != y->conf.priority)
+		return x->conf.priority < y->conf.priority ? -1 : 1;
+	return 0;
+}
 
 static int
 by_priority(const void *a, const void *b)
 {
 	const struct runner *x = *(struct runner *const *)a;
 	const struct runner *y = *(struct runner *const *)b;
+	int level = by_level(x, y);
 
-	if (x->internal != y->internal)
-		return x->internal ? -1 : 1;
-	if (x->conf.priority != y->conf.priority)
-		return x->conf.priority < y->conf.priority ? -1 : 1;
-	return strcmp(x->name, y->name);
+	return level ? level : strcmp(x->name, y->name);
 }
 
-/* All runners in order of start; *n says how many.  free(3) it. */
+/* All runners in order of start: by dependencies, then by priority; *n says
+ * how many.  free(3) it. */
 static struct runner **
 in_order(struct runners *rs, size_t *n)
 {
@@ -537,16 +656,80 @@ in_order(struct runners *rs, size_t *n)
 	}
 	if (list)
 		qsort(list, *n, sizeof(*list), by_priority);
+	if (rs->ordered)
+		order_sort(list, *n);
 	return list;
 }
 
+static bool
+is_in_all(const struct runner *r)
+{
+	return !r->internal && r->wanted != WANTED_REMOVED;
+}
+
 void
-runners_settle(struct runners *rs)
+runners_start_all(struct runners *rs)
+{
+	struct runner **list;
+	size_t i, n;
+
+	list = in_order(rs, &n);
+	for (i = 0; i < n; i++)
+		if (is_in_all(list[i]))
+			runner_start(list[i]);
+	free(list);
+}
+
+/* First it is known who goes, then the last to start goes first. */
+void
+runners_stop_all(struct runners *rs, bool drain)
+{
+	struct runner **list;
+	size_t i, n;
+
+	list = in_order(rs, &n);
+	for (i = 0; i < n; i++)
+		if (is_in_all(list[i]))
+			want(list[i], WANTED_DOWN);
+	for (i = n; i-- > 0;)
+		if (is_in_all(list[i]))
+			runner_stop(list[i], drain);
+	free(list);
+}
+
+/* Nobody has said of these that they are to be down: they come up for
+ * those that need them. */
+static void
+want_needed(struct runner *r)
+{
+	struct runner *other;
+	size_t from = 0;
+
+	if (r->pulling)
+		return;
+	r->pulling = true;
+	while ((other = order_missing(r, &from)) != NULL) {
+		if (other->wanted == WANTED_DOWN && !other->conf.autostart) {
+			log_info("runner %s: to be started for %s", other->name,
+			    r->name);
+			want(other, WANTED_UP);
+		}
+		if (other->wanted == WANTED_UP)
+			want_needed(other);
+	}
+	r->pulling = false;
+}
+
+void
+runners_settle(struct runners *rs, bool again)
 {
 	struct runner **list;
 	size_t i, k, n;
 
 	list = in_order(rs, &n);
+	for (i = n; i-- > 0 && !again;)
+		if (list[i]->wanted == WANTED_UP)
+			want_needed(list[i]);
 	for (i = 0; i < n; i++) {
 		start_instances(list[i]);
 		k = list[i]->wanted == WANTED_UP ? list[i]->nwanted : 0;
@@ -573,13 +756,6 @@ bool
 runners_were_forced(const struct runners *rs)
 {
 	return rs->forced;
-}
-
-static bool
-same_level(const struct runner *a, const struct runner *b)
-{
-	return a->internal == b->internal &&
-	    a->conf.priority == b->conf.priority;
 }
 
 static void
@@ -609,26 +785,68 @@ stop_for_good(struct runner *r)
 	}
 }
 
-/* Stops the last level of those in order that still has something up, or
- * says that all is done. */
+/* What has no process has nothing to wait for. */
+static void
+stop_idle(struct runner *r)
+{
+	struct instance *i;
+	size_t k;
+
+	RUNNER_FOREACH_INSTANCE (i, r, k)
+		if (!instance_is_up(i))
+			stop_instance(i, true);
+}
+
+/* In the order of start: who still runs and may be ended now, being of the
+ * last level of these. */
+static bool
+may_end(const struct runner *r, const struct runner *last)
+{
+	if (runner_is_down(r) || (last && by_level(r, last) < 0))
+		return false;
+	return r->all->hurried || order_holder(r) == NULL;
+}
+
+/* Of those that nobody waits for, the last level. */
+static const struct runner *
+last_level(struct runner *const *list, size_t n)
+{
+	const struct runner *last = NULL;
+
+	while (n-- > 0)
+		if (may_end(list[n], last))
+			last = list[n];
+	return last;
+}
+
+static void
+end_level(struct runner *const *list, size_t n, const struct runner *last)
+{
+	while (n-- > 0) {
+		if (!may_end(list[n], last))
+			continue;
+		if (list[n]->all->hurried)
+			kill_instances(list[n]);
+		else
+			stop_for_good(list[n]);
+	}
+}
+
+/* Ends the last level of those that still have something up, or says that
+ * all is done. */
 static void
 shutdown_go_on(struct runners *rs)
 {
-	struct runner **list, *last = NULL;
-	size_t n;
+	struct runner **list;
+	const struct runner *last;
+	size_t i, n;
 
 	list = in_order(rs, &n);
-	while (n-- > 0) {
-		if (last && !same_level(last, list[n]))
-			break;
-		if (runner_is_down(list[n]))
-			continue;
-		last = list[n];
-		if (rs->hurried)
-			kill_instances(last);
-		else
-			stop_for_good(last);
-	}
+	for (i = 0; i < n; i++)
+		stop_idle(list[i]);
+	last = last_level(list, n);
+	if (last)
+		end_level(list, n, last);
 	free(list);
 	if (last || rs->done == NULL)
 		return;
@@ -645,6 +863,8 @@ on_sweep_or_end(struct ev_loop *loop, ev_timer *timer, int revents)
 	on_sweep(loop, timer, revents);
 	if (rs->ending)
 		shutdown_go_on(rs);
+	else if (rs->ordered)
+		look_at_order(rs);
 }
 
 static void

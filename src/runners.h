@@ -33,10 +33,22 @@ const char *runner_nearest(struct runners *rs, const char *typo);
 struct runner *runner_add(struct runners *rs, const char *name,
     const struct runner_conf *settings, const char *origin, struct err *e);
 
-/* Wants.  Each returns at once; the instances follow. */
+/*
+ * Wants.  Each returns at once; the instances follow, in the order that
+ * requires, wants and after ask for (order.h).  A start also starts what
+ * the runner needs: their names are added to *also, a strv, unless NULL.  A
+ * stop or restart takes those that require it down first; these come back
+ * when it does.
+ */
 void runner_start(struct runner *r);
+void runner_start_also(struct runner *r, char ***also);
 void runner_stop(struct runner *r, bool drain);
 void runner_restart(struct runner *r, bool drain);
+
+/* All but herod's own. */
+void runners_start_all(struct runners *rs);
+void runners_stop_all(struct runners *rs, bool drain);
+
 void runner_remove(struct runner *r); /* freed when down */
 
 /* Only says that it is wanted up; nothing is started. */
@@ -60,8 +72,9 @@ void runner_set_instances(struct runner *r, size_t n);
 /* A process that outlived the herod before us; false: not one of ours. */
 bool runners_adopt(struct runners *rs, struct child *c, const char *tag);
 
-/* Brings everything to what is wanted, in order of priority (at start). */
-void runners_settle(struct runners *rs);
+/* Brings everything to what is wanted, in order (at start).  again: a herod
+ * before us has done so, and died. */
+void runners_settle(struct runners *rs, bool again);
 
 /* The worst state of its instances. */
 enum state runner_state(const struct runner *r);
@@ -86,8 +99,9 @@ struct runner_wait *runner_wait_scaled(struct runner *r, size_t before,
     double timeout, runner_wait_fn fn, void *arg);
 void runner_wait_cancel(struct runner_wait *w);
 
-/* Stops everything in order of priority, highest number first, internal
- * ones last; done() is called when all are down.  hurry: kill. */
+/* Stops everything, each before those it depends on, then in order of
+ * priority, highest number first, internal ones last; done() is called when all
+ * are down.  hurry: kill. */
 void runners_shutdown(
     struct runners *rs, bool hurry, void (*done)(void *), void *arg);
 bool runners_are_ending(const struct runners *rs);

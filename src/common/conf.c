@@ -19,6 +19,7 @@
 
 #include <ini.h>
 
+#include "depend.h"
 #include "mem.h"
 #include "sock.h"
 
@@ -689,6 +690,39 @@ check_runners(struct reading *r, struct conf *c)
 	}
 }
 
+static const char *
+origin_of(struct conf *c, const char *name)
+{
+	const struct conf_runner *runner = runner_of(c, name);
+
+	return runner ? runner->origin : "herod";
+}
+
+/* The private Redis may be waited for, too. */
+static void
+check_order(struct reading *r, struct conf *c)
+{
+	static const struct runner_conf plain;
+	size_t i, n = c->nrunners, own = c->daemon.redis_url == NULL;
+	struct depend_node *nodes = xcalloc(n + 1, sizeof(*nodes));
+	struct err e = {0};
+
+	if (own)
+		nodes[0] = (struct depend_node){"herod-redis", &plain};
+	for (i = 0; i < n; i++)
+		nodes[own + i] = (struct depend_node){
+		    c->runners[i].name, &c->runners[i].settings};
+	for (i = 0; i < n; i++) {
+		err_clear(&e);
+		if (depend_check_known(nodes, own + n, own + i, &e) != 0)
+			complain_err(r, c->runners[i].origin, &e);
+	}
+	err_clear(&e);
+	if (depend_check_cycle(nodes, own + n, &e) != 0)
+		complain_err(r, origin_of(c, e.subject), &e);
+	free(nodes);
+}
+
 int
 conf_check_runner(const char *name, const struct runner_conf *r, struct err *e)
 {
@@ -815,6 +849,7 @@ conf_load(const char *path, const json_t *overrides, char ***errors)
 	fill_listen(c);
 	set_runners(&r, c);
 	check_runners(&r, c);
+	check_order(&r, c);
 	entries_drop(&r, 0);
 	free(r.entries);
 	if (strv_count(*errors) > before) {

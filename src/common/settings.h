@@ -23,6 +23,13 @@
 /* The words of runner.def's kind, in its order. */
 enum runner_kind { KIND_SERVICE, KIND_EXEC, KIND_STDIO };
 
+/* And of its autorestart. */
+enum autorestart {
+	AUTORESTART_ALWAYS,
+	AUTORESTART_ON_FAILURE,
+	AUTORESTART_NEVER
+};
+
 /* The settings of one runner; see runner.def for meaning and units. */
 struct runner_conf {
 #include "runner.def"

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "depend.h"
 #include "mem.h"
 #include "sock.h"
 
@@ -445,6 +446,16 @@ member_address(const json_t *in, struct err *e)
 }
 
 static json_t *
+member_depend(const json_t *in, struct err *e)
+{
+	struct depend d;
+
+	if (!json_is_string(in) || !depend_parse(json_string_value(in), &d))
+		return NULL;
+	return member_word(in, e);
+}
+
+static json_t *
 read_signals(const struct kind *k, const json_t *value, struct err *e)
 {
 	(void)k;
@@ -463,6 +474,8 @@ read_list(const struct kind *k, const json_t *value, struct err *e)
 {
 	if (k->type == TYPE_ADDRESSES)
 		return read_members(value, member_address, 64, e);
+	if (k->type == TYPE_DEPENDS)
+		return read_members(value, member_depend, 1000, e);
 	return read_members(value, member_word, SIZE_MAX, e);
 }
 
@@ -616,6 +629,7 @@ static const read_fn readers[TYPE_COUNT_] = {
     [TYPE_ARGV] = read_argv,
     [TYPE_LIST] = read_list,
     [TYPE_ADDRESSES] = read_list,
+    [TYPE_DEPENDS] = read_list,
     [TYPE_MAP] = read_map,
     [TYPE_ENUM] = read_enum,
     [TYPE_OCTAL] = read_mode,
@@ -703,6 +717,7 @@ type_clear(const struct kind *k, void *field)
 	case TYPE_ARGV:
 	case TYPE_LIST:
 	case TYPE_ADDRESSES:
+	case TYPE_DEPENDS:
 	case TYPE_MAP:
 		strv_free(*(char ***)field);
 		*(char ***)field = NULL;
@@ -761,6 +776,7 @@ type_store(const struct kind *k, void *field, const json_t *canonical)
 	case TYPE_ARGV:
 	case TYPE_LIST:
 	case TYPE_ADDRESSES:
+	case TYPE_DEPENDS:
 	case TYPE_MAP:
 		type_clear(k, field);
 		*(char ***)field = value ? json_strv(value) : NULL;
@@ -848,6 +864,7 @@ type_fetch(const struct kind *k, const void *field)
 	case TYPE_ARGV:
 	case TYPE_LIST:
 	case TYPE_ADDRESSES:
+	case TYPE_DEPENDS:
 	case TYPE_MAP:
 		v = *(char *const *const *)field;
 		if (v == NULL)
@@ -904,6 +921,7 @@ schema_of(const struct kind *k)
 	case TYPE_ARGV:
 	case TYPE_LIST:
 	case TYPE_ADDRESSES:
+	case TYPE_DEPENDS:
 		return schema_list("word", "string");
 	case TYPE_MAP:
 		return json_pack("{s:s, s:{s:s, s:s}}", "type", "object",

@@ -4,7 +4,7 @@
 const PERIOD = 2000;
 const MOOD = {
 	RUNNING: "good",
-	STARTING: "busy", STOPPING: "busy", DRAINING: "busy", PAUSED: "busy",
+	WAITING: "busy", STARTING: "busy", STOPPING: "busy", DRAINING: "busy", PAUSED: "busy",
 	BACKOFF: "bad", FATAL: "bad",
 };
 

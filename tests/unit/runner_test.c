@@ -641,7 +641,7 @@ test_an_adopted_job_can_be_waited_for(void)
 	runner_stop(h.runner, true);
 	njobs = 1;
 	check(runners_adopt(h.all, &c, tag));
-	runners_settle(h.all);
+	runners_settle(h.all, true);
 	check_int(h.i->state, DRAINING);
 	runner_wait(h.runner, WANTED_DOWN, 0, note_end, &end);
 	h.i->child = NULL;

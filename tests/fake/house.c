@@ -1,0 +1,210 @@
+/* Runners whose processes do what the test says. */
+#include "house.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "mem.h"
+
+/* ---- processes that obey ---- */
+
+static int nstarts;
+
+struct child *
+child_start(struct keeper *k, const struct child_spec *spec,
+    const struct child_ops *ops, void *arg, struct err *e)
+{
+	struct child *c = xcalloc(1, sizeof(*c));
+
+	(void)spec;
+	(void)e;
+	c->keeper = k;
+	c->ops = ops;
+	c->arg = arg;
+	nstarts++;
+	return c;
+}
+
+void
+child_adopt(struct child *c, const struct child_ops *ops, void *arg)
+{
+	c->ops = ops;
+	c->arg = arg;
+}
+
+void
+child_stop(struct child *c, const struct stop_rules *rules)
+{
+	(void)rules;
+	c->stopping = true;
+}
+
+void
+child_kill(struct child *c)
+{
+	c->stopping = c->killed = true;
+}
+
+void
+child_leftover(struct child *c, double grace)
+{
+	(void)c;
+	(void)grace;
+}
+
+void
+child_be_lazy(struct child *c, int stream)
+{
+	(void)c;
+	(void)stream;
+}
+
+const char *
+child_end_text(const struct child *c, char *buf, size_t size)
+{
+	if (c->stage)
+		snprintf(buf, size, "%s", strerror(c->error));
+	else
+		snprintf(buf, size, "exit %d", c->status >> 8);
+	return buf;
+}
+
+int
+house_starts(void)
+{
+	return nstarts;
+}
+
+/* ---- the house ---- */
+
+void
+open_house(struct house *h)
+{
+	memset(h, 0, sizeof(*h));
+	h->loop = ev_loop_new(EVFLAG_AUTO);
+	settings_init(daemon_settings, &h->conf);
+	h->conf.state_dir = xstrdup(".");
+	h->conf.node = xstrdup("box");
+	h->all = runners_new(h->loop, &h->conf, &h->hooks, &h->watch);
+	nstarts = 0;
+}
+
+static void
+free_children(struct runner *r)
+{
+	struct instance *i;
+	size_t k;
+
+	RUNNER_FOREACH_INSTANCE (i, r, k) {
+		free(i->child);
+		i->child = NULL;
+	}
+}
+
+void
+close_house(struct house *h)
+{
+	struct runner *r;
+
+	RUNNERS_FOREACH (r, h->all)
+		free_children(r);
+	runners_free(h->all);
+	settings_clear(daemon_settings, &h->conf);
+	ev_loop_destroy(h->loop);
+}
+
+struct runner *
+house_add(struct house *h, const char *name, const char *settings)
+{
+	char *text = xasprintf("{\"command\": [\"x\"], \"startsecs\": 0%s%s}",
+	    *settings ? ", " : "", settings);
+	json_t *object = json_loads(text, 0, NULL);
+	struct runner_conf conf = {0};
+	struct err e = {0};
+	struct runner *r;
+
+	settings_init(runner_settings, &conf);
+	settings_from_json(runner_settings, &conf, object, &e);
+	check_str(e.text, "");
+	r = runner_add(h->all, name, &conf, "test", &e);
+	check_str(e.text, "");
+	settings_clear(runner_settings, &conf);
+	json_decref(object);
+	free(text);
+	return r;
+}
+
+void
+turn(struct house *h)
+{
+	ev_run(h->loop, EVRUN_NOWAIT);
+}
+
+struct instance *
+only(const struct runner *r)
+{
+	check_int(r->ninstances, 1);
+	return r->instances[0];
+}
+
+enum state
+state_of(const struct runner *r)
+{
+	return only(r)->state;
+}
+
+/* ---- what happens to a process ---- */
+
+static struct child *
+child_of(const struct runner *r)
+{
+	check(only(r)->child != NULL);
+	return only(r)->child;
+}
+
+void
+executed(struct runner *r)
+{
+	struct child *c = child_of(r);
+
+	c->pid = 4711;
+	c->started_at = ev_time();
+	c->ops->started(c);
+}
+
+static void
+end_it(struct child *c)
+{
+	c->is_over = true;
+	c->ops->over(c);
+	free(c);
+}
+
+void
+over(struct runner *r, int code)
+{
+	struct child *c = child_of(r);
+
+	c->status = code << 8;
+	c->status_known = true;
+	c->exited_at = ev_time();
+	end_it(c);
+}
+
+void
+failed(struct runner *r, const char *stage, int error)
+{
+	struct child *c = child_of(r);
+
+	c->stage = stage;
+	c->error = error;
+	end_it(c);
+}
+
+bool
+is_asked(const struct runner *r)
+{
+	return child_of(r)->stopping;
+}

@@ -1,0 +1,43 @@
+/*
+ * Runners whose processes do what the test says, in place of child.c: what
+ * real ones cannot be made to show.
+ */
+#ifndef HOUSE_H
+#define HOUSE_H
+
+#include "runners.h"
+
+struct house {
+	struct ev_loop *loop;
+	struct daemon_conf conf;
+	struct runner_hooks hooks;
+	struct runner_watch watch;
+	struct runners *all;
+};
+
+void open_house(struct house *h);
+void close_house(struct house *h);
+
+/* Settings as JSON without the braces, command and startsecs = 0 aside. */
+struct runner *house_add(
+    struct house *h, const char *name, const char *settings);
+
+/* One turn of its loop, without waiting. */
+void turn(struct house *h);
+
+/* The only instance of a runner. */
+struct instance *only(const struct runner *r);
+enum state state_of(const struct runner *r);
+
+/* Its process was executed; has ended; could not be executed. */
+void executed(struct runner *r);
+void over(struct runner *r, int code);
+void failed(struct runner *r, const char *stage, int error);
+
+/* It has been asked to end. */
+bool is_asked(const struct runner *r);
+
+/* Processes so far. */
+int house_starts(void);
+
+#endif
