@@ -127,6 +127,10 @@ bool show_has_rows(const char *shape);
 void show_json(struct ctl *ctl, const json_t *value);
 void show_text(struct ctl *ctl, const char *text); /* with a final newline */
 
+/* Prints a table as this output wants it, and clears it. */
+struct table;
+void show_table(struct ctl *ctl, struct table *t);
+
 /* Rows of a status table; instances: those of each runner, too. */
 void show_runners(struct ctl *ctl, const json_t *runners, bool instances);
 

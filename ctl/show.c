@@ -46,8 +46,8 @@ add_member(struct table *t, const json_t *object, const char *name)
 	free(text);
 }
 
-static void
-finish_table(struct ctl *ctl, struct table *t)
+void
+show_table(struct ctl *ctl, struct table *t)
 {
 	if (!ctl->quiet && ctl->format == FORMAT_TABLE)
 		table_print(t, ctl->out, ctl->colour);
@@ -189,7 +189,7 @@ show_runners(struct ctl *ctl, const json_t *runners, bool instances)
 		if (instances)
 			add_instances(&t, runner);
 	}
-	finish_table(ctl, &t);
+	show_table(ctl, &t);
 }
 
 /* Asked to be up, but it is not. */
@@ -239,7 +239,7 @@ show_changes(struct ctl *ctl, const json_t *changes)
 			ctl_say("%s: %s", text_of(change, "name"),
 			    text_of(change, "why"));
 	}
-	finish_table(ctl, &t);
+	show_table(ctl, &t);
 }
 
 static void
@@ -332,6 +332,25 @@ show_lines(struct ctl *ctl, const json_t *lines)
 		show_log_line(ctl, line, &style);
 }
 
+/* ---- explanations ---- */
+
+/* The first sentence is the heading of the others. */
+static void
+show_explanation(struct ctl *ctl, const json_t *explanation)
+{
+	const json_t *sentence;
+	char *clean;
+	size_t i;
+
+	json_array_foreach (json_object_get(explanation, "text"), i, sentence) {
+		clean = text_without_controls(json_string_value(sentence));
+		if (!ctl->quiet)
+			fprintf(ctl->out, "%s%s\n", i > 0 ? "    " : "", clean);
+		free(clean);
+	}
+	show_lines(ctl, json_object_get(explanation, "lines"));
+}
+
 /* ---- jobs ---- */
 
 /* With the newline at the end that herod took off. */
@@ -369,7 +388,7 @@ show_jobs(struct ctl *ctl, const json_t *page)
 	json_array_foreach (json_object_get(page, "jobs"), i, job)
 		for (c = 0; c < sizeof(members) / sizeof(members[0]); c++)
 			add_member(&t, job, members[c]);
-	finish_table(ctl, &t);
+	show_table(ctl, &t);
 	if (*cursor && !ctl->quiet)
 		fprintf(stderr, "There are more: --cursor %s\n", cursor);
 }
@@ -434,7 +453,7 @@ show_members(struct ctl *ctl, const json_t *object)
 		table_add(&t, text);
 		free(text);
 	}
-	finish_table(ctl, &t);
+	show_table(ctl, &t);
 }
 
 /* ---- plain results ---- */
@@ -494,6 +513,7 @@ static const struct shape {
     {"[RunnerChange]", show_changes},
     {"Removed", show_removed},
     {"[LogLine]", show_lines},
+    {"Explanation", show_explanation},
     {"JobResult", show_job_result},
     {"JobStatus", show_string},
     {"Job", show_members},

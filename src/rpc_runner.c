@@ -99,8 +99,7 @@ instance_json(const struct instance *i)
 	return object;
 }
 
-/* The instance that shows why the runner is in its state. */
-static const struct instance *
+const struct instance *
 telling_instance(const struct runner *r)
 {
 	enum state worst = runner_state(r);

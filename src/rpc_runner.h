@@ -20,6 +20,9 @@ json_t *redis_json(const struct services *s);
 /* Of its process; null without one.  New. */
 json_t *pid_json(const struct instance *i);
 
+/* The instance that shows why the runner is in its state. */
+const struct instance *telling_instance(const struct runner *r);
+
 /* "up" for WANTED_UP. */
 const char *wanted_word(enum wanted w);
 

@@ -1138,6 +1138,23 @@ workers_running(struct workers *w, const struct runner *r)
 }
 
 json_t *
+workers_jobs(struct workers *w, const struct instance *i)
+{
+	const struct place *p = i->work;
+	json_t *jobs = json_array();
+	const struct work *k;
+
+	(void)w;
+	if (p == NULL)
+		return jobs;
+	TAILQ_FOREACH (k, &p->works, next)
+		json_array_append_new(jobs,
+		    json_pack("{s:s, s:f}", "id", k->job->spec.id, "left",
+			fmax(0, k->deadline - ev_time())));
+	return jobs;
+}
+
+json_t *
 workers_summary(struct workers *w)
 {
 	return json_pack("{s:n, s:I, s:I, s:I}", "dispatched", "started",

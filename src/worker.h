@@ -45,6 +45,10 @@ double workers_rate(struct workers *w, const char *queue);
 /* Jobs in hand here, of one runner or of all (NULL). */
 size_t workers_running(struct workers *w, const struct runner *r);
 
+/* [{id, left}] of the jobs that an instance has in hand: seconds until their
+ * time limit.  New. */
+json_t *workers_jobs(struct workers *w, const struct instance *i);
+
 /* Jobs by status for get_all_status, without asking Redis: started now,
  * finished and error since herod runs; dispatched is null, to be filled in
  * from depths.  New. */

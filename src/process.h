@@ -1,0 +1,31 @@
+/*
+ * What proc(5) tells of processes: nothing here waits for them, but each
+ * call reads a file or two.
+ */
+#ifndef PROCESS_H
+#define PROCESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#define PROCESS_COMMAND_MAX 256
+
+struct process {
+	pid_t pid, ppid;
+	char state; /* R, S, D, T, Z ... */
+	long long rss; /* bytes in memory */
+	char command[PROCESS_COMMAND_MAX]; /* its words, or its name in [] */
+};
+
+/* False when it is gone. */
+bool process_read(pid_t pid, struct process *p);
+
+/* Puts the pids of at most max children into list; returns how many. */
+size_t process_children(pid_t pid, pid_t *list, size_t max);
+
+/* The value of a variable in the environment it was started with, cut to
+ * size; false when it has none or may not be looked at. */
+bool process_variable(pid_t pid, const char *name, char *buf, size_t size);
+
+#endif
