@@ -53,11 +53,14 @@ all_running(const json_t *runners)
 }
 
 static enum status
-show_all(struct ctl *ctl)
+show_all(struct ctl *ctl, json_t *given)
 {
 	const struct method *m = &methods[METHOD_get_all_runner_status];
 	enum status status;
-	json_t *runners = call_once(ctl, m, NULL, &status);
+	json_t *params = ctl->format == FORMAT_JSON
+	    ? json_copy(given)
+	    : json_pack("{s:b}", "brief", 1);
+	json_t *runners = call_once(ctl, m, params, &status);
 
 	if (runners == NULL)
 		return status;
@@ -89,7 +92,7 @@ verb_status(struct ctl *ctl, const struct args *a)
 	json_t *runners;
 
 	if (a->noperands == 0)
-		return show_all(ctl);
+		return show_all(ctl, a->given[OPTION_PARAM]);
 	runners = get_runners(ctl, a->operands, &status);
 	if (runners == NULL)
 		return status;

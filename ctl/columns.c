@@ -56,8 +56,12 @@ text_without_controls(const char *text)
 void
 table_add_coloured(struct table *t, const char *text, const char *sgr)
 {
-	t->cells = xreallocarray(t->cells, t->n + 1, sizeof(*t->cells));
-	t->colours = xreallocarray(t->colours, t->n + 1, sizeof(*t->colours));
+	if (t->n == t->size) {
+		t->size = t->size ? 2 * t->size : 64;
+		t->cells = xreallocarray(t->cells, t->size, sizeof(*t->cells));
+		t->colours =
+		    xreallocarray(t->colours, t->size, sizeof(*t->colours));
+	}
 	t->cells[t->n] = text_without_controls(*text ? text : "-");
 	t->colours[t->n] = sgr;
 	t->n++;

@@ -17,7 +17,7 @@ struct table {
 	size_t columns;
 	char **cells; /* row by row, a strv */
 	const char **colours;
-	size_t n;
+	size_t n, size;
 };
 
 void table_init(struct table *t, const char *const *heads);

@@ -135,40 +135,89 @@ wanted_word(enum wanted w)
 static json_t *
 kind_json(const struct runner *r)
 {
-	return type_fetch(
-	    &setting_find(runner_settings, "kind")->kind, &r->conf.kind);
+	static const struct setting *kind;
+
+	if (kind == NULL)
+		kind = setting_find(runner_settings, "kind");
+	return type_fetch(&kind->kind, &r->conf.kind);
 }
 
-/* The depth of the queue is what Redis knows. */
+/* The depth is what Redis knows. */
+static json_t *
+queue_json(const struct services *s, const struct runner *r)
+{
+	return json_pack("{s:s, s:n, s:I}", "name", runner_queue(r), "depth",
+	    "running", (json_int_t)workers_running(s->workers, r));
+}
+
+static unsigned long
+restarts_of(const struct runner *r)
+{
+	const struct instance *i;
+	unsigned long n = 0;
+	size_t k;
+
+	RUNNER_FOREACH_INSTANCE (i, r, k)
+		n += i->restarts;
+	return n;
+}
+
+/* What a line about it needs: there may be thousands of them. */
+static json_t *
+brief_json(const struct services *s, const struct runner *r)
+{
+	const struct instance *first = first_with_pid(r);
+	const struct instance *telling = telling_instance(r);
+	json_t *status = json_pack("{s:s, s:s, s:s, s:o, s:f, s:I}", "name",
+	    r->name, "state", state_name(telling->state), "why", telling->why,
+	    "pid", pid_json(first), "uptime", uptime(first), "restarts",
+	    (json_int_t)restarts_of(r));
+
+	if (r->conf.kind != KIND_SERVICE)
+		json_object_set_new(status, "queue", queue_json(s, r));
+	return status;
+}
+
+static json_t *
+instances_json(const struct runner *r)
+{
+	const struct instance *i;
+	json_t *instances = json_array();
+	size_t k;
+
+	RUNNER_FOREACH_INSTANCE (i, r, k)
+		json_array_append_new(instances, instance_json(i));
+	return instances;
+}
+
+static json_t *
+command_json(const struct runner *r)
+{
+	json_t *command = json_array();
+	char *const *word;
+
+	for (word = r->conf.command; word && *word; word++)
+		json_array_append_new(command, json_string(*word));
+	return command;
+}
+
 json_t *
 runner_json(const struct services *s, const struct runner *r)
 {
-	const struct instance *i, *first = first_with_pid(r);
-	json_t *instances = json_array(), *command = json_array(),
-	       *queue = json_null();
-	unsigned long restarts = 0;
-	char *const *word;
-	size_t k;
+	json_t *status = brief_json(s, r);
 
-	RUNNER_FOREACH_INSTANCE (i, r, k) {
-		json_array_append_new(instances, instance_json(i));
-		restarts += i->restarts;
-	}
-	for (word = r->conf.command; word && *word; word++)
-		json_array_append_new(command, json_string(*word));
-	if (r->conf.kind != KIND_SERVICE)
-		queue = json_pack("{s:s, s:n, s:I}", "name", runner_queue(r),
-		    "depth", "running",
-		    (json_int_t)workers_running(s->workers, r));
-	return json_pack("{s:s, s:o, s:s, s:s, s:b, s:s, s:o, s:f, s:I, s:o, "
-			 "s:o, s:I, s:o, s:s}",
-	    "name", r->name, "kind", kind_json(r), "state",
-	    state_name(runner_state(r)), "wanted", wanted_word(r->wanted),
-	    "ready", runner_is_up(r), "why", telling_instance(r)->why, "pid",
-	    pid_json(first), "uptime", uptime(first), "restarts",
-	    (json_int_t)restarts, "command", command, "instances", instances,
-	    "wanted_instances", (json_int_t)r->nwanted, "queue", queue,
-	    "settings_origin", r->origin);
+	json_object_set_new(status, "kind", kind_json(r));
+	json_object_set_new(
+	    status, "wanted", json_string(wanted_word(r->wanted)));
+	json_object_set_new(status, "ready", json_boolean(runner_is_up(r)));
+	json_object_set_new(status, "command", command_json(r));
+	json_object_set_new(status, "instances", instances_json(r));
+	json_object_set_new(
+	    status, "wanted_instances", json_integer((json_int_t)r->nwanted));
+	if (r->conf.kind == KIND_SERVICE)
+		json_object_set_new(status, "queue", json_null());
+	json_object_set_new(status, "settings_origin", json_string(r->origin));
+	return status;
 }
 
 /* ---- depths: asked of Redis, then put into what is waiting for them ---- */
@@ -378,12 +427,14 @@ HANDLER(get_runner_status)
 
 HANDLER(get_all_runner_status)
 {
+	json_t *(*json)(const struct services *, const struct runner *) =
+	    call_bool(call, "brief") ? brief_json : runner_json;
 	json_t *statuses = json_array(), *places;
 	const char **names;
 	struct runner *r;
 
 	RUNNERS_FOREACH (r, call->services->runners)
-		json_array_append_new(statuses, runner_json(call->services, r));
+		json_array_append_new(statuses, json(call->services, r));
 	places = places_in(statuses, &names);
 	reply_with_depths(call, statuses, places, names, NULL);
 	free(names);

@@ -118,3 +118,13 @@ test_three_hundred_runners(void)
 	report_heroctl(h, 300, 0);
 	herod_stop(h);
 }
+
+void
+test_thousand_runners(void)
+{
+	struct herod *h = herod_start("%s", sleepers(1000, ""));
+
+	wait_for(is_state(h, "r999", "RUNNING"));
+	report_heroctl(h, 1000, 10);
+	herod_stop(h);
+}

@@ -378,3 +378,24 @@ test_a_herod_that_ends_in_mid_call_is_told(void)
 	r = run("tail -n 1 %s", here("said"));
 	check(atoi(r.out) == 1 || atoi(r.out) == 5);
 }
+
+/* Thousands of runners are a line each. */
+void
+test_status_in_brief_leaves_details_out(void)
+{
+	struct herod *h =
+	    herod_start(AT_ONCE "[runner:web]\ncommand = sleep 1000\n");
+	json_t *brief = rpc(h, "get_all_runner_status", "{s:b}", "brief", 1);
+	json_t *full = rpc(h, "get_all_runner_status", NULL);
+	const char *name;
+	json_t *member;
+
+	check_str(text_at(brief, "1.name"), "web");
+	check(at(brief, "1.instances") == NULL);
+	check(at(full, "1.instances.0.pid") != NULL);
+	json_object_foreach (at(brief, "1"), name, member)
+		check(json_object_get(at(full, "1"), name) != NULL);
+	check_has(heroctl(h, "--json status").out, "\"instances\"");
+	check_has(heroctl(h, "status").out, "web\t");
+	herod_stop(h);
+}
