@@ -26,29 +26,60 @@ news_in(const json_t *message, struct err *e)
 	return client_result(message, e);
 }
 
+struct following {
+	struct ctl *ctl;
+	const json_t *params;
+	news_fn take;
+	void *arg;
+	bool heard; /* something, over this connection */
+};
+
 /* False when it is over: *e tells why, unless take() wanted it so. */
 static bool
-follow_one(struct ctl *ctl, const json_t *params, news_fn take, void *arg,
-    struct err *e)
+follow_one(struct following *f, struct err *e)
 {
-	json_t *message = client_receive(ctl->client, e);
+	json_t *message = client_receive(f->ctl->client, e);
 	const json_t *news = message ? news_in(message, e) : NULL;
-	enum follow next = news ? take(arg, news) : FOLLOW_END;
+	enum follow next = news ? f->take(f->arg, news) : FOLLOW_END;
 
+	f->heard = f->heard || news;
 	json_decref(message);
 	if (next == FOLLOW_ANEW)
-		return subscribe(ctl, params, e) == 0;
+		return subscribe(f->ctl, f->params, e) == 0;
 	return next == FOLLOW_ON;
+}
+
+/* Until the connection is lost, or nothing is to come any more. */
+static void
+follow_once(struct following *f, struct err *e)
+{
+	f->heard = false;
+	if (subscribe(f->ctl, f->params, e) == 0)
+		while (follow_one(f, e))
+			;
+}
+
+/* A herod that has died has a successor at once. */
+static bool
+may_go_on(const struct following *f, struct err *e)
+{
+	if (!err_is_set(e) || !f->heard ||
+	    client_trouble(f->ctl->client) != TROUBLE_AWAY)
+		return false;
+	err_clear(e);
+	return true;
 }
 
 int
 follow_events(struct ctl *ctl, const json_t *params, news_fn take, void *arg,
     struct err *e)
 {
+	struct following f = {ctl, params, take, arg, false};
+
 	client_begin(ctl->client, ctl->timeout);
-	if (subscribe(ctl, params, e) == 0)
-		while (follow_one(ctl, params, take, arg, e))
-			;
+	do
+		follow_once(&f, e);
+	while (may_go_on(&f, e));
 	return err_is_set(e) ? -1 : 0;
 }
 

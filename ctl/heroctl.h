@@ -108,7 +108,8 @@ char **call_expand(struct ctl *ctl, char *const *names, enum status *status);
 /*
  * Subscribes with these params and hands over what comes: first a Subscription,
  * then Events (schemas.def), until take() ends it (0) or there is trouble or
- * a refusal (-1).  FOLLOW_ANEW subscribes again: another Subscription comes.
+ * a refusal (-1).  FOLLOW_ANEW subscribes again, and so does the loss of a
+ * connection: another Subscription comes.
  */
 enum follow { FOLLOW_ON, FOLLOW_ANEW, FOLLOW_END };
 typedef enum follow (*news_fn)(void *arg, const json_t *news);

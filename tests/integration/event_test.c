@@ -2,6 +2,7 @@
  * The event stream: what is so, then what happens, without a hole; slow
  * readers harm nobody.
  */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -391,20 +392,46 @@ test_wait_for_sees_the_shortest_moment(void)
 {
 	struct herod *h = start();
 	int caller = door_unix(h);
+	pid_t pid;
 
 	rpc(h, "stop_runner", "{s:s}", "name", "up");
-	run("($BUILD/heroctl -s unix:%s wait-for up running; "
-	    "echo $? >status.new; mv status.new status) >said 2>&1 &",
+	pid = run_begin("$BUILD/heroctl -s unix:%s wait-for up running && "
+			"echo >seen",
 	    h->socket);
 	wait_for((send_text(caller,
 		      "[{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":"
 		      "\"start_runner\",\"params\":[\"up\",false]},"
 		      "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":"
 		      "\"stop_runner\",\"params\":[\"up\",false]}]\n"),
-	    recv_json(caller), file_exists(here("status"))));
-	check_str(file_text(here("status")), "0\n");
+	    recv_json(caller), file_exists(here("seen"))));
+	check_int(run_end(pid), 0);
 	close(caller);
 	herod_stop(h);
+}
+
+void
+test_who_follows_goes_on_when_herod_has_died(void)
+{
+	struct herod *h = start();
+	pid_t events, waits;
+	struct ran r;
+
+	wait_for(is_state(h, "web", "RUNNING"));
+	events = run_begin("$BUILD/heroctl --json -s unix:%s events runner.web "
+			   ">heard 2>said",
+	    h->socket);
+	waits = run_begin(
+	    "$BUILD/heroctl -s unix:%s wait-for web stopped", h->socket);
+	wait_for(count_lines(here("heard")) > 0);
+	herod_kill9(h);
+	wait_for((r = run("grep -c life heard"), atoi(r.out) == 2));
+	rpc(h, "stop_runner", "{s:s}", "name", "web");
+	check_int(run_end(waits), 0);
+	wait_for(run("grep -q STOPPED heard").status == 0);
+	kill(h->keeper, SIGTERM);
+	check_int(run_end(events), 5);
+	check_has(file_text(here("said")), "no daemon at");
+	check_int(herod_end(h), 0);
 }
 
 void

@@ -230,6 +230,36 @@ run(const char *command, ...)
 	return run_shell(line);
 }
 
+pid_t
+run_begin(const char *command, ...)
+{
+	const char *line;
+	va_list ap;
+	pid_t pid;
+
+	va_start(ap, command);
+	line = vtext(command, ap);
+	va_end(ap);
+	setenv("BUILD", build_dir(), 1);
+	pid = fork();
+	if (pid == -1)
+		oops("fork: %s", strerror(errno));
+	if (pid == 0) {
+		execl("/bin/sh", "sh", "-c", line, (char *)NULL);
+		_exit(127);
+	}
+	return pid;
+}
+
+int
+run_end(pid_t pid)
+{
+	int status;
+
+	wait_for(waitpid(pid, &status, WNOHANG) == pid);
+	return exit_status(status);
+}
+
 struct ran
 heroctl(struct herod *h, const char *args, ...)
 {

@@ -104,6 +104,11 @@ struct ran heroctl(struct herod *h, const char *args, ...)
 /* Any shell command; $BUILD and $SOURCE are set. */
 struct ran run(const char *command, ...) __attribute__((format(printf, 1, 2)));
 
+/* The same in the background; then waits for its end and gives its exit
+ * status.  To be ended before herod is: it would count as a leftover. */
+pid_t run_begin(const char *command, ...) __attribute__((format(printf, 1, 2)));
+int run_end(pid_t pid);
+
 /* ---- its doors, raw ---- */
 
 int door_unix(const struct herod *h);
