@@ -60,13 +60,15 @@ size_of(const char *path)
 	return stat(path, &st) == 0 ? st.st_size : 0;
 }
 
-/* Kills herod when the slowest has written some part of what it will. */
+/* Starts all and kills herod when the slowest has written some part of what
+ * it will. */
 static void
 kill_amid(struct herod *h, unsigned *seed)
 {
 	const char *log = here("state/log/halves.log");
 	off_t least = size_of(log) + rand_r(seed) % ITS_BYTES;
 
+	rpc(h, "start_all", "{s:b}", "wait", 0);
 	wait_for(size_of(log) >= least);
 	herod_kill9(h);
 }
@@ -111,7 +113,6 @@ test_killed_at_full_speed_no_line_is_lost_doubled_or_torn(void)
 
 	printf("seed %u\n", seed);
 	for (i = 0; i < kills; i++) {
-		rpc(h, "start_all", "{s:b}", "wait", 0);
 		kill_amid(h, &seed);
 		check_ended_well(h);
 	}
