@@ -255,15 +255,16 @@ test_an_observer_hears_of_no_jobs(void)
 	    h->port);
 	check_has(r.out, "-32002");
 	check_has(r.out, "scope user");
-	r = run("as='setpriv --reuid nobody --regid nogroup --clear-groups'; "
-		"ask='{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"subscribe\","
-		"\"params\":[\"*\"]}'; "
-		"(echo \"$ask\"; cat wait) | "
-		"$as socat - TCP:127.0.0.1:%d >heard & "
-		"until grep -q life heard; do :; done; "
-		"$BUILD/heroctl -s unix:%s run up x; "
-		"$BUILD/heroctl -s unix:%s stop web; "
-		"until grep -q STOPPED heard; do :; done; kill $!; cat heard",
+	r = run(
+	    "as='setpriv --reuid nobody --regid nogroup --clear-groups'; "
+	    "ask='{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"subscribe\","
+	    "\"params\":[\"*\"]}'; "
+	    "echo \"$ask\" | "
+	    "$as socat -t 1000 - TCP:127.0.0.1:%d >heard & "
+	    "until grep -q life heard; do :; done; "
+	    "$BUILD/heroctl -s unix:%s run up x; "
+	    "$BUILD/heroctl -s unix:%s stop web; "
+	    "until grep -q STOPPED heard; do :; done; kill $!; wait; cat heard",
 	    h->port, h->socket, h->socket);
 	check_has(r.out, "\"topic\":\"runner.web\"");
 	check(strstr(r.out, "\"topic\":\"job") == NULL);
@@ -330,7 +331,7 @@ test_fatal_comes_with_the_last_lines(void)
 	    "command = sh -c 'for i in 1 2 3 4 5 6 7 8 9 10 11 12; do "
 	    "echo line $i; done; exit 3'\n");
 	json_t *answer, *event, *lines;
-	struct ran r;
+	pid_t json, plain;
 	int fd;
 
 	fd = subscribe(h, "[\"runner.bad\"]", &answer);
@@ -342,15 +343,23 @@ test_fatal_comes_with_the_last_lines(void)
 	check_str(text_at(lines, "9.text"), "line 12");
 	check_int(int_at(event, "exit.code"), 3);
 	close(fd);
-	r = run("export HEROCTL_SERVER=unix:%s; H=$BUILD/heroctl; "
-		"$H --json events runner.bad >heard & "
-		"until grep -q life heard; do :; done; "
-		"$H events runner.bad >shown & "
-		"until grep -q FATAL shown; do $H start bad; done 2>said; "
-		"kill %%1 %%2; cat shown",
+	json = run_begin("exec $BUILD/heroctl --json -s unix:%s events "
+			 "runner.bad >heard",
 	    h->socket);
-	check_has(r.out, "runner.bad:0\tFATAL: exit 3");
-	check_has(r.out, "line 12");
+	plain =
+	    run_begin("exec $BUILD/heroctl -s unix:%s events runner.bad >shown",
+		h->socket);
+	wait_for(count_lines(here("heard")) > 0);
+	wait_for((heroctl(h, "start bad"),
+	    run("grep -q FATAL heard && "
+		"grep -q FATAL shown")
+		    .status == 0));
+	kill(json, SIGTERM);
+	kill(plain, SIGTERM);
+	run_end(json);
+	run_end(plain);
+	check_has(file_text(here("shown")), "runner.bad:0\tFATAL: exit 3");
+	check_has(file_text(here("shown")), "line 12");
 	herod_stop(h);
 }
 
