@@ -66,6 +66,9 @@ struct stop_rules {
 struct child_ops {
 	/* Executed: pid is valid. May be NULL. */
 	void (*started)(struct child *c);
+	/* Is output of this stream to be read now?  If not, this is asked
+	 * again a second later. May be NULL: always. */
+	bool (*wants)(struct child *c, int stream);
 	/*
 	 * Bytes of a stream, in order.  Until this returns they are in
 	 * transit (transit.h): what was not yet safe when herod died is

@@ -19,6 +19,7 @@
 #define TURN_MAX (256 * 1024) /* bytes of a stream in one loop turn */
 #define FINISH_MAX (4 * 1024 * 1024) /* more than a pipe holds */
 #define FEED_KEEP (64 * 1024) /* bytes of an empty queue not given back */
+#define UNWANTED 1.0 /* seconds until its owner is asked again */
 #define LATE 0.001 /* seconds; see child_be_lazy() */
 
 /* ---- output ---- */
@@ -130,6 +131,24 @@ is_lazy(const struct stream *s)
 	return s->lazy && s->process->phase != PHASE_ENDED;
 }
 
+static bool
+is_wanted(const struct stream *s)
+{
+	struct child *c = &s->process->c;
+
+	return c->ops->wants == NULL || c->ops->wants(c, s->which);
+}
+
+static void
+read_later(struct stream *s, double seconds)
+{
+	struct ev_loop *loop = s->process->c.keeper->loop;
+
+	ev_io_stop(loop, &s->io);
+	ev_timer_set(&s->late, seconds, 0);
+	ev_timer_start(loop, &s->late);
+}
+
 static void
 stream_ended(struct stream *s)
 {
@@ -142,17 +161,19 @@ stream_ended(struct stream *s)
 static void
 stream_turn(struct stream *s)
 {
-	struct ev_loop *loop = s->process->c.keeper->loop;
-	enum taken taken = stream_take(s, TURN_MAX);
+	enum taken taken;
 
+	if (!is_wanted(s)) {
+		read_later(s, UNWANTED);
+		return;
+	}
+	taken = stream_take(s, TURN_MAX);
 	if (taken == THE_END)
 		stream_ended(s);
-	else if (taken == LITTLE && is_lazy(s)) {
-		ev_io_stop(loop, &s->io);
-		ev_timer_set(&s->late, LATE, 0);
-		ev_timer_start(loop, &s->late);
-	} else
-		ev_io_start(loop, &s->io);
+	else if (taken == LITTLE && is_lazy(s))
+		read_later(s, LATE);
+	else
+		ev_io_start(s->process->c.keeper->loop, &s->io);
 }
 
 static void

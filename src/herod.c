@@ -502,6 +502,42 @@ on_other_signal(struct ev_loop *loop, ev_signal *w, int revents)
 	log_info("SIG%s: nothing is done", signal_name(w->signum, name));
 }
 
+/* In the background herod's own log goes to a file, or nowhere: whoever
+ * started it may wait for the end of stderr. */
+static void
+log_to_file(struct herod *h)
+{
+	char *path = xasprintf("%s/log/herod.log", h->conf->daemon.state_dir);
+	int fd = open(path,
+	    O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC,
+	    0640);
+
+	if (fd < 0) {
+		log_warn("%s", path);
+		fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	}
+	if (fd >= 0) {
+		dup2(fd, STDERR_FILENO);
+		close(fd);
+	}
+	free(path);
+	keeper_stderr(h->keeper, STDERR_FILENO);
+}
+
+static void
+on_reopen_signal(struct ev_loop *loop, ev_signal *w, int revents)
+{
+	struct herod *h = w->data;
+
+	(void)loop;
+	(void)revents;
+	log_info("SIGUSR2: log files are opened anew");
+	if (h->runners)
+		runners_reopen_logs(h->runners);
+	if (h->options.daemon && h->keeper)
+		log_to_file(h);
+}
+
 static void
 watch_signals(struct herod *h)
 {
@@ -509,7 +545,7 @@ watch_signals(struct herod *h)
 	    SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2};
 	static void (*const does[])(struct ev_loop *, ev_signal *, int) = {
 	    on_end_signal, on_end_signal, on_end_signal, on_other_signal,
-	    on_other_signal, on_other_signal};
+	    on_other_signal, on_reopen_signal};
 	size_t i;
 
 	signal(SIGPIPE, SIG_IGN);
@@ -680,27 +716,6 @@ open_doors(struct herod *h, struct err *e)
 	return 0;
 }
 
-/* In the background herod's own log goes to a file, or nowhere: whoever
- * started it may wait for the end of stderr. */
-static void
-log_to_file(const struct daemon_conf *d)
-{
-	char *path = xasprintf("%s/log/herod.log", d->state_dir);
-	int fd = open(path,
-	    O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC,
-	    0640);
-
-	if (fd < 0) {
-		log_warn("%s", path);
-		fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
-	}
-	if (fd >= 0) {
-		dup2(fd, STDERR_FILENO);
-		close(fd);
-	}
-	free(path);
-}
-
 static int
 begin(struct herod *h, struct err *e)
 {
@@ -718,10 +733,8 @@ begin(struct herod *h, struct err *e)
 	drop_stored(h);
 	workers_recover(h->workers);
 	runners_settle(h->runners, h->again);
-	if (h->options.daemon) {
-		log_to_file(&h->conf->daemon);
-		keeper_stderr(h->keeper, STDERR_FILENO);
-	}
+	if (h->options.daemon)
+		log_to_file(h);
 	keeper_ready(h->keeper);
 	tell_systemd("READY=1");
 	return 0;

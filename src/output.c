@@ -1,43 +1,32 @@
 /*
- * What runners write: file, ring, followers.
+ * What runners write: files, ring, followers, sinks.
  *
  * Each call of output_feed() becomes one write(2) of whole lines, each with
- * the same time stamp (one clock reading a batch).  The ring holds the very
- * bytes of the file, so that it can be filled from the file after a start.
+ * the same time stamp (one clock reading a batch).  The ring holds the lines
+ * as text, and is filled from the files after a start.
  *
  * Where herod is killed in between, the next one gets the same bytes again,
- * makes the same lines of them (same half line before, same time) and passes
- * over those that are in a file already: the note in transit (transit.h) says
- * how many, and how long the file was before the write that was in hand.
+ * makes the same lines of them (same half line before, same time, same
+ * allowance of the rate limit) and passes over those that are in a file
+ * already: the note in transit (transit.h) says how many.
  */
-#define LOG_MODULE "output"
-
 #include "output.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <strings.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <sys/queue.h>
 
 #include "child.h"
 #include "counters.h"
-#include "log.h"
 #include "mem.h"
 
-#define ROTATE_RETRY 60 /* seconds */
-
-/* A growing text; text is NULL while it is empty. */
-struct text {
-	char *bytes;
-	size_t len, size;
-};
+#define BATCH_KEEP 65536 /* bytes of an empty buffer not given back */
+#define STAMP 27 /* bytes that a line as text begins with */
 
 struct output_follower {
 	TAILQ_ENTRY(output_follower) entry;
@@ -48,23 +37,19 @@ struct output_follower {
 
 struct output {
 	char *runner;
-	char *path; /* NULL: no file */
-	int fd; /* -1 while it is not open */
-	unsigned long long file_size, maxbytes;
-	ino_t file_number; /* of the file that is open */
-	bool torn; /* it ends within a line */
-	time_t rotate_again; /* not before, after a failure; 0: well */
-	time_t looked_at; /* when its name was last looked at */
-	long long backups;
+	const struct output_home *home;
+	struct logfile *files[CHILD_STREAMS]; /* may be one; NULL: none */
+	bool json; /* in the files */
+	enum sink_kind sink;
+	double rate; /* lines a second of a source; 0: any */
 	size_t max_line;
-	struct text ring; /* whole lines, at most twice ring_bytes */
-	size_t ring_bytes;
-	bool ring_filled; /* from the file */
-	struct text batch; /* on its way to the file */
-	struct progress *progress; /* of the piece it is of; or NULL */
+	struct text ring; /* whole lines, at most twice home->ring_bytes */
+	bool ring_filled; /* from the files */
+	struct text lines; /* of the piece in hand */
+	struct text json_lines; /* the same for the file */
+	struct progress *progress; /* of the piece in hand; or NULL */
 	TAILQ_HEAD(, output_follower) followers;
-	unsigned long long dropped;
-	int error; /* errno of the last failed write, 0 when well */
+	unsigned long long withheld; /* lines, by the rate limit */
 };
 
 struct output_source {
@@ -74,303 +59,12 @@ struct output_source {
 	struct text half; /* a line without its end */
 	struct transit_place place;
 	size_t saved; /* bytes of half that outlive herod */
+	double tokens; /* lines that the rate limit allows now */
+	double refilled_at;
+	unsigned long long withheld; /* since the last line */
+	char head[LINE_HEAD_SIZE]; /* of the lines of the piece in hand */
+	size_t head_len;
 };
-
-static void
-text_add(struct text *t, const char *bytes, size_t len)
-{
-	if (t->len + len > t->size) {
-		t->size = (t->len + len) * 2;
-		t->bytes = xreallocarray(t->bytes, t->size, 1);
-	}
-	memcpy(t->bytes + t->len, bytes, len);
-	t->len += len;
-}
-
-static void
-text_clear(struct text *t)
-{
-	free(t->bytes);
-	memset(t, 0, sizeof(*t));
-}
-
-/* ---- the file ---- */
-
-static void
-trouble(struct output *o, const char *what, size_t lost)
-{
-	if (o->error != errno)
-		log_warn("runner %s: %s %s", o->runner, what, o->path);
-	o->error = errno;
-	o->dropped += lost;
-	counter_add(log_bytes_dropped, lost);
-}
-
-/* Does it end within a line, as herod or a full disk left it? */
-static bool
-is_torn(const char *path, off_t size)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
-	char last = '\n';
-
-	if (fd < 0)
-		return false;
-	if (pread(fd, &last, 1, size - 1) != 1)
-		last = '\n';
-	close(fd);
-	return last != '\n';
-}
-
-/* A symbolic link could lead root's writes anywhere; those in /dev are the
- * system's own (/dev/stdout). */
-static int
-open_file(struct output *o)
-{
-	int follow = strncmp(o->path, "/dev/", 5) == 0 ? 0 : O_NOFOLLOW;
-	struct stat st;
-
-	o->fd = open(o->path,
-	    O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_CLOEXEC | O_NONBLOCK |
-		follow,
-	    0640);
-	if (o->fd < 0)
-		return -1;
-	fstat(o->fd, &st);
-	o->file_number = st.st_ino;
-	o->file_size = S_ISREG(st.st_mode) ? (unsigned long long)st.st_size : 0;
-	if (!S_ISREG(st.st_mode))
-		o->maxbytes = 0;
-	o->torn = o->file_size > 0 && is_torn(o->path, st.st_size);
-	return 0;
-}
-
-static time_t
-clock_seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	return now.tv_sec;
-}
-
-/* Makes NAME.n of NAME.n-1, or of NAME. */
-static int
-rename_one(const struct output *o, long long n)
-{
-	char *to = xasprintf("%s.%lld", o->path, n);
-	char *from =
-	    n > 1 ? xasprintf("%s.%lld", o->path, n - 1) : xstrdup(o->path);
-	int bad = rename(from, to) != 0 && errno != ENOENT;
-
-	if (bad)
-		log_warn(
-		    "runner %s: rename %s; its log grows on", o->runner, from);
-	free(from);
-	free(to);
-	return bad;
-}
-
-/* The lowest that is missing, so that a rotation that was cut short costs no
- * file; or the last, which goes. */
-static long long
-first_gap(const struct output *o)
-{
-	long long n = 0;
-	bool there = true;
-	char *path;
-
-	while (there && n < o->backups) {
-		path = xasprintf("%s.%lld", o->path, ++n);
-		there = access(path, F_OK) == 0;
-		free(path);
-	}
-	return n;
-}
-
-/* NAME.9 goes, NAME.8 becomes NAME.9, ... NAME becomes NAME.1.  Where that
- * is refused, the file is used further and it is tried again later. */
-static void
-rotate(struct output *o)
-{
-	int bad = o->backups == 0 && unlink(o->path) != 0 && errno != ENOENT;
-	long long n;
-
-	if (bad)
-		log_warn("runner %s: unlink %s; its log grows on", o->runner,
-		    o->path);
-	for (n = first_gap(o); n > 0 && !bad; n--)
-		bad = rename_one(o, n);
-	o->rotate_again = bad ? clock_seconds() + ROTATE_RETRY : 0;
-	if (bad)
-		return;
-	close(o->fd);
-	o->fd = -1;
-}
-
-static bool
-may_rotate(const struct output *o)
-{
-	return o->rotate_again == 0 || clock_seconds() >= o->rotate_again;
-}
-
-/* Once a second while something is written: others (logrotate) may have
- * moved the file away, removed or truncated it. */
-static void
-look_at_name(struct output *o)
-{
-	time_t now = clock_seconds();
-	struct stat st;
-
-	if (o->fd < 0 || now == o->looked_at)
-		return;
-	o->looked_at = now;
-	if (stat(o->path, &st) != 0 || st.st_ino != o->file_number) {
-		close(o->fd);
-		o->fd = -1;
-	} else if (S_ISREG(st.st_mode)) {
-		o->file_size = (unsigned long long)st.st_size;
-		o->torn = o->torn && st.st_size > 0;
-	}
-}
-
-/* ---- in case herod is killed while it writes ---- */
-
-static void
-write_begins(struct output *o, size_t len)
-{
-	struct progress *p = o->progress;
-	struct stat st;
-
-	if (p == NULL)
-		return;
-	p->target = p->done + len;
-	if (fstat(o->fd, &st) != 0 || !S_ISREG(st.st_mode))
-		return;
-	p->size = (uint64_t)st.st_size;
-	p->length = len;
-	p->file = (uint64_t)st.st_ino;
-}
-
-static void
-write_ended(struct output *o)
-{
-	struct progress *p = o->progress;
-
-	if (p == NULL)
-		return;
-	p->done = p->target;
-	p->file = 0;
-}
-
-/* The herod before us was killed in a write: either all of it is in the file,
- * or what is there of it is taken away. */
-static void
-settle_write(struct output *o)
-{
-	struct progress *p = o->progress;
-	struct stat st;
-
-	if (p->file == 0)
-		return;
-	if ((o->fd >= 0 || open_file(o) == 0) && fstat(o->fd, &st) == 0 &&
-	    (uint64_t)st.st_ino == p->file) {
-		if ((uint64_t)st.st_size >= p->size + p->length)
-			p->done = p->target;
-		else if ((uint64_t)st.st_size > p->size &&
-		    ftruncate(o->fd, (off_t)p->size) == 0) {
-			o->file_size = p->size;
-			o->torn = false;
-		}
-	}
-	p->file = 0;
-}
-
-/* ---- writing ---- */
-
-/* What does not fit on the disk is counted. */
-static void
-write_file(struct output *o, const char *bytes, size_t len)
-{
-	ssize_t n;
-
-	if (o->fd < 0 && open_file(o) != 0) {
-		trouble(o, "open", len);
-		return;
-	}
-	if (o->torn && write(o->fd, "\n", 1) == 1) {
-		o->file_size++;
-		o->torn = false;
-	}
-	write_begins(o, len);
-	n = write(o->fd, bytes, len);
-	write_ended(o);
-	if (n > 0) {
-		o->file_size += (unsigned long long)n;
-		o->torn = bytes[n - 1] != '\n';
-	}
-	if (n != (ssize_t)len) {
-		errno = n < 0 ? errno : ENOSPC;
-		trouble(o, "write", len - (n > 0 ? (size_t)n : 0));
-	} else if (o->error) {
-		log_warnx("runner %s: %s is written again, %llu bytes were "
-			  "lost",
-		    o->runner, o->path, o->dropped);
-		o->error = 0;
-	}
-}
-
-/* How many of the bytes are whole lines within room. */
-static size_t
-whole_lines(const char *bytes, size_t len, unsigned long long room)
-{
-	const char *end;
-
-	if (len <= room)
-		return len;
-	end = room ? memrchr(bytes, '\n', (size_t)room) : NULL;
-	return end ? (size_t)(end - bytes) + 1 : 0;
-}
-
-/* The next lines that stand in one file, rotating to a new one when the
- * old is full.  A new file takes a line however long it is. */
-static size_t
-next_lines(struct output *o, const char *bytes, size_t len)
-{
-	size_t n;
-
-	if (o->maxbytes == 0 || !may_rotate(o))
-		return len;
-	n = o->file_size < o->maxbytes
-	    ? whole_lines(bytes, len, o->maxbytes - o->file_size)
-	    : 0;
-	if (n > 0)
-		return n;
-	if (o->fd >= 0 && o->file_size > 0)
-		rotate(o);
-	if (o->rotate_again)
-		return len;
-	n = whole_lines(bytes, len, o->maxbytes);
-	return n ? n : (size_t)((char *)memchr(bytes, '\n', len) - bytes) + 1;
-}
-
-/* Whole lines. */
-static void
-write_lines(struct output *o, const char *bytes, size_t len)
-{
-	size_t n;
-
-	if (o->path == NULL)
-		return;
-	look_at_name(o);
-	if (o->fd < 0 && open_file(o) != 0) {
-		trouble(o, "open", len);
-		return;
-	}
-	for (; len > 0; bytes += n, len -= n) {
-		n = next_lines(o, bytes, len);
-		write_file(o, bytes, n);
-	}
-}
 
 /* ---- the ring ---- */
 
@@ -378,8 +72,8 @@ write_lines(struct output *o, const char *bytes, size_t len)
 static void
 ring_trim(struct output *o)
 {
-	size_t from =
-	    o->ring.len > o->ring_bytes ? o->ring.len - o->ring_bytes : 0;
+	size_t most = o->home->ring_bytes;
+	size_t from = o->ring.len > most ? o->ring.len - most : 0;
 	const char *end;
 
 	if (from == 0)
@@ -393,98 +87,222 @@ ring_trim(struct output *o)
 static void
 ring_add(struct output *o, const char *bytes, size_t len)
 {
-	if (o->ring_bytes == 0)
+	if (o->home->ring_bytes == 0)
 		return;
+	if (len > 2 * o->home->ring_bytes) {
+		/* All that is there would go. */
+		o->ring.len = 0;
+		bytes += len - 2 * o->home->ring_bytes;
+		len = 2 * o->home->ring_bytes;
+	}
 	text_add(&o->ring, bytes, len);
-	if (o->ring.len > 2 * o->ring_bytes)
+	if (o->ring.len >= 2 * o->home->ring_bytes)
 		ring_trim(o);
 }
 
-/* The end of the file as an earlier herod left it. */
+/* The last lines of a file, as text. */
+static struct text
+file_lines(const struct output *o, struct logfile *f)
+{
+	struct text lines = {0};
+	const char *begin, *end;
+	bool whole;
+	size_t len;
+	char *bytes = logfile_tail(f, o->home->ring_bytes, &len, &whole);
+
+	if (bytes == NULL)
+		return lines;
+	begin = bytes;
+	end = bytes + len;
+	if (!whole) {
+		begin = memchr(bytes, '\n', len);
+		begin = begin ? begin + 1 : end;
+	}
+	if (begin < end && *begin == '{')
+		lines_from_json(&lines, begin, (size_t)(end - begin));
+	else if (begin < end)
+		text_add(&lines, begin, (size_t)(end - begin));
+	if (lines.len && lines.bytes[lines.len - 1] != '\n')
+		text_add(&lines, "\n", 1);
+	free(bytes);
+	return lines;
+}
+
+static size_t
+line_length(const char *bytes, const char *end)
+{
+	const char *newline = memchr(bytes, '\n', (size_t)(end - bytes));
+
+	return newline ? (size_t)(newline - bytes) + 1 : 0;
+}
+
+/* Both are in order of time, and so is what comes of them. */
+static void
+ring_merge(struct output *o, const struct text *a, const struct text *b)
+{
+	const char *x = a->bytes, *x_end = x + a->len, *y = b->bytes,
+		   *y_end = y + b->len, **next;
+	size_t n;
+
+	while (x < x_end || y < y_end) {
+		next = y == y_end || (x < x_end && strncmp(x, y, STAMP) <= 0)
+		    ? &x
+		    : &y;
+		n = line_length(*next, next == &x ? x_end : y_end);
+		ring_add(o, *next, n);
+		*next += n;
+	}
+}
+
+/* The end of the files as an earlier herod left them. */
 static void
 ring_fill(struct output *o)
 {
-	struct stat st;
-	off_t from;
-	ssize_t n;
-	int fd;
+	struct text out, err = {0};
+	struct logfile *f = o->files[CHILD_STDOUT];
 
-	if (o->ring_filled || o->path == NULL || o->ring_bytes == 0)
+	if (o->ring_filled || o->home->ring_bytes == 0)
 		return;
 	o->ring_filled = true;
-	fd = open(o->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		return;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
-		from = st.st_size > (off_t)o->ring_bytes
-		    ? st.st_size - (off_t)o->ring_bytes
-		    : 0;
-		o->ring.size = (size_t)(st.st_size - from);
-		o->ring.bytes = xmalloc(o->ring.size);
-		n = pread(fd, o->ring.bytes, o->ring.size, from);
-		o->ring.len = n > 0 ? (size_t)n : 0;
-		if (from > 0)
-			ring_trim(o);
-		if (o->ring.len && o->ring.bytes[o->ring.len - 1] != '\n')
-			text_add(&o->ring, "\n", 1);
-	}
-	close(fd);
+	out = f ? file_lines(o, f) : err;
+	if (o->files[CHILD_STDERR] && o->files[CHILD_STDERR] != f)
+		err = file_lines(o, o->files[CHILD_STDERR]);
+	if (out.len && err.len)
+		ring_merge(o, &out, &err);
+	else
+		ring_add(o, out.len ? out.bytes : err.bytes, out.len + err.len);
+	text_clear(&out);
+	text_clear(&err);
 }
 
 /* ---- lines ---- */
 
-static const char *
-stream_word(int stream)
-{
-	return stream == CHILD_STDOUT ? "out" : "err";
-}
-
-/* Adds one stamped line to the batch and tells followers. */
+/* Adds one stamped line to the batch and tells whoever wants to know. */
 static void
-add_line(struct output_source *s, double now, const char *text, size_t len,
-    bool partial)
+add_line(struct output_source *s, const struct output_line *line)
 {
 	struct output *o = s->output;
+	struct output_follower *f, *next;
+
+	if (line->partial)
+		line_add_text(&o->lines, line);
+	else {
+		text_add(&o->lines, s->head, s->head_len);
+		text_add(&o->lines, line->text, line->len);
+		text_add(&o->lines, "\n", 1);
+	}
+	if (o->json)
+		line_add_json(&o->json_lines, o->runner, line);
+	if (o->sink != SINK_NONE)
+		sink_send(o->home->sink, o->sink, o->runner, line);
+	TAILQ_FOREACH_SAFE (f, &o->followers, entry, next)
+		f->fn(f->arg, line);
+}
+
+/* Says how many lines the rate limit has withheld. */
+static void
+tell_withheld(struct output_source *s, double now)
+{
+	struct output_line line = {.time = now,
+	    .instance = s->instance,
+	    .stream = s->stream,
+	    .job = s->job};
+	char text[96];
+
+	if (s->withheld == 0)
+		return;
+	line.len = (size_t)snprintf(text, sizeof(text),
+	    "[herod: %llu lines withheld, log_rate_limit is %g a second]",
+	    s->withheld, s->output->rate);
+	line.text = text;
+	s->withheld = 0;
+	add_line(s, &line);
+}
+
+static bool
+rate_allows(struct output_source *s)
+{
+	if (s->output->rate <= 0)
+		return true;
+	if (s->tokens < 1) {
+		s->withheld++;
+		s->output->withheld++;
+		return false;
+	}
+	s->tokens--;
+	return true;
+}
+
+/* A line, or a part of one. */
+static void
+take_line(struct output_source *s, double now, const char *text, size_t len,
+    bool partial)
+{
 	struct output_line line = {
 	    now, s->instance, s->stream, partial, s->job, text, len};
-	struct output_follower *f, *next;
-	char head[256], stamp[TIME_TEXT_SIZE];
-	int n;
 
-	n = snprintf(head, sizeof(head), "%s %d %s%s%s%s ",
-	    time_text(now, stamp), s->instance, stream_word(s->stream),
-	    partial ? "+" : "", s->job ? "/" : "", s->job ? s->job : "");
-	text_add(&o->batch, head, (size_t)n);
-	text_add(&o->batch, text, len);
-	text_add(&o->batch, "\n", 1);
-	TAILQ_FOREACH_SAFE (f, &o->followers, entry, next)
-		f->fn(f->arg, &line);
+	if (!rate_allows(s))
+		return;
+	tell_withheld(s, now);
+	add_line(s, &line);
 }
 
 /* A line of any length: parts of at most max_line. */
 static void
-add_long_line(struct output_source *s, double now, const char *text, size_t len)
+take_long_line(
+    struct output_source *s, double now, const char *text, size_t len)
 {
 	size_t max = s->output->max_line;
 
 	for (; len > max; text += max, len -= max)
-		add_line(s, now, text, max, true);
-	add_line(s, now, text, len, false);
+		take_line(s, now, text, max, true);
+	take_line(s, now, text, len, false);
 }
 
 static void
-flush(struct output *o)
+text_empty(struct text *t)
 {
-	size_t done = o->progress ? (size_t)o->progress->done : 0;
+	t->len = 0;
+	if (t->size > BATCH_KEEP)
+		text_clear(t);
+}
 
-	if (o->batch.len > done) {
-		write_lines(o, o->batch.bytes + done, o->batch.len - done);
-		ring_add(o, o->batch.bytes + done, o->batch.len - done);
-		counter_add(log_bytes, o->batch.len - done);
+/* Bytes of as many lines as stand in the first done bytes of the file's. */
+static size_t
+lines_done(const struct output *o, size_t done)
+{
+	const char *at = o->lines.bytes, *end, *json = o->json_lines.bytes;
+
+	if (!o->json || done == 0)
+		return done;
+	end = at + o->lines.len;
+	while ((json = memchr(
+		    json, '\n', (size_t)(o->json_lines.bytes + done - json)))) {
+		at += line_length(at, end);
+		json++;
 	}
-	o->batch.len = 0;
-	if (o->batch.size > 65536)
-		text_clear(&o->batch);
+	return (size_t)(at - o->lines.bytes);
+}
+
+/* To the file of the stream, and to the ring, but for what an earlier herod
+ * has written. */
+static void
+flush(struct output *o, int stream)
+{
+	const struct text *t = o->json ? &o->json_lines : &o->lines;
+	size_t done = o->progress ? (size_t)o->progress->done : 0;
+	size_t told;
+
+	if (t->len > done) {
+		told = lines_done(o, done);
+		if (o->files[stream])
+			logfile_write(o->files[stream], t->bytes + done,
+			    t->len - done, o->progress);
+		ring_add(o, o->lines.bytes + told, o->lines.len - told);
+		counter_add(log_bytes, t->len - done);
+	}
+	text_empty(&o->lines);
+	text_empty(&o->json_lines);
 }
 
 static double
@@ -501,7 +319,7 @@ static void
 end_half(struct output_source *s, double now, const char *text, size_t len)
 {
 	text_add(&s->half, text, len);
-	add_long_line(s, now, s->half.bytes, s->half.len);
+	take_long_line(s, now, s->half.bytes, s->half.len);
 	s->half.len = 0;
 }
 
@@ -513,7 +331,7 @@ keep_half(struct output_source *s, double now, const char *text, size_t len)
 
 	text_add(&s->half, text, len);
 	while (s->half.len - done > max) {
-		add_line(s, now, s->half.bytes + done, max, true);
+		take_line(s, now, s->half.bytes + done, max, true);
 		done += max;
 	}
 	if (done)
@@ -541,23 +359,59 @@ half_as_it_was(struct output_source *s, size_t len)
 	s->half.len = len;
 }
 
+/* Tokens for the time since the last piece: a second's at most. */
+static void
+refill(struct output_source *s, double now)
+{
+	double passed = now - s->refilled_at;
+
+	/* The clock may have been set. */
+	if (s->refilled_at == 0 || passed < 0 || passed > 1)
+		passed = 1;
+	s->refilled_at = now;
+	s->tokens += passed * s->output->rate;
+	if (s->tokens > s->output->rate)
+		s->tokens = s->output->rate;
+}
+
+/* What a killed herod began. */
+static void
+begin_again(struct output_source *s, const struct progress *p)
+{
+	half_as_it_was(s, (size_t)p->half);
+	s->tokens = p->tokens;
+	s->withheld = p->withheld;
+	s->refilled_at = p->time;
+	if (s->output->files[s->stream])
+		logfile_settle(
+		    s->output->files[s->stream], s->output->progress);
+}
+
 /* Returns the time of what comes. */
 static double
 begin(struct output_source *s, struct progress *p)
 {
-	struct output *o = s->output;
 	double now = wall_clock();
+	struct output_line line;
 
-	o->progress = p;
+	s->output->progress = p;
 	if (p && p->time != 0) {
 		now = p->time;
-		half_as_it_was(s, (size_t)p->half);
-		settle_write(o);
-	} else if (p) {
+		begin_again(s, p);
+	} else
+		refill(s, now);
+	if (p && p->time == 0) {
 		p->half = s->half.len;
+		p->tokens = s->tokens;
+		p->withheld = s->withheld;
 		p->time = now;
 	}
-	ring_fill(o);
+	line = (struct output_line){.time = now,
+	    .instance = s->instance,
+	    .stream = s->stream,
+	    .job = s->job};
+	s->head_len = line_head(&line, s->head);
+	ring_fill(s->output);
 	return now;
 }
 
@@ -576,7 +430,7 @@ half_save(struct output_source *s, bool appended)
 static void
 finish(struct output_source *s, bool appended)
 {
-	flush(s->output);
+	flush(s->output, s->stream);
 	half_save(s, appended);
 	s->output->progress = NULL;
 }
@@ -589,6 +443,7 @@ end_last(struct output_source *s)
 
 	if (s->half.len)
 		end_half(s, now, "", 0);
+	tell_withheld(s, now);
 	finish(s, false);
 	if (s->place.transit)
 		transit_done(s->place.transit);
@@ -616,7 +471,7 @@ output_feed(struct output_source *s, const char *buf, size_t len)
 		if (s->half.len)
 			end_half(s, now, buf, (size_t)(newline - buf));
 		else
-			add_long_line(s, now, buf, (size_t)(newline - buf));
+			take_long_line(s, now, buf, (size_t)(newline - buf));
 	}
 	finish(s, s->half.len == before + len);
 }
@@ -641,7 +496,7 @@ output_source_new(struct output *o, int instance, int stream, const char *job,
 void
 output_source_end(struct output_source *s)
 {
-	if (s->half.len)
+	if (s->half.len || s->withheld)
 		end_last(s);
 	text_clear(&s->half);
 	free(s->job);
@@ -665,34 +520,6 @@ output_note(struct output *o, int instance, const char *fmt, ...)
 
 /* ---- reading back ---- */
 
-/* Takes a line of the ring apart (it is changed). */
-static bool
-read_line(char *text, size_t len, struct output_line *line)
-{
-	char *stamp = text, *instance, *stream, *job;
-
-	text[len] = '\0';
-	instance = strchr(stamp, ' ');
-	stream = instance ? strchr(instance + 1, ' ') : NULL;
-	text = stream ? strchr(stream + 1, ' ') : NULL;
-	if (text == NULL)
-		return false;
-	*instance = *text++ = '\0';
-	if (!text_time(stamp, &line->time))
-		return false;
-	job = strchr(stream + 1, '/');
-	if (job)
-		*job++ = '\0';
-	line->job = job;
-	line->instance = atoi(instance + 1);
-	line->stream =
-	    strncmp(stream + 1, "err", 3) == 0 ? CHILD_STDERR : CHILD_STDOUT;
-	line->partial = stream[4] == '+';
-	line->text = text;
-	line->len = len - (size_t)(text - stamp);
-	return true;
-}
-
 static bool
 is_asked_for(const struct output_filter *f, const struct output_line *l)
 {
@@ -705,18 +532,7 @@ is_asked_for(const struct output_filter *f, const struct output_line *l)
 json_t *
 output_line_json(const struct output *o, const struct output_line *line)
 {
-	char stamp[TIME_TEXT_SIZE];
-	json_t *object = json_pack("{s:s, s:s, s:i, s:s, s:o}", "time",
-	    time_text(line->time, stamp), "runner", o->runner, "instance",
-	    line->instance, "stream",
-	    line->stream == CHILD_STDOUT ? "stdout" : "stderr", "text",
-	    text_json(line->text, line->len));
-
-	if (line->job)
-		json_object_set_new(object, "job", json_string(line->job));
-	if (line->partial)
-		json_object_set_new(object, "partial", json_true());
-	return object;
+	return line_json(o->runner, line);
 }
 
 /* The start of the last line of the first len bytes. */
@@ -743,7 +559,7 @@ output_tail(struct output *o, const struct output_filter *f)
 		start = last_line(o->ring.bytes, end);
 		copy = xmalloc(end - start);
 		memcpy(copy, o->ring.bytes + start, end - start);
-		if (read_line(copy, end - start - 1, &line) &&
+		if (line_read(copy, end - start - 1, &line) &&
 		    is_asked_for(f, &line))
 			json_array_insert_new(
 			    lines, 0, output_line_json(o, &line));
@@ -777,37 +593,89 @@ output_unfollow(struct output_follower *f)
 
 /* ---- making ---- */
 
-static char *
-file_path(
-    const char *runner, const struct runner_conf *conf, const char *log_dir)
+/* The file that a setting names; NULL: none.  AUTO is NAME, then ending. */
+static struct logfile *
+file_of(const struct output *o, const char *setting, const char *ending)
 {
-	const char *path = conf->stdout_logfile;
+	struct logfile *f;
+	char *path;
 
-	if (path == NULL || strcasecmp(path, "NONE") == 0)
+	if (strcasecmp(setting, "NONE") == 0)
 		return NULL;
-	if (strcasecmp(path, "AUTO") == 0)
-		return xasprintf("%s/%s.log", log_dir, runner);
-	return xstrdup(path);
+	if (strcasecmp(setting, "AUTO") != 0)
+		return logfile_get(o->home->files, setting);
+	path = xasprintf("%s/%s%s", o->home->dir, o->runner, ending);
+	f = logfile_get(o->home->files, path);
+	free(path);
+	return f;
+}
+
+static void
+put_files(struct logfile *files[CHILD_STREAMS])
+{
+	if (files[CHILD_STDERR] && files[CHILD_STDERR] != files[CHILD_STDOUT])
+		logfile_put(files[CHILD_STDERR]);
+	if (files[CHILD_STDOUT])
+		logfile_put(files[CHILD_STDOUT]);
+}
+
+static void
+open_files(struct output *o, const struct runner_conf *conf)
+{
+	const char *out = conf->stdout_logfile, *err = conf->stderr_logfile;
+
+	o->files[CHILD_STDOUT] = file_of(o, out ? out : "NONE", ".log");
+	o->files[CHILD_STDERR] =
+	    err ? file_of(o, err, ".err.log") : o->files[CHILD_STDOUT];
+	/* Both names lead to one: it is counted once. */
+	if (err && o->files[CHILD_STDERR] &&
+	    o->files[CHILD_STDERR] == o->files[CHILD_STDOUT])
+		logfile_put(o->files[CHILD_STDERR]);
+}
+
+static void
+set_rules(struct output *o, const struct runner_conf *conf)
+{
+	struct logfile_rules rules = {
+	    .maxbytes = (unsigned long long)conf->stdout_logfile_maxbytes,
+	    .backups = conf->stdout_logfile_backups,
+	    .maxage = conf->log_maxage,
+	    .totalbytes = (unsigned long long)conf->log_totalbytes,
+	    .block = conf->log_on_full != 0};
+
+	if (o->files[CHILD_STDOUT])
+		logfile_configure(o->files[CHILD_STDOUT], &rules);
+	if (o->files[CHILD_STDERR] == o->files[CHILD_STDOUT] ||
+	    o->files[CHILD_STDERR] == NULL)
+		return;
+	rules.maxbytes = (unsigned long long)conf->stderr_logfile_maxbytes;
+	rules.backups = conf->stderr_logfile_backups;
+	logfile_configure(o->files[CHILD_STDERR], &rules);
 }
 
 void
 output_reconfigure(struct output *o, const struct runner_conf *conf)
 {
-	o->maxbytes = (unsigned long long)conf->stdout_logfile_maxbytes;
-	o->backups = conf->stdout_logfile_backups;
+	struct logfile *before[CHILD_STREAMS];
+
+	memcpy(before, o->files, sizeof(before));
+	open_files(o, conf);
+	put_files(before); /* after: they may be the same */
+	set_rules(o, conf);
+	o->json = conf->log_format != 0;
+	o->sink = (enum sink_kind)conf->log_sink;
+	o->rate = (double)conf->log_rate_limit;
 	o->max_line = (size_t)conf->log_max_line;
 }
 
 struct output *
 output_new(const char *runner, const struct runner_conf *conf,
-    const char *log_dir, size_t ring_bytes)
+    const struct output_home *home)
 {
 	struct output *o = xcalloc(1, sizeof(*o));
 
 	o->runner = xstrdup(runner);
-	o->path = file_path(runner, conf, log_dir);
-	o->fd = -1;
-	o->ring_bytes = ring_bytes;
+	o->home = home;
 	TAILQ_INIT(&o->followers);
 	output_reconfigure(o, conf);
 	return o;
@@ -818,24 +686,47 @@ output_free(struct output *o)
 {
 	struct output_follower *f;
 
-	flush(o);
 	while ((f = TAILQ_FIRST(&o->followers)) != NULL) {
 		TAILQ_REMOVE(&o->followers, f, entry);
 		f->output = NULL;
 		f->fn(f->arg, NULL);
 	}
-	if (o->fd >= 0)
-		close(o->fd);
+	put_files(o->files);
 	text_clear(&o->ring);
-	text_clear(&o->batch);
-	free(o->path);
+	text_clear(&o->lines);
+	text_clear(&o->json_lines);
 	free(o->runner);
 	free(o);
 }
 
-unsigned long long
-output_dropped(const struct output *o, const char **why)
+bool
+output_has_room(const struct output *o, int stream)
 {
-	*why = o->error ? strerror(o->error) : NULL;
-	return o->dropped;
+	return o->files[stream] == NULL || logfile_has_room(o->files[stream]);
+}
+
+static json_t *
+file_json(const struct logfile *f)
+{
+	unsigned long long dropped;
+	const char *why;
+
+	dropped = logfile_dropped(f, &why);
+	return json_pack("{s:s, s:I, s:s?}", "file", logfile_path(f),
+	    "dropped_bytes", (json_int_t)dropped, "why", why);
+}
+
+json_t *
+output_json(const struct output *o)
+{
+	static const char *const names[] = {"stdout", "stderr"};
+	json_t *object = json_object();
+	int i;
+
+	for (i = 0; i < CHILD_STREAMS; i++)
+		json_object_set_new(object, names[i],
+		    o->files[i] ? file_json(o->files[i]) : json_null());
+	json_object_set_new(
+	    object, "withheld_lines", json_integer((json_int_t)o->withheld));
+	return object;
 }

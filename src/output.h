@@ -1,10 +1,6 @@
 /*
- * What runners write: a file with time stamps, a ring in memory, followers.
- *
- * A line of the file: "2026-11-22T20:33:43.123456Z 0 out text" - time,
- * instance, stream (out, err), text.  "out+" marks a part of a line that
- * goes on, "err/JOB" a line written during a job.  Bytes are kept as they
- * came.  Nothing here waits for a reader.
+ * What runners write: files with time stamps, a ring in memory, followers,
+ * syslog or the journal.  Nothing here waits for a reader.
  */
 #ifndef OUTPUT_H
 #define OUTPUT_H
@@ -14,27 +10,27 @@
 
 #include <jansson.h>
 
+#include "logfile.h"
+#include "output_line.h"
 #include "settings.h"
-#include "transit.h"
+#include "sink.h"
 
 struct output; /* of one runner */
 
-struct output_line {
-	double time; /* Unix seconds */
-	int instance;
-	int stream; /* CHILD_STDOUT, CHILD_STDERR */
-	bool partial; /* goes on in the next line */
-	const char *job; /* id, or NULL */
-	const char *text;
-	size_t len;
+/* What the outputs of all runners share; outlives them. */
+struct output_home {
+	char *dir; /* of files named AUTO */
+	size_t ring_bytes; /* of each runner, in memory */
+	struct logfiles *files;
+	struct sink *sink;
 };
 
-/* Opens (or will open at the first line) the file that conf names. */
+/* Files are opened at the first line.  home is borrowed. */
 struct output *output_new(const char *runner, const struct runner_conf *conf,
-    const char *log_dir, size_t ring_bytes);
+    const struct output_home *home);
 void output_free(struct output *o);
 
-/* conf's live settings changed. */
+/* Takes conf's settings from the next line on. */
 void output_reconfigure(struct output *o, const struct runner_conf *conf);
 
 /*
@@ -79,7 +75,12 @@ struct output_follower *output_follow(struct output *o,
     void (*fn)(void *arg, const struct output_line *line), void *arg);
 void output_unfollow(struct output_follower *f);
 
-/* Bytes that could not be written to the file, and why (or NULL). */
-unsigned long long output_dropped(const struct output *o, const char **why);
+/* May more be fed?  False while log_on_full = block holds what could not be
+ * written. */
+bool output_has_room(const struct output *o, int stream);
+
+/* New object: the file of each stream with what was dropped and why, and the
+ * lines that log_rate_limit has withheld. */
+json_t *output_json(const struct output *o);
 
 #endif

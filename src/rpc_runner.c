@@ -216,6 +216,7 @@ runner_json(const struct services *s, const struct runner *r)
 	    status, "wanted_instances", json_integer((json_int_t)r->nwanted));
 	if (r->conf.kind == KIND_SERVICE)
 		json_object_set_new(status, "queue", json_null());
+	json_object_set_new(status, "log", output_json(r->output));
 	json_object_set_new(status, "settings_origin", json_string(r->origin));
 	return status;
 }

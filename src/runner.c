@@ -202,6 +202,16 @@ on_output(struct child *c, int stream, const char *buf, size_t len)
 	output_feed(i->sources[stream], buf, len);
 }
 
+/* Answers always; logs when their file takes them. */
+static bool
+wants_output(struct child *c, int stream)
+{
+	struct instance *i = c->arg;
+
+	return (stream == CHILD_STDOUT && conf(i)->kind == KIND_STDIO) ||
+	    output_has_room(i->runner->output, stream);
+}
+
 static void
 on_paused(struct child *c, bool paused)
 {
@@ -236,6 +246,7 @@ on_over(struct child *c)
 
 static const struct child_ops process_ops = {
     .started = on_started,
+    .wants = wants_output,
     .output = on_output,
     .paused = on_paused,
     .over = on_over,
@@ -933,8 +944,7 @@ runner_new(struct runners *all, const char *name,
 	settings_copy(runner_settings, &r->conf, settings);
 	r->wanted = r->conf.autostart ? WANTED_UP : WANTED_DOWN;
 	TAILQ_INIT(&r->waits);
-	r->output = output_new(
-	    name, &r->conf, ctx->log_dir, (size_t)ctx->conf->log_ring);
+	r->output = output_new(name, &r->conf, &ctx->output);
 	r->nwanted = conf_instances(&r->conf);
 	runner_grow(r, r->nwanted);
 	return r;

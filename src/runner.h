@@ -163,7 +163,7 @@ struct runner_context {
 	const struct daemon_conf *conf;
 	const struct runner_hooks *hooks;
 	const struct runner_watch *watch;
-	char *log_dir;
+	struct output_home output;
 };
 const struct runner_context *runners_context(const struct runners *rs);
 

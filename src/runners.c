@@ -1006,12 +1006,22 @@ runners_new(struct ev_loop *loop, const struct daemon_conf *conf,
 
 	rs->context = (struct runner_context){
 	    .loop = loop, .conf = conf, .hooks = hooks, .watch = watch};
-	rs->context.log_dir = xasprintf("%s/log", conf->state_dir);
+	rs->context.output =
+	    (struct output_home){.dir = xasprintf("%s/log", conf->state_dir),
+		.ring_bytes = (size_t)conf->log_ring,
+		.files = logfiles_new(loop),
+		.sink = sink_new(conf->syslog_socket, conf->journal_socket)};
 	RB_INIT(&rs->tree);
 	ev_timer_init(&rs->sweep, on_sweep_or_end, 0, 0);
 	ev_timer_init(&rs->deadline, on_deadline, 0, 0);
 	rs->sweep.data = rs->deadline.data = rs;
 	return rs;
+}
+
+void
+runners_reopen_logs(struct runners *rs)
+{
+	logfiles_reopen(rs->context.output.files);
 }
 
 void
@@ -1029,6 +1039,8 @@ runners_free(struct runners *rs)
 	ev_timer_stop(rs->context.loop, &rs->deadline);
 	while ((r = runners_first(rs)) != NULL)
 		forget(rs, r);
-	free(rs->context.log_dir);
+	free(rs->context.output.dir);
+	logfiles_free(rs->context.output.files);
+	sink_free(rs->context.output.sink);
 	free(rs);
 }

@@ -99,6 +99,9 @@ struct runner_wait *runner_wait_scaled(struct runner *r, size_t before,
     double timeout, runner_wait_fn fn, void *arg);
 void runner_wait_cancel(struct runner_wait *w);
 
+/* Log files are opened by name again at their next line. */
+void runners_reopen_logs(struct runners *rs);
+
 /* Stops everything, each before those it depends on, then in order of
  * priority, highest number first, internal ones last; done() is called when all
  * are down.  hurry: kill. */

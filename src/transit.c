@@ -14,7 +14,7 @@
 
 #define PIPE_SIZE (1024 * 1024) /* pieces of many small writes fit, too */
 #define NOTE_SIZE 4096
-#define NOTE_VERSION 1 /* of struct note */
+#define NOTE_VERSION 2 /* of struct note */
 
 /* A half line has its own part of the sparse file, found by number. */
 #define HALF_SHIFT 21
@@ -210,6 +210,8 @@ transit_done(struct transit *t)
 
 	piece_drop(t);
 	p->time = 0;
+	p->tokens = 0;
+	p->withheld = 0;
 	p->half = p->done = p->target = 0;
 	p->size = p->length = p->file = 0;
 	t->note->length = 0;

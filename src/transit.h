@@ -43,6 +43,8 @@ struct transit_place {
 struct progress {
 	volatile double time; /* Unix seconds of its lines; 0: not begun */
 	volatile uint64_t half; /* bytes of the half line before it */
+	volatile double tokens; /* lines that the rate limit allows */
+	volatile uint64_t withheld; /* lines that it did not, before it */
 	volatile uint64_t done; /* bytes that are in files */
 	volatile uint64_t target; /* done, after the write in hand */
 	volatile uint64_t size; /* of the file before this write */

@@ -231,7 +231,18 @@ on_over(struct child *c)
 	end_as_decided(k);
 }
 
+/* The result always; the log when its file takes it. */
+static bool
+wants_output(struct child *c, int stream)
+{
+	struct work *k = c->arg;
+
+	return !k || stream == CHILD_STDOUT ||
+	    output_has_room(k->place->instance->runner->output, stream);
+}
+
 static const struct child_ops exec_ops = {
+    .wants = wants_output,
     .output = on_output,
     .over = on_over,
 };

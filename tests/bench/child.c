@@ -2,11 +2,15 @@
  * The program that benches let herod run.  Whatever it is asked, it says
  * when it got to it: CLOCK_MONOTONIC in ns, always 20 digits.
  *
- *	child once		for exec runners: reads the payload, says it and
- *ends child worker		for stdio runners: answers each job with it
- *	child mark SOCKET	for services: sends "PID TIME" there and waits
+ *	child once	for exec runners: reads the payload, says it, ends
+ *	child worker	for stdio runners: answers each job with it
+ *	child mark SOCKET
+ *			for services: sends "PID TIME" there and waits
+ *	child write SIZE TIMES
+ *			for logs: so many writes of SIZE bytes of lines
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -124,15 +128,39 @@ mark(const char *path)
 	return 0;
 }
 
+/* ---- a talker ---- */
+
+static int
+write_lines(size_t size, long times)
+{
+	static char lines[1 << 16];
+	size_t i;
+
+	if (size > sizeof(lines))
+		return 2;
+	memset(lines, 'x', size);
+	for (i = 99; i < size; i += 100)
+		lines[i] = '\n';
+	lines[size - 1] = '\n';
+	while (times-- > 0)
+		if (write(1, lines, size) != (ssize_t)size)
+			return 1;
+	return 0;
+}
+
 int
 main(int argc, char **argv)
 {
+	if (argc == 4 && strcmp(argv[1], "write") == 0)
+		return write_lines((size_t)atol(argv[2]), atol(argv[3]));
 	if (argc == 2 && strcmp(argv[1], "once") == 0)
 		return once();
 	if (argc == 2 && strcmp(argv[1], "worker") == 0)
 		return worker();
 	if (argc == 3 && strcmp(argv[1], "mark") == 0)
 		return mark(argv[2]);
-	fprintf(stderr, "usage: child once | worker | mark SOCKET\n");
+	fprintf(stderr,
+	    "usage: child once | worker | mark SOCKET | "
+	    "write SIZE TIMES\n");
 	return 2;
 }

@@ -124,8 +124,10 @@ act_over(struct child *c)
 	act_remove(act);
 }
 
-static const struct child_ops act_ops = {
-    act_started, act_output, act_paused, act_over};
+static const struct child_ops act_ops = {.started = act_started,
+    .output = act_output,
+    .paused = act_paused,
+    .over = act_over};
 
 static struct act *
 act_new(struct actor *a, const char *name)

@@ -13,6 +13,17 @@
 #include "output.h"
 
 static struct runner_conf conf;
+static struct output_home home = {.dir = (char *)".", .ring_bytes = 65536};
+
+static struct ev_loop *
+the_loop(void)
+{
+	static struct ev_loop *loop;
+
+	if (loop == NULL)
+		loop = ev_loop_new(EVFLAG_AUTO);
+	return loop;
+}
 
 static struct output *
 open_output(const char *maxbytes, size_t ring)
@@ -23,13 +34,16 @@ open_output(const char *maxbytes, size_t ring)
 	settings_set(
 	    runner_settings, &conf, "stdout_logfile_maxbytes", value, NULL);
 	json_decref(value);
-	return output_new("web", &conf, ".", ring);
+	home.ring_bytes = ring;
+	home.files = logfiles_new(the_loop());
+	return output_new("web", &conf, &home);
 }
 
 static void
 close_output(struct output *o)
 {
 	output_free(o);
+	logfiles_free(home.files);
 	settings_clear(runner_settings, &conf);
 }
 
@@ -55,6 +69,23 @@ tail(struct output *o, struct output_filter f)
 	}
 	json_decref(lines);
 	return joined;
+}
+
+/* Bytes of stdout that could not be written, and why (static). */
+static long long
+dropped(struct output *o, const char **why)
+{
+	static char text[128];
+	json_t *object = output_json(o),
+	       *file = json_object_get(object, "stdout");
+	long long n =
+	    json_integer_value(json_object_get(file, "dropped_bytes"));
+	const char *reason = json_string_value(json_object_get(file, "why"));
+
+	snprintf(text, sizeof(text), "%s", reason ? reason : "");
+	*why = reason ? text : NULL;
+	json_decref(object);
+	return n;
 }
 
 static const struct output_filter everything = {1000, -1, -1, NULL, 0};
@@ -284,10 +315,11 @@ test_full_disk_is_counted_and_healed(void)
 	settings_init(runner_settings, &conf);
 	free(conf.stdout_logfile);
 	conf.stdout_logfile = xstrdup("/dev/full");
-	o = output_new("web", &conf, ".", 65536);
+	home.files = logfiles_new(the_loop());
+	o = output_new("web", &conf, &home);
 	s = output_source_new(o, 0, CHILD_STDOUT, NULL, NULL);
 	feed(s, "lost\n");
-	check(output_dropped(o, &why) > 0);
+	check(dropped(o, &why) > 0);
 	check_str(why, "No space left on device");
 	check_tail(o, everything, "lost");
 	output_source_end(s);
@@ -305,7 +337,7 @@ test_symbolic_links_are_not_followed(void)
 
 	check(symlink("target", "web.log") == 0);
 	feed(s, "x\n");
-	check(output_dropped(o, &why) > 0);
+	check(dropped(o, &why) > 0);
 	check(stat("target", &st) != 0);
 	output_source_end(s);
 	close_output(o);
@@ -376,7 +408,7 @@ test_a_file_that_cannot_be_rotated_is_used_further(void)
 	check_tail(o, (struct output_filter){1, -1, -1, NULL, 0}, "x");
 	text = read_file("web.log");
 	check(strlen(text) > 1000);
-	check_int((int)output_dropped(o, &(const char *){NULL}), 0);
+	check_int((int)dropped(o, &(const char *){NULL}), 0);
 	free(text);
 	output_source_end(s);
 	close_output(o);

@@ -64,16 +64,30 @@ set(struct runner_conf *conf, const char *name, json_t *stolen)
 	json_decref(stolen);
 }
 
+static struct ev_loop *
+the_loop(void)
+{
+	static struct ev_loop *loop;
+
+	if (loop == NULL)
+		loop = ev_loop_new(EVFLAG_AUTO);
+	return loop;
+}
+
 static struct output *
 open_output(void)
 {
 	static struct runner_conf conf;
+	static struct output_home home;
 
 	settings_init(runner_settings, &conf);
 	set(&conf, "stdout_logfile_maxbytes", json_integer(150));
 	set(&conf, "stdout_logfile_backups", json_integer(BACKUPS));
 	set(&conf, "log_max_line", json_integer(128));
-	return output_new("it", &conf, ".", 1000);
+	home = (struct output_home){.dir = (char *)".",
+	    .ring_bytes = 1000,
+	    .files = logfiles_new(the_loop())};
+	return output_new("it", &conf, &home);
 }
 
 /* What herod does with the output of a runner until that ends. */
