@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -248,6 +249,73 @@ child_leftover(struct child *c, double grace)
 	process_of(c)->leftover = grace;
 }
 
+/* ---- while it lives ---- */
+
+/* Until its end is told its number is its own; the pidfd says more. */
+static bool
+is_there(const struct process *p)
+{
+	struct pollfd fd = {.fd = p->pidfd, .events = POLLIN};
+
+	return p->phase == PHASE_RUNNING && p->c.pid > 1 &&
+	    (p->pidfd == -1 || poll(&fd, 1, 0) == 0);
+}
+
+static int
+refuse_change(const char *what, struct err *e)
+{
+	return err_set(e, ERR_INTERNAL, "%s: %s", what, strerror(errno));
+}
+
+static int
+adjust_oom(pid_t pid, int value, struct err *e)
+{
+	char path[64];
+	int fd, result = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int)pid);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd == -1 || dprintf(fd, "%d", value) < 0)
+		result = refuse_change("oom_score_adj", e);
+	if (fd != -1)
+		close(fd);
+	return result;
+}
+
+static int
+adjust_rlimits(pid_t pid, const struct child_limits *l, struct err *e)
+{
+	struct rlimit limit;
+	int result = 0;
+	size_t i;
+
+	for (i = 0; i < l->nrlimits; i++) {
+		limit.rlim_cur = limit.rlim_max = l->rlimits[i].value;
+		if (prlimit(pid, l->rlimits[i].resource, &limit, NULL) == -1)
+			result =
+			    refuse_change(wire_stage_word(WIRE_STAGE_RLIMIT +
+					      (unsigned)l->rlimits[i].resource),
+				e);
+	}
+	return result;
+}
+
+int
+child_adjust(struct child *c, const struct child_limits *l, struct err *e)
+{
+	int result = 0;
+
+	if (!is_there(process_of(c)))
+		return 0;
+	if (l->set_nice && setpriority(PRIO_PGRP, (id_t)c->pid, l->nice) == -1)
+		result = refuse_change("nice", e);
+	if (l->set_oom && adjust_oom(c->pid, l->oom_score_adj, e) == -1)
+		result = -1;
+	if (adjust_rlimits(c->pid, l, e) == -1)
+		result = -1;
+	return result;
+}
+
 /* ---- what the keeper tells ---- */
 
 static bool
@@ -452,26 +520,35 @@ describe_user(struct wire_spawn *s, const struct child_spec *spec)
 }
 
 static void
-describe(struct wire_spawn *s, const struct child_spec *spec)
+describe_limits(struct wire_spawn *s, const struct child_limits *l)
 {
 	size_t i;
 
+	s->nice = l->set_nice ? l->nice : 0;
+	s->oom_score_adj = l->set_oom ? l->oom_score_adj : 0;
+	s->nrlimits = l->nrlimits;
+	for (i = 0; i < l->nrlimits; i++) {
+		s->rlimits[i].resource = l->rlimits[i].resource;
+		s->rlimits[i].value = l->rlimits[i].value;
+	}
+}
+
+static void
+describe(struct wire_spawn *s, const struct child_spec *spec)
+{
 	*s = (struct wire_spawn){.argv = spec->argv,
 	    .envp = spec->envp,
 	    .directory = spec->directory ? spec->directory : "/",
 	    .tag = spec->tag ? spec->tag : "",
-	    .umask = spec->umask,
-	    .nice = spec->nice,
-	    .nrlimits = spec->nrlimits};
+	    .umask = spec->umask};
 	if (spec->stdin_pipe)
 		s->flags |= WIRE_STDIN_PIPE;
 	if (spec->stderr_to_stdout)
 		s->flags |= WIRE_STDERR_TO_STDOUT;
+	if (spec->no_new_privs)
+		s->flags |= WIRE_NO_NEW_PRIVS;
 	describe_user(s, spec);
-	for (i = 0; i < spec->nrlimits && i < WIRE_RLIMITS_MAX; i++) {
-		s->rlimits[i].resource = spec->rlimits[i].resource;
-		s->rlimits[i].value = spec->rlimits[i].value;
-	}
+	describe_limits(s, &spec->limits);
 }
 
 /* The keeper never heard of it. */

@@ -29,7 +29,19 @@ struct child;
 enum { CHILD_STDOUT, CHILD_STDERR, CHILD_STREAMS };
 
 #define CHILD_TAG_MAX 1024
-#define CHILD_RLIMITS_MAX 8
+#define CHILD_RLIMITS_MAX RLIM_NLIMITS
+
+/* What can be set for a new process and changed for one that lives. */
+struct child_limits {
+	bool set_nice, set_oom; /* otherwise left as they are */
+	int nice;
+	int oom_score_adj;
+	struct {
+		int resource; /* RLIMIT_... */
+		rlim_t value;
+	} rlimits[CHILD_RLIMITS_MAX];
+	size_t nrlimits;
+};
 
 struct child_spec {
 	char *const *argv; /* argv[0] is looked up in envp's PATH */
@@ -41,12 +53,8 @@ struct child_spec {
 	const gid_t *groups; /* at most 64 */
 	size_t ngroups;
 	mode_t umask;
-	int nice;
-	struct {
-		int resource; /* RLIMIT_... */
-		rlim_t value;
-	} rlimits[CHILD_RLIMITS_MAX];
-	size_t nrlimits;
+	struct child_limits limits;
+	bool no_new_privs;
 	bool stdin_pipe; /* child_write() feeds it */
 	int stdin_fd; /* else this is its stdin; -1: /dev/null;
 		       * stays the caller's, like keep_fd */
@@ -169,6 +177,12 @@ void child_adopt(struct child *c, const struct child_ops *ops, void *arg);
 
 /* New tag for a process that lives. */
 void child_tag(struct child *c, const char *tag);
+
+/* Changes what can be changed of a process that lives (not of its children,
+ * but for nice).  What is refused is told in e; the rest is done.  0, or -1
+ * when something was refused. */
+int child_adjust(
+    struct child *c, const struct child_limits *limits, struct err *e);
 
 /*
  * Asks it to end by the rules: each signal (with SIGCONT behind it), at

@@ -2,17 +2,23 @@
  * What a process of a runner is started with: program, environment, user
  * and limits, out of the runner's settings.
  */
+#define LOG_MODULE "runner"
+
 #include "runner.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "env_file.h"
+#include "log.h"
 #include "mem.h"
 #include "runners.h"
 
@@ -101,8 +107,8 @@ put_user(char ***env, const struct passwd *pw)
 }
 
 static char **
-environment(
-    const struct instance *i, const struct passwd *pw, char *const *extra)
+environment(const struct instance *i, const struct passwd *pw,
+    char *const *from_file, char *const *extra)
 {
 	char **env = NULL;
 	char *const *e;
@@ -113,6 +119,7 @@ environment(
 			put(&env, xstrdup(*e));
 	if (pw)
 		put_user(&env, pw);
+	put_all(&env, from_file);
 	put_all(&env, i->runner->conf.environment);
 	put_hero(&env, i);
 	put_all(&env, extra);
@@ -207,13 +214,82 @@ set_user(const struct runner_conf *c, struct child_spec *spec,
 
 /* ---- limits ---- */
 
+/* -1 is nobody's limit.  Of one that lives, only what has changed. */
 static void
-limit(struct child_spec *spec, int resource, long long value)
+limit(struct child_limits *l, int resource, long long value, long long old)
 {
-	if (value < 0)
+	if (value < 0 || value == old)
 		return;
-	spec->rlimits[spec->nrlimits].resource = resource;
-	spec->rlimits[spec->nrlimits++].value = (rlim_t)value;
+	l->rlimits[l->nrlimits].resource = resource;
+	l->rlimits[l->nrlimits++].value =
+	    value == LIMIT_NONE ? RLIM_INFINITY : (rlim_t)value;
+}
+
+/* All of them for a new process (old NULL), else what differs. */
+static void
+set_limits(struct child_limits *l, const struct runner_conf *c,
+    const struct runner_conf *old)
+{
+	memset(l, 0, sizeof(*l));
+	l->nice = (int)c->nice;
+	l->set_nice = c->nice != (old ? old->nice : 0);
+	l->oom_score_adj = (int)c->oom_score_adj;
+	l->set_oom = c->oom_score_adj != (old ? old->oom_score_adj : 0);
+#define RLIMIT(field, name) \
+	limit(l, RLIMIT_##name, c->rlimit_##field, \
+	    old ? old->rlimit_##field : -1);
+#include "rlimits.def"
+#undef RLIMIT
+}
+
+void
+runner_apply_limits(struct runner *r, const struct runner_conf *old)
+{
+	struct child_limits limits;
+	struct err e = {0};
+	struct instance *i;
+	size_t k;
+
+	set_limits(&limits, &r->conf, old);
+	RUNNER_FOREACH_INSTANCE (i, r, k)
+		if (i->child && child_adjust(i->child, &limits, &e) == -1)
+			log_warnx("runner %s.%d: %s; it takes effect with the "
+				  "next start",
+			    r->name, i->n, e.text);
+}
+
+/* ---- all of it ---- */
+
+int
+runner_stdin(const struct runner_conf *c, struct err *e)
+{
+	int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK, fd;
+	struct stat st;
+
+	if (c->kind != KIND_SERVICE || strcmp(c->stdin, "null") == 0)
+		return -1;
+	/* A FIFO is at its end only when nobody could write to it. */
+	if (stat(c->stdin, &st) == 0 && S_ISFIFO(st.st_mode))
+		flags |= O_RDWR;
+	fd = open(c->stdin, flags);
+	if (fd < 0) {
+		err_set(e, ERR_CANNOT_START, "stdin: %s: %s", c->stdin,
+		    strerror(errno));
+		return -1;
+	}
+	fcntl(fd, F_SETFL, 0);
+	return fd;
+}
+
+static void
+set_plain(struct child_spec *spec, const struct runner_conf *c)
+{
+	spec->argv = c->command;
+	spec->directory = c->directory;
+	spec->umask = (mode_t)c->umask;
+	spec->no_new_privs = c->no_new_privs;
+	spec->stderr_to_stdout = c->redirect_stderr;
+	set_limits(&spec->limits, c, NULL);
 }
 
 int
@@ -222,23 +298,18 @@ runner_spec(const struct instance *i, char *const *extra,
 {
 	const struct runner_conf *c = &i->runner->conf;
 	const struct passwd *pw;
+	char **from_file = NULL;
 
 	memset(spec, 0, sizeof(*spec));
 	spec->stdin_fd = spec->keep_fd = -1;
-	if (set_user(c, spec, &pw, e) != 0) {
+	if (set_user(c, spec, &pw, e) != 0 ||
+	    (c->env_file && env_file_read(c->env_file, &from_file, e) != 0)) {
 		spec_clear(spec);
 		return -1;
 	}
-	spec->argv = c->command;
-	spec->envp = environment(i, pw, extra);
-	spec->directory = c->directory;
-	spec->umask = (mode_t)c->umask;
-	spec->nice = (int)c->nice;
-	spec->stderr_to_stdout = c->redirect_stderr;
-	limit(spec, RLIMIT_NOFILE, c->rlimit_nofile);
-	limit(spec, RLIMIT_CORE, c->rlimit_core);
-	limit(spec, RLIMIT_AS, c->rlimit_as);
-	limit(spec, RLIMIT_NPROC, c->rlimit_nproc);
+	set_plain(spec, c);
+	spec->envp = environment(i, pw, from_file, extra);
+	strv_free(from_file);
 	return 0;
 }
 

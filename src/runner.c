@@ -262,6 +262,13 @@ follow_process(struct instance *i)
 		child_be_lazy(i->child, CHILD_STDOUT);
 }
 
+static void
+close_if(int fd)
+{
+	if (fd != -1)
+		close(fd);
+}
+
 /* A new process, or a sentence in e. */
 static int
 spawn(struct instance *i, struct err *e)
@@ -275,13 +282,18 @@ spawn(struct instance *i, struct err *e)
 	    "{\"runner\":\"%s\",\"n\":%d,\"restarts\":%lu}", i->runner->name,
 	    i->n, i->restarts);
 	spec.tag = tag;
+	spec.stdin_fd = runner_stdin(conf(i), e);
+	if (err_is_set(e)) {
+		spec_clear(&spec);
+		return -1;
+	}
 	spec.stdin_pipe = conf(i)->kind == KIND_STDIO;
 	/* What it answers outlives herod there (worker_stdio.c). */
 	if (spec.stdin_pipe)
 		spec.keep_fd = memfd_create("answers", MFD_CLOEXEC);
 	i->child = child_start(context(i)->keeper, &spec, &process_ops, i, e);
-	if (spec.keep_fd != -1)
-		close(spec.keep_fd);
+	close_if(spec.keep_fd);
+	close_if(spec.stdin_fd);
 	spec_clear(&spec);
 	if (i->child == NULL)
 		return -1;

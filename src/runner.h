@@ -177,6 +177,11 @@ bool runners_have_order(const struct runners *rs);
 /* A process ended by our SIGKILL. */
 void runners_note_kill(struct runners *rs);
 
+/* Its limits differ from those of old: processes that run get what can be
+ * changed while they do (the LIVE settings of the group Limits).  What is
+ * refused is logged, and is so from the next start. */
+void runner_apply_limits(struct runner *r, const struct runner_conf *old);
+
 /* ---- for worker.c ---- */
 
 /* Fills a spec from the runner's settings (user, limits, environment with
@@ -185,6 +190,9 @@ void runners_note_kill(struct runners *rs);
 int runner_spec(const struct instance *i, char *const *extra,
     struct child_spec *spec, struct err *e);
 void spec_clear(struct child_spec *spec);
+
+/* What a service is to read, -1 for /dev/null (or with a refusal). */
+int runner_stdin(const struct runner_conf *c, struct err *e);
 
 void runner_stop_rules(const struct runner *r, struct stop_rules *rules);
 

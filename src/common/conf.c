@@ -735,6 +735,11 @@ conf_check_runner(const char *name, const struct runner_conf *r, struct err *e)
 		    "runner %s: queue is for kind exec or stdio, and its kind "
 		    "is service",
 		    name);
+	if (r->kind != KIND_SERVICE && strcmp(r->stdin, "null") != 0)
+		return err_set(e, ERR_PARAMS,
+		    "runner %s: stdin is for kind service; others get their "
+		    "jobs there",
+		    name);
 	if (r->kind == KIND_SERVICE && r->concurrency != 1)
 		return err_set(e, ERR_PARAMS,
 		    "runner %s: concurrency is for kind exec or stdio; wanted "

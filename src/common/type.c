@@ -250,11 +250,24 @@ read_whole(const struct kind *k, const json_t *value, struct err *e)
 	(void)e;
 	if (json_is_integer(value))
 		return json_integer(json_integer_value(value));
-	if (!number_of(
-		value, k->type == TYPE_SIZE ? size_units : no_units, &number) ||
+	if (!number_of(value, k->type == TYPE_COUNT ? no_units : size_units,
+		&number) ||
 	    floor(number) != number || fabs(number) > 9007199254740992.0)
 		return NULL;
 	return json_integer((json_int_t)number);
+}
+
+/* A canonical "unlimited" or an integer. */
+static json_t *
+read_limit(const struct kind *k, const json_t *value, struct err *e)
+{
+	const char *text = json_string_value(value);
+
+	if (text &&
+	    (strcasecmp(text, "unlimited") == 0 ||
+		strcasecmp(text, "infinity") == 0))
+		return json_string("unlimited");
+	return read_whole(k, value, e);
 }
 
 static json_t *
@@ -624,6 +637,7 @@ static const read_fn readers[TYPE_COUNT_] = {
     [TYPE_NUMBER] = read_seconds,
     [TYPE_DURATION] = read_seconds,
     [TYPE_SIZE] = read_whole,
+    [TYPE_LIMIT] = read_limit,
     [TYPE_SIGNALS] = read_signals,
     [TYPE_CODES] = read_codes,
     [TYPE_ARGV] = read_argv,
@@ -746,6 +760,10 @@ store_plain(const struct kind *k, void *field, const json_t *value)
 	case TYPE_SIZE:
 		*(long long *)field = json_integer_value(value);
 		break;
+	case TYPE_LIMIT:
+		*(long long *)field =
+		    text ? LIMIT_NONE : json_integer_value(value);
+		break;
 	case TYPE_NUMBER:
 	case TYPE_DURATION:
 		*(double *)field = json_number_value(value);
@@ -823,6 +841,13 @@ fetch_map(char *const *v)
 }
 
 static json_t *
+fetch_limit(long long limit)
+{
+	return limit == LIMIT_NONE ? json_string("unlimited")
+				   : json_integer(limit);
+}
+
+static json_t *
 fetch_plain(const struct kind *k, const void *field)
 {
 	char word[128];
@@ -833,6 +858,8 @@ fetch_plain(const struct kind *k, const void *field)
 	case TYPE_COUNT:
 	case TYPE_SIZE:
 		return json_integer(*(const long long *)field);
+	case TYPE_LIMIT:
+		return fetch_limit(*(const long long *)field);
 	case TYPE_NUMBER:
 	case TYPE_DURATION:
 		return json_real(*(const double *)field);
@@ -910,6 +937,8 @@ schema_of(const struct kind *k)
 	case TYPE_COUNT:
 	case TYPE_SIZE:
 		return json_pack("{s:s}", "type", "integer");
+	case TYPE_LIMIT:
+		return json_pack("{s:[s, s]}", "type", "integer", "string");
 	case TYPE_NUMBER:
 	case TYPE_DURATION:
 		return json_pack("{s:s}", "type", "number");

@@ -7,12 +7,16 @@
 #ifndef TYPE_H
 #define TYPE_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 #include <jansson.h>
 
 #include "err.h"
+
+/* The field of a LIMIT that is "unlimited". */
+#define LIMIT_NONE LLONG_MAX
 
 #define INTS_MAX 16
 struct ints {
@@ -40,8 +44,9 @@ const char *type_name(enum type type);
  * Checks a JSON value, giving its canonical JSON form as a new reference,
  * or NULL with a refusal that begins "NAME: ".  A string is read as the
  * text form of any kind.  Canonical forms: seconds as a real, bytes as an
- * integer, signals as an array of names without SIG, commands and lists as
- * arrays of strings, maps as objects of strings, modes as "022".
+ * integer, a limit as an integer or "unlimited", signals as an array of names
+ * without SIG, commands and lists as arrays of strings, maps as objects of
+ * strings, modes as "022".
  */
 json_t *type_check(
     const struct kind *k, const char *name, const json_t *value, struct err *e);

@@ -14,6 +14,20 @@ enum { HEAD = 7, OP_AT = 1, FDS_AT = 2 };
 /* Large enough for a burst of messages without a wait. */
 #define SOCKET_BUFFER (1024 * 1024)
 
+static const char *
+rlimit_word(unsigned resource)
+{
+	switch (resource) {
+#define RLIMIT(word, name) \
+	case RLIMIT_##name: \
+		return "rlimit_" #word;
+#include "rlimits.def"
+#undef RLIMIT
+	default:
+		return "rlimit";
+	}
+}
+
 const char *
 wire_stage_word(unsigned stage)
 {
@@ -23,6 +37,8 @@ wire_stage_word(unsigned stage)
 #undef WIRE_STAGE_WORD
 	};
 
+	if (stage >= WIRE_STAGE_RLIMIT)
+		return rlimit_word(stage - WIRE_STAGE_RLIMIT);
 	return stage < WIRE_STAGE_COUNT ? words[stage] : "start";
 }
 
@@ -424,6 +440,7 @@ wire_put_spawn(struct wire_out *out, const struct wire_spawn *s)
 	wire_put_u8(out, (uint8_t)s->flags);
 	wire_put_u32(out, s->umask);
 	wire_put_u32(out, (uint32_t)s->nice);
+	wire_put_u32(out, (uint32_t)s->oom_score_adj);
 	wire_put_string(out, s->directory);
 	wire_put_string(out, s->tag);
 	if (out->failed)
@@ -442,6 +459,7 @@ wire_get_spawn(struct wire_in *in, struct wire_spawn *s, char **room)
 	s->flags = wire_get_u8(in);
 	s->umask = wire_get_u32(in);
 	s->nice = (int)wire_get_u32(in);
+	s->oom_score_adj = (int)wire_get_u32(in);
 	s->directory = wire_get_string(in, SIZE_MAX);
 	s->tag = wire_get_string(in, WIRE_TAG_MAX);
 	get_user(in, s);

@@ -31,7 +31,7 @@
 #define WIRE_NAME_MAX 256 /* of a stored descriptor, with NUL */
 #define WIRE_STDERR_NAME "stderr" /* of one that the keeper itself uses */
 #define WIRE_GROUPS_MAX 64
-#define WIRE_RLIMITS_MAX 8
+#define WIRE_RLIMITS_MAX RLIM_NLIMITS
 
 enum wire_op {
 	/* herod to keeper */
@@ -64,10 +64,11 @@ enum wire_op {
 	X(SETSID, "setsid") \
 	X(STDIO, "stdio") \
 	X(NICE, "nice") \
-	X(RLIMIT, "rlimit") \
+	X(OOM, "oom_score_adj") \
 	X(GROUPS, "setgroups") \
 	X(SETGID, "setgid") \
 	X(SETUID, "setuid") \
+	X(PRIVS, "no_new_privs") \
 	X(CHDIR, "chdir") \
 	X(EXEC, "exec")
 
@@ -78,7 +79,11 @@ enum wire_stage {
 	    WIRE_STAGE_COUNT
 };
 
-/* "chdir" for WIRE_STAGE_CHDIR; "start" when out of range. */
+/* Of a limit that was refused, the stage is this and its RLIMIT_ number. */
+#define WIRE_STAGE_RLIMIT 128
+
+/* "chdir" for WIRE_STAGE_CHDIR, "rlimit_core" for WIRE_STAGE_RLIMIT +
+ * RLIMIT_CORE; "start" when out of range. */
 const char *wire_stage_word(unsigned stage);
 
 enum wire_fd {
@@ -156,7 +161,12 @@ int wire_recv(int sock, void *buf, size_t size, struct wire_message *m);
 /* Room for large messages in both directions of a new pair. */
 void wire_socket_setup(int sock);
 
-enum { WIRE_SET_USER = 1, WIRE_STDIN_PIPE = 2, WIRE_STDERR_TO_STDOUT = 4 };
+enum {
+	WIRE_SET_USER = 1,
+	WIRE_STDIN_PIPE = 2,
+	WIRE_STDERR_TO_STDOUT = 4,
+	WIRE_NO_NEW_PRIVS = 8
+};
 
 struct wire_spawn {
 	unsigned flags;
@@ -169,7 +179,8 @@ struct wire_spawn {
 	gid_t groups[WIRE_GROUPS_MAX];
 	size_t ngroups;
 	mode_t umask;
-	int nice;
+	int nice; /* 0: leaves ours */
+	int oom_score_adj; /* 0: leaves what we were started with */
 	struct {
 		int resource;
 		rlim_t value;

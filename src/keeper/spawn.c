@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -96,11 +97,11 @@ signals_reset(void)
 }
 
 static _Noreturn void
-child_fail(int exec_fd, enum wire_stage stage)
+child_fail(int exec_fd, unsigned stage)
 {
 	uint32_t error = (uint32_t)errno;
 	uint8_t failure[FAILURE_SIZE] = {
-	    stage, error, error >> 8, error >> 16, error >> 24};
+	    (uint8_t)stage, error, error >> 8, error >> 16, error >> 24};
 	ssize_t ignored;
 
 	ignored = write(exec_fd, failure, sizeof(failure));
@@ -175,20 +176,22 @@ exec_by_path(const struct wire_spawn *s)
 		errno = EACCES;
 }
 
-static bool
-set_rlimits(const struct wire_spawn *s, const struct spawn_base *base)
+static void
+set_rlimits(
+    const struct wire_spawn *s, const struct spawn_base *base, int exec_fd)
 {
 	struct rlimit limit;
 	size_t i;
 
 	if (setrlimit(RLIMIT_NOFILE, &base->nofile) == -1)
-		return false;
+		child_fail(exec_fd, WIRE_STAGE_RLIMIT + RLIMIT_NOFILE);
 	for (i = 0; i < s->nrlimits; i++) {
 		limit.rlim_cur = limit.rlim_max = s->rlimits[i].value;
 		if (setrlimit(s->rlimits[i].resource, &limit) == -1)
-			return false;
+			child_fail(exec_fd,
+			    WIRE_STAGE_RLIMIT +
+				(unsigned)s->rlimits[i].resource);
 	}
-	return true;
 }
 
 static bool
@@ -258,6 +261,27 @@ set_stdio(const struct pipes *p)
 	return 3;
 }
 
+/* Before the user changes: less than ours is for the privileged. */
+static bool
+set_oom(const struct wire_spawn *s, const struct spawn_base *base)
+{
+	char text[16];
+
+	if (base->oom_score_adj[0] != '\0')
+		file_write(OOM_FILE, base->oom_score_adj);
+	if (s->oom_score_adj == 0)
+		return true;
+	snprintf(text, sizeof(text), "%d", s->oom_score_adj);
+	return file_write(OOM_FILE, text);
+}
+
+static bool
+set_privs(const struct wire_spawn *s)
+{
+	return !(s->flags & WIRE_NO_NEW_PRIVS) ||
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
+}
+
 static _Noreturn void
 child_run(const struct wire_spawn *s, const struct pipes *p,
     const struct spawn_base *base)
@@ -268,14 +292,15 @@ child_run(const struct wire_spawn *s, const struct pipes *p,
 		child_fail(exec_fd, WIRE_STAGE_SETSID);
 	signals_reset();
 	exec_fd = set_stdio(p);
-	if (base->oom_score_adj[0] != '\0')
-		file_write(OOM_FILE, base->oom_score_adj);
 	umask(s->umask & 0777);
 	if (s->nice != 0 && setpriority(PRIO_PROCESS, 0, s->nice) == -1)
 		child_fail(exec_fd, WIRE_STAGE_NICE);
-	if (!set_rlimits(s, base))
-		child_fail(exec_fd, WIRE_STAGE_RLIMIT);
+	if (!set_oom(s, base))
+		child_fail(exec_fd, WIRE_STAGE_OOM);
+	set_rlimits(s, base, exec_fd);
 	set_user(s, exec_fd);
+	if (!set_privs(s))
+		child_fail(exec_fd, WIRE_STAGE_PRIVS);
 	if (chdir(s->directory[0] ? s->directory : "/") == -1)
 		child_fail(exec_fd, WIRE_STAGE_CHDIR);
 	if (strchr(s->argv[0], '/'))

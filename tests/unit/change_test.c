@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "fake/still_child.h"
 #include "mem.h"
 #include "rolling.h"
 

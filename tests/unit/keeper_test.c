@@ -163,7 +163,8 @@ option_read(struct child_spec *s, const char *key, const char *value)
 	else if (strcmp(key, "umask") == 0)
 		s->umask = (mode_t)strtol(value, NULL, 8);
 	else if (strcmp(key, "nice") == 0)
-		s->nice = atoi(value);
+		s->limits = (struct child_limits){
+		    .set_nice = true, .nice = atoi(value)};
 	else if (strcmp(key, "stdin") == 0 && strcmp(value, "pipe") == 0)
 		s->stdin_pipe = true;
 	else if (strcmp(key, "stdin") == 0)
@@ -173,9 +174,9 @@ option_read(struct child_spec *s, const char *key, const char *value)
 	else if (strcmp(key, "merge") == 0)
 		s->stderr_to_stdout = true;
 	else if (strcmp(key, "nofile") == 0) {
-		s->rlimits[0].resource = RLIMIT_NOFILE;
-		s->rlimits[0].value = (rlim_t)atoi(value);
-		s->nrlimits = 1;
+		s->limits.rlimits[0].resource = RLIMIT_NOFILE;
+		s->limits.rlimits[0].value = (rlim_t)atoi(value);
+		s->limits.nrlimits = 1;
 	} else if (strcmp(key, "user") == 0) {
 		s->set_user = true;
 		s->uid = s->gid = (uid_t)atoi(value);
@@ -295,6 +296,22 @@ do_write(struct actor *a, char **word)
 		report(a, "full %s", word[1]);
 }
 
+/* adjust NAME NICE OOM_SCORE_ADJ NOFILE */
+static void
+do_adjust(struct actor *a, char **word)
+{
+	struct child_limits l = {.set_nice = true,
+	    .set_oom = true,
+	    .nice = atoi(word[2]),
+	    .oom_score_adj = atoi(word[3]),
+	    .rlimits = {{RLIMIT_NOFILE, (rlim_t)atoi(word[4])}},
+	    .nrlimits = 1};
+	struct err e = {0};
+	int result = child_adjust(act_find(word[1]), &l, &e);
+
+	report(a, "adjusted %s %d %s", word[1], result, e.text);
+}
+
 static void
 do_tag(struct actor *a, char **word)
 {
@@ -374,9 +391,9 @@ static const struct {
 	const char *name;
 	void (*fn)(struct actor *a, char **word);
 } deeds[] = {{"start", do_start}, {"stop", do_stop}, {"kill", do_kill},
-    {"signal", do_signal}, {"write", do_write}, {"tag", do_tag},
-    {"store", do_store}, {"last-words", do_last_words}, {"drop", do_drop},
-    {"ready", do_ready}, {"end", do_end}, {"die", do_die},
+    {"signal", do_signal}, {"write", do_write}, {"adjust", do_adjust},
+    {"tag", do_tag}, {"store", do_store}, {"last-words", do_last_words},
+    {"drop", do_drop}, {"ready", do_ready}, {"end", do_end}, {"die", do_die},
     {"die-in-output", do_die_in_output}, {"echo", do_echo}};
 
 static void
@@ -872,6 +889,26 @@ test_limits_that_the_keeper_raised_are_not_passed_on(void)
 	line = text_of("Max open files            %-20llu",
 	    (unsigned long long)own.rlim_cur);
 	check_has(proc_file(pid, "limits"), line);
+	tell("kill", "a", NULL);
+	event("over a ");
+	teardown();
+}
+
+/* Pitfall 25: limits of one that lives change without a restart. */
+void
+test_limits_of_a_living_child_change(void)
+{
+	pid_t pid;
+
+	setup();
+	pid = start_sh("a", "exec sleep 1000");
+	tell("adjust", "a", "7", "55", "33", NULL);
+	check_str(event("adjusted a "), "0 ");
+	check_has(proc_file(pid, "limits"), "Max open files            33 ");
+	check_str(proc_file(pid, "oom_score_adj"), "55\n");
+	check_int(getpriority(PRIO_PROCESS, (id_t)pid), 7);
+	tell("adjust", "a", "7", "55", "2000000000", NULL);
+	check_has(event("adjusted a "), "-1 rlimit_nofile: ");
 	tell("kill", "a", NULL);
 	event("over a ");
 	teardown();

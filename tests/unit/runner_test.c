@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "fake/still_child.h"
 #include "mem.h"
 #include "runners.h"
 
@@ -720,5 +721,38 @@ test_a_restart_in_backoff_fails_nobody_who_waits(void)
 	check_int(end, -1);
 	runner_stop(h.runner, true);
 	check_int(end, WAIT_SUPERSEDED);
+	close_house(&h);
+}
+
+/* Pitfall 25: what a new configuration does not change stays as whoever was
+ * at the process since may have set it. */
+void
+test_only_limits_that_differ_are_applied(void)
+{
+	struct house h;
+	struct runner_conf old = {0};
+
+	open_house(&h,
+	    "{" COMMAND ", \"nice\": 3, \"rlimit_nofile\": 99,"
+	    "\"rlimit_core\": \"unlimited\"}");
+	runner_start(h.runner);
+	executed();
+	settings_copy(runner_settings, &old, &h.runner->conf);
+	runner_apply_limits(h.runner, &old);
+	check(!adjusted.set_nice && !adjusted.set_oom);
+	check_int(adjusted.nrlimits, 0);
+	old.nice = 4;
+	old.oom_score_adj = 7;
+	old.rlimit_core = 5;
+	old.rlimit_as = 5; /* back to herod's own: with the next start */
+	runner_apply_limits(h.runner, &old);
+	check(adjusted.set_nice && adjusted.set_oom);
+	check_int(adjusted.nice, 3);
+	check_int(adjusted.oom_score_adj, 0);
+	check_int(adjusted.nrlimits, 1);
+	check_int(adjusted.rlimits[0].resource, RLIMIT_CORE);
+	check(adjusted.rlimits[0].value == RLIM_INFINITY);
+	settings_clear(runner_settings, &old);
+	over(0);
 	close_house(&h);
 }

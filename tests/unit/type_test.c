@@ -79,6 +79,27 @@ test_sizes_are_powers_of_1024(void)
 }
 
 void
+test_limits_are_sizes_or_none(void)
+{
+	struct kind limit = {TYPE_LIMIT, "-1.."};
+	json_t *value = json_string("unlimited"), *back;
+	long long field = 0;
+
+	check_str(text(TYPE_LIMIT, "-1..", "64MB"), "67108864");
+	check_str(json(TYPE_LIMIT, "-1..", "5"), "5");
+	check_str(text(TYPE_LIMIT, "-1..", "Infinity"), "\"unlimited\"");
+	check_str(json(TYPE_LIMIT, "-1..", "-2"), "!x: -2 is not within -1..");
+	check_str(text(TYPE_LIMIT, "-1..", "much"),
+	    "!x: 'much' is not a number or a size such as 64MB, or unlimited");
+	type_store(&limit, &field, value);
+	check(field == LIMIT_NONE);
+	back = type_fetch(&limit, &field);
+	check(json_equal(back, value));
+	json_decref(back);
+	json_decref(value);
+}
+
+void
 test_counts_are_whole(void)
 {
 	check_str(text(TYPE_COUNT, "1..5", "3"), "3");

@@ -33,6 +33,7 @@ sample(void)
 	    .ngroups = 2,
 	    .umask = 027,
 	    .nice = -20,
+	    .oom_score_adj = -1000,
 	    .rlimits = {{RLIMIT_CORE, RLIM_INFINITY}, {RLIMIT_NOFILE, 1}},
 	    .nrlimits = 2};
 }
@@ -75,6 +76,7 @@ test_what_was_put_is_got(void)
 	check_int(s.groups[1], 9);
 	check_int(s.umask, 027);
 	check_int(s.nice, -20);
+	check_int(s.oom_score_adj, -1000);
 	check_int(s.nrlimits, 2);
 	check_int(s.rlimits[0].resource, RLIMIT_CORE);
 	check(s.rlimits[0].value == RLIM_INFINITY);
@@ -284,5 +286,7 @@ test_stages_have_words(void)
 {
 	check_str(wire_stage_word(WIRE_STAGE_CHDIR), "chdir");
 	check_str(wire_stage_word(WIRE_STAGE_EXEC), "exec");
-	check_str(wire_stage_word(250), "start");
+	check_str(wire_stage_word(100), "start");
+	check_str(wire_stage_word(WIRE_STAGE_RLIMIT + RLIMIT_AS), "rlimit_as");
+	check_str(wire_stage_word(WIRE_STAGE_RLIMIT + 100), "rlimit");
 }

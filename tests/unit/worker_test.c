@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "fake/still_child.h"
 #include "runners.h"
 #include "with_redis.h"
 #include "worker.h"
