@@ -221,6 +221,16 @@ child_stop(struct child *c, const struct stop_rules *rules)
 }
 
 void
+child_extend(struct child *c, double seconds)
+{
+	struct process *p = process_of(c);
+
+	if (ev_is_active(&p->kill_timer) && !p->kill_sent &&
+	    ev_timer_remaining(loop_of(p), &p->kill_timer) < seconds)
+		timer_again(p, &p->kill_timer, seconds);
+}
+
+void
 child_kill(struct child *c)
 {
 	struct process *p = process_of(c);
@@ -540,7 +550,8 @@ describe(struct wire_spawn *s, const struct child_spec *spec)
 	    .envp = spec->envp,
 	    .directory = spec->directory ? spec->directory : "/",
 	    .tag = spec->tag ? spec->tag : "",
-	    .umask = spec->umask};
+	    .umask = spec->umask,
+	    .ready_fd = spec->ready_fd};
 	if (spec->stdin_pipe)
 		s->flags |= WIRE_STDIN_PIPE;
 	if (spec->stderr_to_stdout)

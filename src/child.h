@@ -59,6 +59,7 @@ struct child_spec {
 	int stdin_fd; /* else this is its stdin; -1: /dev/null;
 		       * stays the caller's, like keep_fd */
 	bool stderr_to_stdout;
+	int ready_fd; /* it gets a pipe as this, 3..9, see ready(); 0: none */
 	int keep_fd; /* kept for us by the keeper; -1: none */
 	const char *tag; /* told again on adoption; < CHILD_TAG_MAX */
 };
@@ -84,6 +85,9 @@ struct child_ops {
 	 */
 	void (*output)(
 	    struct child *c, int stream, const char *buf, size_t len);
+	/* It wrote a line to ready_fd.  Told again after our death.  May be
+	 * NULL. */
+	void (*ready)(struct child *c);
 	/* Stopped by or continued after a job-control signal. May be NULL. */
 	void (*paused)(struct child *c, bool paused);
 	/* Once, last; the child is freed when this returns. */
@@ -190,6 +194,9 @@ int child_adjust(
  * its group when the leader ends is killed too when rules->killgroup.
  */
 void child_stop(struct child *c, const struct stop_rules *rules);
+
+/* While it is being stopped: SIGKILL comes not before so many seconds. */
+void child_extend(struct child *c, double seconds);
 
 /* SIGKILL to the group, now. */
 void child_kill(struct child *c);

@@ -56,6 +56,8 @@ struct process {
 	int pidfd; /* -1 */
 	struct stream streams[CHILD_STREAMS];
 	struct feed feed;
+	int ready_fd; /* -1: none, or no more of use */
+	ev_io ready_io;
 	double leftover;
 	struct stop_rules rules;
 	int next_signal; /* of the rules */

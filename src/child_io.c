@@ -20,6 +20,7 @@
 #define FINISH_MAX (4 * 1024 * 1024) /* more than a pipe holds */
 #define FEED_KEEP (64 * 1024) /* bytes of an empty queue not given back */
 #define UNWANTED 1.0 /* seconds until its owner is asked again */
+#define READY_PIECE 512 /* bytes of the readiness descriptor at once */
 #define LATE 0.001 /* seconds; see child_be_lazy() */
 
 /* ---- output ---- */
@@ -311,6 +312,60 @@ feed_start(struct process *p)
 		feed_close(p);
 }
 
+/* ---- readiness ---- */
+
+/* Copies what is in a pipe, and stays there. */
+static ssize_t
+peek(int fd, char *buf, size_t size)
+{
+	int copy[2];
+	ssize_t n;
+
+	if (pipe2(copy, O_CLOEXEC | O_NONBLOCK) == -1)
+		return read(fd, buf, size);
+	n = tee(fd, copy[1], size, SPLICE_F_NONBLOCK);
+	if (n > 0)
+		n = read(copy[0], buf, (size_t)n);
+	close(copy[0]);
+	close(copy[1]);
+	return n;
+}
+
+static void
+drop_bytes(int fd, size_t n)
+{
+	char buf[READY_PIECE];
+	ssize_t ignored = read(fd, buf, n);
+
+	(void)ignored;
+}
+
+/*
+ * A line stays in the pipe: should we die before it is known that the
+ * process is ready, the next herod finds it there.  The descriptor is closed
+ * with the process, as those of streams are.
+ */
+static void
+on_ready(struct ev_loop *loop, ev_io *w, int events)
+{
+	struct process *p = w->data;
+	char buf[READY_PIECE];
+	ssize_t n;
+
+	(void)events;
+	errno = 0;
+	n = peek(p->ready_fd, buf, sizeof(buf));
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n > 0 && !memchr(buf, '\n', (size_t)n)) {
+		drop_bytes(p->ready_fd, (size_t)n);
+		return;
+	}
+	ev_io_stop(loop, w); /* at the end without a line: it is not ready */
+	if (n > 0 && p->c.ops->ready)
+		p->c.ops->ready(&p->c);
+}
+
 /* ---- all of a process ---- */
 
 void
@@ -332,6 +387,9 @@ io_init(struct process *p)
 	ev_io_init(&p->feed.io, on_writable, -1, EV_WRITE);
 	ev_set_priority(&p->feed.io, EV_MINPRI);
 	p->feed.io.data = p;
+	p->ready_fd = -1;
+	ev_io_init(&p->ready_io, on_ready, -1, EV_READ);
+	p->ready_io.data = p;
 }
 
 void
@@ -345,6 +403,8 @@ io_open(struct process *p, struct wire_fds *fds)
 	}
 	p->feed.fd = wire_fds_take(fds, WIRE_STDIN);
 	ev_io_set(&p->feed.io, p->feed.fd, EV_WRITE);
+	p->ready_fd = wire_fds_take(fds, WIRE_READINESS);
+	ev_io_set(&p->ready_io, p->ready_fd, EV_READ);
 }
 
 void
@@ -355,6 +415,8 @@ io_start(struct process *p)
 	for (i = 0; i < CHILD_STREAMS; i++)
 		stream_start(&p->streams[i]);
 	feed_start(p);
+	if (p->ready_fd != -1)
+		ev_io_start(p->c.keeper->loop, &p->ready_io);
 }
 
 void
@@ -402,4 +464,8 @@ io_close(struct process *p)
 	for (i = 0; i < CHILD_STREAMS; i++)
 		stream_close(&p->streams[i]);
 	feed_close(p);
+	ev_io_stop(p->c.keeper->loop, &p->ready_io);
+	if (p->ready_fd != -1)
+		close(p->ready_fd);
+	p->ready_fd = -1;
 }

@@ -29,6 +29,7 @@
 #include "keep.h"
 #include "log.h"
 #include "mem.h"
+#include "notify.h"
 #include "news.h"
 #include "private_redis.h"
 #include "redis.h"
@@ -39,6 +40,7 @@
 #define EXIT_USAGE 2
 #define LOCK_NAME "lock" /* with the keeper */
 #define ORPHANS_GRACE 5.0 /* seconds from SIGTERM to SIGKILL */
+#define NOTIFY_NAME "notify" /* with the keeper, and of the socket */
 #define DOOR_PREFIX "listen:" /* with the keeper, then the address */
 
 /* What the command line says. */
@@ -65,6 +67,7 @@ struct herod {
 	struct runners *runners;
 	struct runner_hooks hooks;
 	struct runner_watch watch;
+	struct notify *notify;
 	struct keep *keep;
 	struct doors *doors;
 	struct events *events;
@@ -669,6 +672,8 @@ make_parts(struct herod *h, struct err *e)
 	h->watch = (struct runner_watch){
 	    h, on_added, on_removed, on_wanted, on_changed};
 	h->runners = runners_new(h->loop, d, &h->hooks, &h->watch);
+	h->notify = notify_new(h->loop);
+	runners_set_notify(h->runners, h->notify);
 	workers_attach(h->workers, h->runners);
 	h->services =
 	    (struct services){h->loop, d, h->runners, h->workers, h->redis,
@@ -716,6 +721,20 @@ open_doors(struct herod *h, struct err *e)
 	return 0;
 }
 
+/* Where runners tell by sd_notify(3). */
+static int
+open_notify(struct herod *h, struct err *e)
+{
+	char *path = xasprintf("%s/" NOTIFY_NAME, h->conf->daemon.runtime_dir);
+	int held = take_stored(h, NOTIFY_NAME);
+	int fd = notify_open(h->notify, path, held, e);
+
+	if (fd >= 0 && held < 0)
+		keeper_store(h->keeper, NOTIFY_NAME, fd);
+	free(path);
+	return fd >= 0 ? 0 : -1;
+}
+
 static int
 begin(struct herod *h, struct err *e)
 {
@@ -728,7 +747,8 @@ begin(struct herod *h, struct err *e)
 	if (h->keeper == NULL)
 		return -1;
 	runners_set_keeper(h->runners, h->keeper);
-	if (lock_state(h, e) != 0 || open_doors(h, e) != 0)
+	if (lock_state(h, e) != 0 || open_doors(h, e) != 0 ||
+	    open_notify(h, e) != 0)
 		return -1;
 	drop_stored(h);
 	workers_recover(h->workers);
@@ -758,6 +778,8 @@ finish(struct herod *h, int code)
 	}
 	if (h->runners)
 		runners_free(h->runners);
+	if (h->notify)
+		notify_free(h->notify);
 	if (h->workers)
 		workers_free(h->workers);
 	if (h->redis)

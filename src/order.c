@@ -40,7 +40,7 @@ verdict_of(const struct instance *i, enum condition c)
 								   : FAILED;
 	case DRAINING:
 	case STOPPING:
-		return i->restart ? PENDING : FAILED;
+		return i->restart || i->fault != FAULT_NONE ? PENDING : FAILED;
 	case STOPPED:
 	case FATAL:
 		return FAILED;

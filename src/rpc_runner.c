@@ -1,4 +1,5 @@
 /* Methods about runners: their state, start and stop, logs. */
+#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "keep.h"
 #include "mem.h"
 #include "order.h"
+#include "ready.h"
 #include "redis.h"
 #include "rolling.h"
 #include "rpc.h"
@@ -81,6 +83,22 @@ uptime(const struct instance *i)
 }
 
 static json_t *
+ready_at_json(double at)
+{
+	return at > 0 ? time_json(at) : json_null();
+}
+
+/* With what the process says of itself, which may be any bytes. */
+static json_t *
+why_json(const struct instance *i)
+{
+	char buf[sizeof(i->why) + 320];
+	const char *why = ready_why(i, buf, sizeof(buf));
+
+	return text_json(why, strlen(why));
+}
+
+static json_t *
 instance_json(const struct instance *i)
 {
 	const struct runner_hooks *hooks =
@@ -89,11 +107,14 @@ instance_json(const struct instance *i)
 
 	if (hooks->jobs)
 		hooks->jobs(hooks->arg, (struct instance *)(uintptr_t)i, jobs);
-	object = json_pack("{s:i, s:s, s:o, s:o, s:f, s:I, s:s, s:o, s:o}", "n",
-	    i->n, "state", state_name(i->state), "pid", pid_json(i), "since",
+	object = json_pack("{s:i, s:s, s:b, s:o, s:o, s:o, s:f, s:I, s:o, s:o, "
+			   "s:o}",
+	    "n", i->n, "state", state_name(i->state), "ready", ready_is_so(i),
+	    "ready_at", ready_at_json(i->ready_at), "pid", pid_json(i), "since",
 	    time_json(i->since), "uptime", uptime(i), "restarts",
-	    (json_int_t)i->restarts, "why", i->why, "exit", exit_json(i),
+	    (json_int_t)i->restarts, "why", why_json(i), "exit", exit_json(i),
 	    "jobs", jobs);
+	ready_put_status(i, object);
 	if (instance_is_leaving(i))
 		json_object_set_new(object, "leaving", json_true());
 	return object;
@@ -168,10 +189,10 @@ brief_json(const struct services *s, const struct runner *r)
 {
 	const struct instance *first = first_with_pid(r);
 	const struct instance *telling = telling_instance(r);
-	json_t *status = json_pack("{s:s, s:s, s:s, s:o, s:f, s:I}", "name",
-	    r->name, "state", state_name(telling->state), "why", telling->why,
-	    "pid", pid_json(first), "uptime", uptime(first), "restarts",
-	    (json_int_t)restarts_of(r));
+	json_t *status = json_pack("{s:s, s:s, s:o, s:o, s:f, s:I}", "name",
+	    r->name, "state", state_name(telling->state), "why",
+	    why_json(telling), "pid", pid_json(first), "uptime", uptime(first),
+	    "restarts", (json_int_t)restarts_of(r));
 
 	if (r->conf.kind != KIND_SERVICE)
 		json_object_set_new(status, "queue", queue_json(s, r));
@@ -201,6 +222,22 @@ command_json(const struct runner *r)
 	return command;
 }
 
+static void
+put_ready(json_t *status, const struct runner *r)
+{
+	const struct instance *i;
+	bool ready = true;
+	double at = 0;
+	size_t k;
+
+	RUNNER_FOREACH_STAYING (i, r, k) {
+		ready = ready && ready_is_so(i);
+		at = fmax(at, i->ready_at);
+	}
+	json_object_set_new(status, "ready", json_boolean(ready));
+	json_object_set_new(status, "ready_at", ready_at_json(ready ? at : 0));
+}
+
 json_t *
 runner_json(const struct services *s, const struct runner *r)
 {
@@ -209,7 +246,7 @@ runner_json(const struct services *s, const struct runner *r)
 	json_object_set_new(status, "kind", kind_json(r));
 	json_object_set_new(
 	    status, "wanted", json_string(wanted_word(r->wanted)));
-	json_object_set_new(status, "ready", json_boolean(runner_is_up(r)));
+	put_ready(status, r);
 	json_object_set_new(status, "command", command_json(r));
 	json_object_set_new(status, "instances", instances_json(r));
 	json_object_set_new(

@@ -26,6 +26,7 @@
 #include "log.h"
 #include "mem.h"
 #include "order.h"
+#include "ready.h"
 
 /* Delays differ by up to a tenth, so that what fell together does not
  * rise together. */
@@ -126,6 +127,10 @@ time_in(const struct instance *i, enum state s)
 		return i->delay;
 	case DRAINING:
 		return drain_time(i);
+	case STARTING:
+		return i->child->started_at > 0 && ready_is_awaited(i)
+		    ? ready_time_left(i)
+		    : -1;
 	case RUNNING:
 		return i->failures ? conf(i)->backoff_reset : -1;
 	default:
@@ -153,7 +158,12 @@ enter(struct instance *i, enum state next)
 
 	i->state = next;
 	i->since = ev_time();
+	if (next == STARTING || !instance_is_up(i))
+		i->ready_at = 0;
+	else if (next == RUNNING && i->ready_at <= 0)
+		i->ready_at = i->since;
 	arm(i, time_in(i, next));
+	ready_state(i);
 	log_info("runner %s.%d: %s: %s", i->runner->name, i->n,
 	    state_name(next), i->why);
 	if (next == RUNNING && hooks(i)->up)
@@ -213,6 +223,12 @@ wants_output(struct child *c, int stream)
 }
 
 static void
+on_ready(struct child *c)
+{
+	instance_event(c->arg, EVENT_READY);
+}
+
+static void
 on_paused(struct child *c, bool paused)
 {
 	instance_event(c->arg, paused ? EVENT_PAUSED : EVENT_CONTINUED);
@@ -240,14 +256,18 @@ on_over(struct child *c)
 		runners_note_kill(i->runner->all);
 	instance_note_exit(i, c);
 	if (hooks(i)->died && conf(i)->kind == KIND_STDIO)
-		hooks(i)->died(hooks(i)->arg, i, c, c->stopping);
+		hooks(i)->died(
+		    hooks(i)->arg, i, c, c->stopping && i->fault == FAULT_NONE);
 	instance_event(i, EVENT_OVER);
+	if (i->child == NULL)
+		ready_over(i);
 }
 
 static const struct child_ops process_ops = {
     .started = on_started,
     .wants = wants_output,
     .output = on_output,
+    .ready = on_ready,
     .paused = on_paused,
     .over = on_over,
 };
@@ -269,36 +289,68 @@ close_if(int fd)
 		close(fd);
 }
 
+/* Tells the next herod what the process is; in buf. */
+static const char *
+tag_of(const struct instance *i, char buf[CHILD_TAG_MAX])
+{
+	json_t *tag = json_pack("{s:s, s:i, s:I}", "runner", i->runner->name,
+	    "n", i->n, "restarts", (json_int_t)i->restarts);
+	size_t len;
+
+	ready_put_tag(i, tag);
+	len = json_dumpb(tag, buf, CHILD_TAG_MAX - 1, JSON_COMPACT);
+	buf[len < CHILD_TAG_MAX ? len : 0] = '\0';
+	json_decref(tag);
+	return buf;
+}
+
+void
+instance_retag(struct instance *i)
+{
+	char tag[CHILD_TAG_MAX];
+
+	child_tag(i->child, tag_of(i, tag));
+}
+
+/* spec is filled. */
+static int
+spawn_by(struct instance *i, struct child_spec *spec, struct err *e)
+{
+	char tag[CHILD_TAG_MAX];
+
+	spec->tag = tag_of(i, tag);
+	spec->stdin_fd = runner_stdin(conf(i), e);
+	if (err_is_set(e))
+		return -1;
+	spec->stdin_pipe = conf(i)->kind == KIND_STDIO;
+	/* What it answers outlives herod there (worker_stdio.c). */
+	if (spec->stdin_pipe)
+		spec->keep_fd = memfd_create("answers", MFD_CLOEXEC);
+	i->child = child_start(context(i)->keeper, spec, &process_ops, i, e);
+	close_if(spec->keep_fd);
+	close_if(spec->stdin_fd);
+	if (i->child == NULL)
+		return -1;
+	follow_process(i);
+	return 0;
+}
+
 /* A new process, or a sentence in e. */
 static int
 spawn(struct instance *i, struct err *e)
 {
 	struct child_spec spec;
-	char tag[CHILD_TAG_MAX];
+	char **extra = NULL;
+	int bad, fd = ready_prepare(i, &extra);
 
-	if (runner_spec(i, NULL, &spec, e) != 0)
+	bad = runner_spec(i, extra, &spec, e);
+	strv_free(extra);
+	if (bad)
 		return -1;
-	snprintf(tag, sizeof(tag),
-	    "{\"runner\":\"%s\",\"n\":%d,\"restarts\":%lu}", i->runner->name,
-	    i->n, i->restarts);
-	spec.tag = tag;
-	spec.stdin_fd = runner_stdin(conf(i), e);
-	if (err_is_set(e)) {
-		spec_clear(&spec);
-		return -1;
-	}
-	spec.stdin_pipe = conf(i)->kind == KIND_STDIO;
-	/* What it answers outlives herod there (worker_stdio.c). */
-	if (spec.stdin_pipe)
-		spec.keep_fd = memfd_create("answers", MFD_CLOEXEC);
-	i->child = child_start(context(i)->keeper, &spec, &process_ops, i, e);
-	close_if(spec.keep_fd);
-	close_if(spec.stdin_fd);
+	spec.ready_fd = fd;
+	bad = spawn_by(i, &spec, e);
 	spec_clear(&spec);
-	if (i->child == NULL)
-		return -1;
-	follow_process(i);
-	return 0;
+	return bad;
 }
 
 /* ---- actions ---- */
@@ -328,6 +380,7 @@ start(struct instance *i)
 	enum order order = ORDER_GO;
 
 	i->restart = i->held = i->blocked = false;
+	i->fault = FAULT_NONE;
 	if (depends_at_all(conf(i))) {
 		runners_note_order(i->runner->all);
 		order = order_of_start(i->runner, why, sizeof(why));
@@ -372,6 +425,7 @@ down(struct instance *i)
 	if (i->restart)
 		return start_again(i);
 	i->held = false;
+	i->fault = FAULT_NONE;
 	because(i, "stopped");
 	return STOPPED;
 }
@@ -466,6 +520,7 @@ static enum state
 kill_stopping(struct instance *i)
 {
 	i->restart = false;
+	i->fault = FAULT_NONE;
 	if (i->child)
 		child_kill(i->child);
 	because(i, "killed");
@@ -477,6 +532,7 @@ static enum state
 start_when_down(struct instance *i)
 {
 	i->restart = true;
+	i->fault = FAULT_NONE;
 	return i->state;
 }
 
@@ -484,6 +540,7 @@ static enum state
 stop_after_all(struct instance *i)
 {
 	i->restart = false;
+	i->fault = FAULT_NONE;
 	return i->state;
 }
 
@@ -509,6 +566,12 @@ undrain(struct instance *i)
 static enum state
 started(struct instance *i)
 {
+	ready_executed(i);
+	if (ready_is_awaited(i)) {
+		arm(i, conf(i)->startwaitsecs);
+		because(i, "started, not ready yet");
+		return STARTING;
+	}
 	if (conf(i)->startsecs > 0) {
 		arm(i, conf(i)->startsecs);
 		return STARTING;
@@ -526,6 +589,76 @@ up(struct instance *i)
 	i->failed_starts = 0;
 	because(i, "up for %s", duration_text(conf(i)->startsecs, lived));
 	return i->child->paused ? PAUSED : RUNNING;
+}
+
+static enum state
+ready(struct instance *i)
+{
+	char after[32];
+
+	if (!ready_is_awaited(i))
+		return i->state;
+	i->failed_starts = 0;
+	because(i, "ready after %s",
+	    duration_text(ev_time() - i->child->started_at, after));
+	return i->child->paused ? PAUSED : RUNNING;
+}
+
+/* Ends the process for a reason of ours. */
+static enum state
+put_down(struct instance *i)
+{
+	end(i);
+	because(i, "%s, stopping", i->fault_text);
+	return STOPPING;
+}
+
+/* STARTING has lasted: for long enough, or for too long. */
+static enum state
+start_time_over(struct instance *i)
+{
+	char time[32];
+
+	if (!ready_is_awaited(i))
+		return up(i);
+	if (i->held)
+		return stop(i);
+	i->fault = FAULT_LATE;
+	snprintf(i->fault_text, sizeof(i->fault_text), "not ready within %s",
+	    duration_text(ev_time() - i->child->started_at, time));
+	return put_down(i);
+}
+
+static enum state
+faulty(struct instance *i)
+{
+	if (i->held)
+		return i->state;
+	i->fault = FAULT_SICK;
+	return put_down(i);
+}
+
+void
+instance_fault(struct instance *i, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (i->state != RUNNING)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(i->fault_text, sizeof(i->fault_text), fmt, ap);
+	va_end(ap);
+	instance_event(i, EVENT_FAULT);
+}
+
+void
+instance_extend(struct instance *i, double seconds)
+{
+	if (i->state == STARTING && ready_is_awaited(i) &&
+	    ev_timer_remaining(context(i)->loop, &i->timer) < seconds)
+		arm(i, seconds);
+	if (i->state == STOPPING && i->child)
+		child_extend(i->child, seconds);
 }
 
 static enum state
@@ -595,19 +728,50 @@ is_hopeless(const struct child *c)
 	    c->error == E2BIG;
 }
 
+/* A new try later, unless there were too many. */
+static enum state
+start_in_vain(struct instance *i, const char *what, const char *when)
+{
+	i->failures++;
+	i->failed_starts++;
+	if (conf(i)->startretries < 0 ||
+	    i->failed_starts <= conf(i)->startretries)
+		return back_off(i, what);
+	because(i, "%s%s, %u times in a row", what, when, i->failed_starts);
+	return FATAL;
+}
+
+/* One that we had to end. */
+static enum state
+over_faulty(struct instance *i)
+{
+	char what[sizeof(i->fault_text)];
+
+	memcpy(what, i->fault_text, sizeof(what));
+	if (i->fault == FAULT_LATE)
+		return start_in_vain(i, what, "");
+	i->failures++;
+	if (i->failures <= 1)
+		return start_again(i); /* it was healthy: at once */
+	return back_off(i, what);
+}
+
 static enum state
 over_stopping(struct instance *i)
 {
 	char what[160];
 	bool restart = i->restart;
-	enum state next = down(i);
+	enum state next;
 
+	if (i->fault != FAULT_NONE && !restart)
+		return over_faulty(i);
+	next = down(i);
 	if (!restart)
 		because(i, "stopped: %s", end_text(i, what));
 	return next;
 }
 
-/* The process did not live for startsecs. */
+/* The process did not live for startsecs, or to be ready. */
 static enum state
 start_failed(struct instance *i)
 {
@@ -625,14 +789,10 @@ start_failed(struct instance *i)
 		i->failures++;
 		return back_off(i, what);
 	}
-	i->failures++;
-	i->failed_starts++;
-	if (conf(i)->startretries < 0 ||
-	    i->failed_starts <= conf(i)->startretries)
-		return back_off(i, what);
-	because(i, "%s%s, %u times in a row", what,
-	    i->child->stage ? "" : " within startsecs", i->failed_starts);
-	return FATAL;
+	return start_in_vain(i, what,
+	    i->child->stage	      ? ""
+		: ready_is_awaited(i) ? " before it was ready"
+				      : " within startsecs");
 }
 
 static bool
@@ -705,8 +865,16 @@ idle_stopping(struct instance *i)
 static enum state
 adopted(struct instance *i)
 {
+	bool executed = !is_exec(i) && i->child->started_at > 0;
+
 	because(i, "outlived the herod before this one");
-	return is_exec(i) || i->child->started_at > 0 ? RUNNING : STARTING;
+	if (executed)
+		ready_executed(i);
+	if (ready_is_awaited(i))
+		return STARTING;
+	if (executed && i->ready_at <= 0)
+		i->ready_at = i->child->started_at;
+	return is_exec(i) || executed ? RUNNING : STARTING;
 }
 
 /*
@@ -733,8 +901,9 @@ static const action_fn table[FATAL + 1][EVENT_COUNT] = {
 	    [EVENT_STOP] = stop_in_order,
 	    [EVENT_KILL] = kill_now,
 	    [EVENT_STARTED] = started,
+	    [EVENT_READY] = ready,
 	    [EVENT_OVER] = start_failed,
-	    [EVENT_TIMER] = up,
+	    [EVENT_TIMER] = start_time_over,
 	    [EVENT_ORDER] = stop_if_held,
 	},
     [RUNNING] =
@@ -743,6 +912,7 @@ static const action_fn table[FATAL + 1][EVENT_COUNT] = {
 	    [EVENT_STOP] = stop_in_order,
 	    [EVENT_KILL] = kill_now,
 	    [EVENT_PAUSED] = paused,
+	    [EVENT_FAULT] = faulty,
 	    [EVENT_OVER] = ended,
 	    [EVENT_TIMER] = healthy,
 	    [EVENT_ORDER] = stop_if_held,
@@ -904,6 +1074,7 @@ instance_new(struct runner *r, int n)
 static void
 instance_free(struct instance *i)
 {
+	ready_over(i);
 	ev_timer_stop(context(i)->loop, &i->timer);
 	end_output(i);
 	free(i);

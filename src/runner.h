@@ -39,9 +39,19 @@ enum state {
 	FATAL = 200
 };
 
+/* What a process is ended for that nobody asked to stop. */
+enum fault {
+	FAULT_NONE,
+	FAULT_LATE, /* not ready in time: the start has failed */
+	FAULT_SICK /* it was ready, and is of no use any more */
+};
+
 enum wanted { WANTED_DOWN, WANTED_UP, WANTED_REMOVED };
 
 #define INSTANCES_MAX 1000 /* of one runner */
+
+struct notify;
+struct ready;
 
 struct instance {
 	struct runner *runner;
@@ -50,6 +60,8 @@ struct instance {
 	double since; /* Unix seconds */
 	char why[320]; /* what led to the state */
 	struct child *child; /* NULL without a process */
+	struct ready *ready; /* ready.c's, or NULL */
+	double ready_at; /* Unix seconds; 0: it is not */
 	unsigned failures; /* in a row, for the delay of BACKOFF */
 	unsigned failed_starts; /* in a row, for startretries */
 	unsigned long restarts;
@@ -58,6 +70,8 @@ struct instance {
 	bool drain; /* the stop asked for lets jobs end first */
 	bool held; /* that stop waits for runners that depend on us */
 	bool blocked; /* down because what it requires is */
+	enum fault fault; /* why it is STOPPING, unless somebody asked */
+	char fault_text[160];
 	ev_timer timer; /* the state's own */
 	struct output_source *sources[CHILD_STREAMS];
 	/* How the last process ended; at is 0 before. */
@@ -129,6 +143,8 @@ enum runner_event {
 	EVENT_STOP, /* wanted down; instance.drain says how */
 	EVENT_KILL, /* down, now */
 	EVENT_STARTED, /* its program was executed */
+	EVENT_READY, /* it says that it is ready */
+	EVENT_FAULT, /* see instance_fault() */
 	EVENT_PAUSED,
 	EVENT_CONTINUED,
 	EVENT_OVER, /* its process is over (instance.child still there) */
@@ -164,6 +180,7 @@ struct runner_context {
 	const struct runner_hooks *hooks;
 	const struct runner_watch *watch;
 	struct output_home output;
+	struct notify *notify; /* NULL: nobody can tell us */
 };
 const struct runner_context *runners_context(const struct runners *rs);
 
@@ -181,6 +198,18 @@ void runners_note_kill(struct runners *rs);
  * changed while they do (the LIVE settings of the group Limits).  What is
  * refused is logged, and is so from the next start. */
 void runner_apply_limits(struct runner *r, const struct runner_conf *old);
+
+/* ---- for ready.c ---- */
+
+/* Ends its process, if RUNNING, for this reason, and starts a new one. */
+void instance_fault(struct instance *i, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* It asks for more time: to become ready, or to end. */
+void instance_extend(struct instance *i, double seconds);
+
+/* What the next herod needs to know has changed. */
+void instance_retag(struct instance *i);
 
 /* ---- for worker.c ---- */
 

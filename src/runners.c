@@ -10,6 +10,7 @@
 #include "log.h"
 #include "mem.h"
 #include "order.h"
+#include "ready.h"
 #include "rolling.h"
 
 /* After SIGKILL nothing but an unkillable process (state D) is left. */
@@ -989,6 +990,7 @@ runners_adopt(struct runners *rs, struct child *c, const char *text)
 	} else if (i->child == NULL) {
 		i->restarts = (unsigned long)json_integer_value(
 		    json_object_get(tag, "restarts"));
+		ready_found(i, tag);
 		instance_adopt(i, c);
 		taken = true;
 	}
@@ -1028,6 +1030,12 @@ void
 runners_set_keeper(struct runners *rs, struct keeper *keeper)
 {
 	rs->context.keeper = keeper;
+}
+
+void
+runners_set_notify(struct runners *rs, struct notify *notify)
+{
+	rs->context.notify = notify;
 }
 
 void

@@ -16,6 +16,9 @@ struct runners *runners_new(struct ev_loop *loop,
 
 /* Who starts the processes; before the first start. */
 void runners_set_keeper(struct runners *rs, struct keeper *keeper);
+
+/* By whom processes can tell us; borrowed. */
+void runners_set_notify(struct runners *rs, struct notify *notify);
 void runners_free(struct runners *rs);
 
 struct runner *runner_find(struct runners *rs, const char *name);

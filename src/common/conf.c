@@ -745,6 +745,12 @@ conf_check_runner(const char *name, const struct runner_conf *r, struct err *e)
 		    "runner %s: concurrency is for kind exec or stdio; wanted "
 		    "numprocs for several processes of a service",
 		    name);
+	if (r->kind == KIND_EXEC &&
+	    (strcmp(r->ready, "none") != 0 || r->watchdog > 0))
+		return err_set(e, ERR_PARAMS,
+		    "runner %s: ready and watchdog are for kind service or "
+		    "stdio, and its kind is exec",
+		    name);
 	if (r->kind == KIND_EXEC && r->numprocs * r->concurrency > 1000)
 		return err_set(e, ERR_PARAMS,
 		    "runner %s: numprocs times concurrency is %lld; wanted at "

@@ -6,6 +6,7 @@
 
 #include "err.h"
 #include "mem.h"
+#include "readiness.h"
 #include "settings.h"
 
 /* ---- words ---- */
@@ -44,8 +45,14 @@ depend_parse(const char *word, struct depend *d)
 enum condition
 depend_condition(const struct depend *d, const struct runner_conf *other)
 {
-	(void)other;
-	return d->condition == DEPEND_PLAIN ? DEPEND_STARTED : d->condition;
+	struct readiness r;
+
+	if (d->condition != DEPEND_PLAIN)
+		return d->condition;
+	if (other->ready == NULL ||
+	    readiness_parse(other->ready, &r, NULL) != 0)
+		return DEPEND_STARTED;
+	return r.kind == READY_NONE ? DEPEND_STARTED : DEPEND_READY;
 }
 
 char *const *

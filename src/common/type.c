@@ -16,6 +16,7 @@
 
 #include "depend.h"
 #include "mem.h"
+#include "readiness.h"
 #include "sock.h"
 
 /* Gives the canonical form of a value (a new reference), or NULL; a NULL
@@ -296,6 +297,18 @@ read_string(const struct kind *k, const json_t *value, struct err *e)
 	(void)k;
 	(void)e;
 	return json_is_string(value) ? json_copy((json_t *)value) : NULL;
+}
+
+static json_t *
+read_readiness(const struct kind *k, const json_t *value, struct err *e)
+{
+	struct readiness r;
+
+	if (!json_is_string(value) ||
+	    strlen(json_string_value(value)) != json_string_length(value) ||
+	    readiness_parse(json_string_value(value), &r, e) != 0)
+		return NULL;
+	return read_string(k, value, e);
 }
 
 static json_t *
@@ -642,6 +655,7 @@ static const read_fn readers[TYPE_COUNT_] = {
     [TYPE_CODES] = read_codes,
     [TYPE_ARGV] = read_argv,
     [TYPE_LIST] = read_list,
+    [TYPE_READINESS] = read_readiness,
     [TYPE_ADDRESSES] = read_list,
     [TYPE_DEPENDS] = read_list,
     [TYPE_MAP] = read_map,
@@ -725,6 +739,7 @@ type_clear(const struct kind *k, void *field)
 	case TYPE_STRING:
 	case TYPE_NAME:
 	case TYPE_ID:
+	case TYPE_READINESS:
 		free(*(char **)field);
 		*(char **)field = NULL;
 		break;
@@ -788,6 +803,7 @@ type_store(const struct kind *k, void *field, const json_t *canonical)
 	case TYPE_STRING:
 	case TYPE_NAME:
 	case TYPE_ID:
+	case TYPE_READINESS:
 		type_clear(k, field);
 		*(char **)field = xstrdup(json_string_value(value));
 		break;
@@ -886,6 +902,7 @@ type_fetch(const struct kind *k, const void *field)
 	case TYPE_STRING:
 	case TYPE_NAME:
 	case TYPE_ID:
+	case TYPE_READINESS:
 		text = *(char *const *)field;
 		return text ? json_string(text) : json_null();
 	case TYPE_ARGV:

@@ -449,6 +449,7 @@ wire_put_spawn(struct wire_out *out, const struct wire_spawn *s)
 	put_rlimits(out, s);
 	put_strings(out, s->argv);
 	put_strings(out, s->envp);
+	wire_put_u8(out, (uint8_t)s->ready_fd);
 }
 
 bool
@@ -466,7 +467,10 @@ wire_get_spawn(struct wire_in *in, struct wire_spawn *s, char **room)
 	get_rlimits(in, s);
 	s->argv = get_strings(in, &room, &nroom);
 	s->envp = get_strings(in, &room, &nroom);
-	return wire_is_whole(in) && s->argv[0];
+	s->ready_fd = wire_get_u8(in);
+	return wire_is_whole(in) && s->argv[0] &&
+	    s->ready_fd <= WIRE_READY_FD_MAX &&
+	    (s->ready_fd == 0 || s->ready_fd >= 3);
 }
 
 /* ---- EXIT, CHILD ---- */

@@ -32,6 +32,7 @@
 #define WIRE_STDERR_NAME "stderr" /* of one that the keeper itself uses */
 #define WIRE_GROUPS_MAX 64
 #define WIRE_RLIMITS_MAX RLIM_NLIMITS
+#define WIRE_READY_FD_MAX 9
 
 enum wire_op {
 	/* herod to keeper */
@@ -92,6 +93,7 @@ enum wire_fd {
 	WIRE_STDOUT,
 	WIRE_STDERR,
 	WIRE_KEEP,
+	WIRE_READINESS, /* where it tells that it is ready; we read */
 	WIRE_FDS
 };
 
@@ -181,6 +183,7 @@ struct wire_spawn {
 	mode_t umask;
 	int nice; /* 0: leaves ours */
 	int oom_score_adj; /* 0: leaves what we were started with */
+	int ready_fd; /* its number in the child, 3..9; 0: none */
 	struct {
 		int resource;
 		rlim_t value;

@@ -243,22 +243,62 @@ set_user(const struct wire_spawn *s, int exec_fd)
 
 struct pipes {
 	int in, out, err; /* the child's ends; err may be out */
+	int ready; /* -1: none */
 	int exec;
 };
 
-/* 0, 1 and 2, the exec pipe as 3, and nothing else: one that hangs before
- * exec must not hold the pipes of others. */
-static int
-set_stdio(const struct pipes *p)
+/* Where the exec pipe is put, behind all that the program may get. */
+enum { EXEC_FD = WIRE_READY_FD_MAX + 1 };
+
+/* Everything but 0, 1, 2, ready_fd (0: none) and EXEC_FD. */
+static bool
+close_others(int ready_fd)
 {
+	if (ready_fd == 0)
+		ready_fd = EXEC_FD;
+	else if (ready_fd + 1 < EXEC_FD &&
+	    close_range((unsigned)ready_fd + 1, EXEC_FD - 1, 0) == -1)
+		return false;
+	return (ready_fd == 3 ||
+		   close_range(3, (unsigned)ready_fd - 1, 0) == 0) &&
+	    close_range(EXEC_FD + 1, ~0U, 0) == 0;
+}
+
+/* 0, 1 and 2, the exec pipe, the one for readiness, and nothing else: one
+ * that hangs before exec must not hold the pipes of others. */
+static int
+set_stdio(const struct pipes *p, int ready_fd)
+{
+	int ready = -1;
+
 	if (dup2(p->in, 0) == -1 || dup2(p->out, 1) == -1 ||
 	    dup2(p->err, 2) == -1)
 		child_fail(p->exec, WIRE_STAGE_STDIO);
-	if (p->exec != 3 && dup3(p->exec, 3, O_CLOEXEC) == -1)
+	if (ready_fd != 0 &&
+	    (ready = fcntl(p->ready, F_DUPFD_CLOEXEC, EXEC_FD + 1)) == -1)
 		child_fail(p->exec, WIRE_STAGE_STDIO);
-	if (close_range(4, ~0U, 0) == -1)
-		child_fail(3, WIRE_STAGE_STDIO);
-	return 3;
+	if (p->exec != EXEC_FD && dup3(p->exec, EXEC_FD, O_CLOEXEC) == -1)
+		child_fail(p->exec, WIRE_STAGE_STDIO);
+	if ((ready != -1 && dup2(ready, ready_fd) == -1) ||
+	    !close_others(ready_fd))
+		child_fail(EXEC_FD, WIRE_STAGE_STDIO);
+	return EXEC_FD;
+}
+
+/* sd_watchdog_enabled(3): herod leaves room for the number, which nobody
+ * knows before. */
+static void
+set_watchdog_pid(char *const *envp)
+{
+	static const char name[] = "WATCHDOG_PID= ";
+	size_t len;
+
+	for (; *envp; envp++) {
+		len = strlen(*envp);
+		if (strncmp(*envp, name, sizeof(name) - 1) == 0)
+			snprintf(*envp + sizeof(name) - 2,
+			    len - (sizeof(name) - 2) + 1, "%d", (int)getpid());
+	}
 }
 
 /* Before the user changes: less than ours is for the privileged. */
@@ -291,7 +331,8 @@ child_run(const struct wire_spawn *s, const struct pipes *p,
 	if (setsid() == -1)
 		child_fail(exec_fd, WIRE_STAGE_SETSID);
 	signals_reset();
-	exec_fd = set_stdio(p);
+	exec_fd = set_stdio(p, s->ready_fd);
+	set_watchdog_pid(s->envp);
 	umask(s->umask & 0777);
 	if (s->nice != 0 && setpriority(PRIO_PROCESS, 0, s->nice) == -1)
 		child_fail(exec_fd, WIRE_STAGE_NICE);
@@ -364,6 +405,9 @@ make_pipes(struct entry *e, const struct wire_spawn *s, struct pipes *p,
 		fcntl(p->out, F_SETPIPE_SZ, PIPE_SIZE);
 		fcntl(p->err, F_SETPIPE_SZ, PIPE_SIZE);
 	}
+	if (s->ready_fd != 0 &&
+	    !make_output_pipe(&fd[WIRE_READINESS], &p->ready))
+		return false;
 	return make_output_pipe(&e->exec_fd, &p->exec);
 }
 
@@ -375,6 +419,7 @@ close_pipes(const struct entry *e, const struct pipes *p)
 	if (p->err != p->out)
 		close_if(p->err);
 	close_if(p->out);
+	close_if(p->ready);
 	close_if(p->exec);
 }
 
@@ -385,6 +430,7 @@ spawn(struct table *t, struct entry *e, const struct wire_spawn *s,
 	struct pipes p = {.in = stdin_fd == -1 ? base->null_fd : stdin_fd,
 	    .out = -1,
 	    .err = -1,
+	    .ready = -1,
 	    .exec = -1};
 
 	if (!make_pipes(e, s, &p, base))

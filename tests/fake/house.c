@@ -11,6 +11,24 @@
 /* ---- processes that obey ---- */
 
 static int nstarts;
+static char last_tag[CHILD_TAG_MAX];
+static char last_environment[64 * 1024];
+static int last_ready_fd;
+static double extended;
+
+static void
+remember(const struct child_spec *spec)
+{
+	char *const *v;
+
+	snprintf(last_tag, sizeof(last_tag), "%s", spec->tag);
+	last_ready_fd = spec->ready_fd;
+	last_environment[0] = '\0';
+	for (v = spec->envp; *v; v++) {
+		strlcat(last_environment, *v, sizeof(last_environment));
+		strlcat(last_environment, "\n", sizeof(last_environment));
+	}
+}
 
 struct child *
 child_start(struct keeper *k, const struct child_spec *spec,
@@ -18,8 +36,8 @@ child_start(struct keeper *k, const struct child_spec *spec,
 {
 	struct child *c = xcalloc(1, sizeof(*c));
 
-	(void)spec;
 	(void)e;
+	remember(spec);
 	c->keeper = k;
 	c->ops = ops;
 	c->arg = arg;
@@ -45,6 +63,20 @@ void
 child_kill(struct child *c)
 {
 	c->stopping = c->killed = true;
+}
+
+void
+child_extend(struct child *c, double seconds)
+{
+	(void)c;
+	extended = seconds;
+}
+
+void
+child_tag(struct child *c, const char *tag)
+{
+	(void)c;
+	snprintf(last_tag, sizeof(last_tag), "%s", tag);
 }
 
 void
@@ -75,6 +107,30 @@ int
 house_starts(void)
 {
 	return nstarts;
+}
+
+const char *
+house_tag(void)
+{
+	return last_tag;
+}
+
+const char *
+house_environment(void)
+{
+	return last_environment;
+}
+
+int
+house_ready_fd(void)
+{
+	return last_ready_fd;
+}
+
+double
+house_extended(void)
+{
+	return extended;
 }
 
 /* ---- the house ---- */
@@ -191,6 +247,33 @@ over(struct runner *r, int code)
 	c->status_known = true;
 	c->exited_at = ev_time();
 	end_it(c);
+}
+
+void
+says_ready(struct runner *r)
+{
+	struct child *c = child_of(r);
+
+	c->ops->ready(c);
+}
+
+void
+writes(struct runner *r, const char *text)
+{
+	struct child *c = child_of(r);
+
+	c->ops->output(c, CHILD_STDOUT, text, strlen(text));
+}
+
+void
+found(struct house *h, struct runner *r, const char *tag)
+{
+	struct child *c = xcalloc(1, sizeof(*c));
+
+	c->pid = 4711;
+	c->started_at = ev_time();
+	check(runners_adopt(h->all, c, tag));
+	check(only(r)->child == c);
 }
 
 void

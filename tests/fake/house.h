@@ -34,10 +34,24 @@ void executed(struct runner *r);
 void over(struct runner *r, int code);
 void failed(struct runner *r, const char *stage, int error);
 
+/* It writes a line to its readiness descriptor; to stdout. */
+void says_ready(struct runner *r);
+void writes(struct runner *r, const char *text);
+
+/* A process with this tag outlived the herod before. */
+void found(struct house *h, struct runner *r, const char *tag);
+
 /* It has been asked to end. */
 bool is_asked(const struct runner *r);
 
 /* Processes so far. */
 int house_starts(void);
+
+/* Of the last one: its tag, its environment with a newline behind each, the
+ * readiness descriptor, and for how long it may take to end. */
+const char *house_tag(void);
+const char *house_environment(void);
+int house_ready_fd(void);
+double house_extended(void);
 
 #endif

@@ -51,6 +51,20 @@ child_kill(struct child *c)
 }
 
 void
+child_extend(struct child *c, double seconds)
+{
+	(void)c;
+	(void)seconds;
+}
+
+void
+child_tag(struct child *c, const char *tag)
+{
+	(void)c;
+	(void)tag;
+}
+
+void
 child_leftover(struct child *c, double grace)
 {
 	(void)c;

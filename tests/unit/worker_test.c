@@ -94,6 +94,20 @@ child_leftover(struct child *c, double grace)
 }
 
 void
+child_extend(struct child *c, double seconds)
+{
+	(void)c;
+	(void)seconds;
+}
+
+void
+child_tag(struct child *c, const char *tag)
+{
+	(void)c;
+	(void)tag;
+}
+
+void
 child_be_lazy(struct child *c, int stream)
 {
 	(void)c;
