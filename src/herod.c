@@ -28,6 +28,7 @@
 #include "event.h"
 #include "keep.h"
 #include "log.h"
+#include "look.h"
 #include "mem.h"
 #include "notify.h"
 #include "news.h"
@@ -976,7 +977,8 @@ main(int argc, char **argv)
 	struct err e = {0};
 	int code;
 
-	(void)argc;
+	if (argc == 3 && strcmp(argv[1], "--probe") == 0)
+		return look_at(argv[2]);
 	fill_standard_fds();
 	if (read_options(&h.options, argv, &e) != 0) {
 		complain(&e);

@@ -297,6 +297,12 @@ ready_is_awaited(const struct instance *i)
 	return i->ready && i->ready->awaited;
 }
 
+bool
+ready_by_probe(const struct instance *i)
+{
+	return ready_is_awaited(i) && readiness_of(i).kind == READY_PROBE;
+}
+
 double
 ready_time_left(const struct instance *i)
 {

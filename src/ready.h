@@ -33,6 +33,9 @@ void ready_over(struct instance *i);
 /* It is to say that it is ready, and has not. */
 bool ready_is_awaited(const struct instance *i);
 
+/* ... by its health probe. */
+bool ready_by_probe(const struct instance *i);
+
 /* Seconds from now that it still has for this. */
 double ready_time_left(const struct instance *i);
 

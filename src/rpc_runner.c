@@ -11,6 +11,7 @@
 #include "keep.h"
 #include "mem.h"
 #include "order.h"
+#include "probe.h"
 #include "ready.h"
 #include "redis.h"
 #include "rolling.h"
@@ -88,14 +89,30 @@ ready_at_json(double at)
 	return at > 0 ? time_json(at) : json_null();
 }
 
-/* With what the process says of itself, which may be any bytes. */
+static bool
+is_unhealthy(const json_t *health)
+{
+	const char *status =
+	    json_string_value(json_object_get(health, "status"));
+
+	return status && strcmp(status, "unhealthy") == 0;
+}
+
+/* With what the process says of itself, which may be any bytes, and what its
+ * probe says. */
 static json_t *
 why_json(const struct instance *i)
 {
-	char buf[sizeof(i->why) + 320];
-	const char *why = ready_why(i, buf, sizeof(buf));
+	char buf[sizeof(i->why) + 320], all[sizeof(buf) + 320];
+	json_t *health = probe_json(i);
 
-	return text_json(why, strlen(why));
+	snprintf(all, sizeof(all), "%s", ready_why(i, buf, sizeof(buf)));
+	if (is_unhealthy(health))
+		snprintf(all + strlen(all), sizeof(all) - strlen(all),
+		    "; unhealthy: %s",
+		    json_string_value(json_object_get(health, "output")));
+	json_decref(health);
+	return text_json(all, strlen(all));
 }
 
 static json_t *
@@ -115,6 +132,7 @@ instance_json(const struct instance *i)
 	    (json_int_t)i->restarts, "why", why_json(i), "exit", exit_json(i),
 	    "jobs", jobs);
 	ready_put_status(i, object);
+	json_object_set_new(object, "health", probe_json(i));
 	if (instance_is_leaving(i))
 		json_object_set_new(object, "leaving", json_true());
 	return object;
@@ -247,6 +265,7 @@ runner_json(const struct services *s, const struct runner *r)
 	json_object_set_new(
 	    status, "wanted", json_string(wanted_word(r->wanted)));
 	put_ready(status, r);
+	json_object_set_new(status, "health", probe_worst_json(r));
 	json_object_set_new(status, "command", command_json(r));
 	json_object_set_new(status, "instances", instances_json(r));
 	json_object_set_new(

@@ -26,6 +26,7 @@
 #include "log.h"
 #include "mem.h"
 #include "order.h"
+#include "probe.h"
 #include "ready.h"
 
 /* Delays differ by up to a tenth, so that what fell together does not
@@ -164,6 +165,7 @@ enter(struct instance *i, enum state next)
 		i->ready_at = i->since;
 	arm(i, time_in(i, next));
 	ready_state(i);
+	probe_state(i);
 	log_info("runner %s.%d: %s: %s", i->runner->name, i->n,
 	    state_name(next), i->why);
 	if (next == RUNNING && hooks(i)->up)
@@ -567,6 +569,7 @@ static enum state
 started(struct instance *i)
 {
 	ready_executed(i);
+	probe_state(i);
 	if (ready_is_awaited(i)) {
 		arm(i, conf(i)->startwaitsecs);
 		because(i, "started, not ready yet");
@@ -1075,6 +1078,7 @@ static void
 instance_free(struct instance *i)
 {
 	ready_over(i);
+	probe_free(i);
 	ev_timer_stop(context(i)->loop, &i->timer);
 	end_output(i);
 	free(i);

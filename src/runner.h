@@ -51,6 +51,7 @@ enum wanted { WANTED_DOWN, WANTED_UP, WANTED_REMOVED };
 #define INSTANCES_MAX 1000 /* of one runner */
 
 struct notify;
+struct probe;
 struct ready;
 
 struct instance {
@@ -61,6 +62,7 @@ struct instance {
 	char why[320]; /* what led to the state */
 	struct child *child; /* NULL without a process */
 	struct ready *ready; /* ready.c's, or NULL */
+	struct probe *probe; /* probe.c's, or NULL */
 	double ready_at; /* Unix seconds; 0: it is not */
 	unsigned failures; /* in a row, for the delay of BACKOFF */
 	unsigned failed_starts; /* in a row, for startretries */

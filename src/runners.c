@@ -10,6 +10,7 @@
 #include "log.h"
 #include "mem.h"
 #include "order.h"
+#include "probe.h"
 #include "ready.h"
 #include "rolling.h"
 
@@ -973,10 +974,14 @@ runners_adopt(struct runners *rs, struct child *c, const char *text)
 {
 	const struct runner_hooks *hooks = rs->context.hooks;
 	json_t *tag = json_loads(text, 0, NULL);
-	struct instance *i = instance_of(rs, tag);
-	bool is_job = json_object_get(tag, "job") != NULL, taken = false;
+	bool is_probe = probe_is_tag(tag), taken = false;
+	struct instance *i = is_probe ? NULL : instance_of(rs, tag);
+	bool is_job = json_object_get(tag, "job") != NULL;
 
-	if (i == NULL || is_job != (i->runner->conf.kind == KIND_EXEC)) {
+	if (is_probe) {
+		probe_forget(c);
+		taken = true;
+	} else if (i == NULL || is_job != (i->runner->conf.kind == KIND_EXEC)) {
 		log_warnx("pid %d: no runner for it any more (%s)", (int)c->pid,
 		    text);
 		/* A job is given back at once: its process must be dead. */

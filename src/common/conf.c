@@ -751,6 +751,16 @@ conf_check_runner(const char *name, const struct runner_conf *r, struct err *e)
 		    "runner %s: ready and watchdog are for kind service or "
 		    "stdio, and its kind is exec",
 		    name);
+	if (r->kind == KIND_EXEC && r->health)
+		return err_set(e, ERR_PARAMS,
+		    "runner %s: health is for kind service or stdio, and its "
+		    "kind is exec",
+		    name);
+	if (strcmp(r->ready, "probe") == 0 && r->health == NULL)
+		return err_set(e, ERR_PARAMS,
+		    "runner %s: ready is probe, and there is no health to "
+		    "probe",
+		    name);
 	if (r->kind == KIND_EXEC && r->numprocs * r->concurrency > 1000)
 		return err_set(e, ERR_PARAMS,
 		    "runner %s: numprocs times concurrency is %lld; wanted at "

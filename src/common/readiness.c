@@ -33,6 +33,10 @@ readiness_parse(const char *text, struct readiness *r, struct err *e)
 		r->kind = READY_NOTIFY;
 		return 0;
 	}
+	if (strcmp(text, "probe") == 0) {
+		r->kind = READY_PROBE;
+		return 0;
+	}
 	if (strncmp(text, "fd:", 3) == 0) {
 		r->kind = READY_FD;
 		r->fd = text[3] - '0';

@@ -23,6 +23,9 @@
 /* The words of runner.def's kind, in its order. */
 enum runner_kind { KIND_SERVICE, KIND_EXEC, KIND_STDIO };
 
+/* And of its health_action. */
+enum health_action { HEALTH_RESTART, HEALTH_TELL };
+
 /* And of its autorestart. */
 enum autorestart {
 	AUTORESTART_ALWAYS,

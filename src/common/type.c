@@ -18,6 +18,7 @@
 #include "mem.h"
 #include "readiness.h"
 #include "sock.h"
+#include "target.h"
 
 /* Gives the canonical form of a value (a new reference), or NULL; a NULL
  * without a refusal set means "not of this kind". */
@@ -291,6 +292,14 @@ read_mode(const struct kind *k, const json_t *value, struct err *e)
 
 /* ---- words ---- */
 
+/* C strings end at a NUL: text with one inside is not what it seems. */
+static bool
+is_word(const json_t *value)
+{
+	return json_is_string(value) &&
+	    strlen(json_string_value(value)) == json_string_length(value);
+}
+
 static json_t *
 read_string(const struct kind *k, const json_t *value, struct err *e)
 {
@@ -304,9 +313,19 @@ read_readiness(const struct kind *k, const json_t *value, struct err *e)
 {
 	struct readiness r;
 
-	if (!json_is_string(value) ||
-	    strlen(json_string_value(value)) != json_string_length(value) ||
+	if (!is_word(value) ||
 	    readiness_parse(json_string_value(value), &r, e) != 0)
+		return NULL;
+	return read_string(k, value, e);
+}
+
+static json_t *
+read_target(const struct kind *k, const json_t *value, struct err *e)
+{
+	struct target t;
+
+	if (!is_word(value) ||
+	    target_parse(json_string_value(value), &t, e) != 0)
 		return NULL;
 	return read_string(k, value, e);
 }
@@ -449,15 +468,11 @@ member_code(const json_t *in, struct err *e)
 	return code;
 }
 
-/* C strings end at a NUL: a word with one inside is not what it seems. */
 static json_t *
 member_word(const json_t *in, struct err *e)
 {
 	(void)e;
-	if (!json_is_string(in) ||
-	    strlen(json_string_value(in)) != json_string_length(in))
-		return NULL;
-	return json_copy((json_t *)in);
+	return is_word(in) ? json_copy((json_t *)in) : NULL;
 }
 
 static json_t *
@@ -656,6 +671,7 @@ static const read_fn readers[TYPE_COUNT_] = {
     [TYPE_ARGV] = read_argv,
     [TYPE_LIST] = read_list,
     [TYPE_READINESS] = read_readiness,
+    [TYPE_TARGET] = read_target,
     [TYPE_ADDRESSES] = read_list,
     [TYPE_DEPENDS] = read_list,
     [TYPE_MAP] = read_map,
@@ -740,6 +756,7 @@ type_clear(const struct kind *k, void *field)
 	case TYPE_NAME:
 	case TYPE_ID:
 	case TYPE_READINESS:
+	case TYPE_TARGET:
 		free(*(char **)field);
 		*(char **)field = NULL;
 		break;
@@ -804,6 +821,7 @@ type_store(const struct kind *k, void *field, const json_t *canonical)
 	case TYPE_NAME:
 	case TYPE_ID:
 	case TYPE_READINESS:
+	case TYPE_TARGET:
 		type_clear(k, field);
 		*(char **)field = xstrdup(json_string_value(value));
 		break;
@@ -903,6 +921,7 @@ type_fetch(const struct kind *k, const void *field)
 	case TYPE_NAME:
 	case TYPE_ID:
 	case TYPE_READINESS:
+	case TYPE_TARGET:
 		text = *(char *const *)field;
 		return text ? json_string(text) : json_null();
 	case TYPE_ARGV:

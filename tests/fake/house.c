@@ -10,7 +10,11 @@
 
 /* ---- processes that obey ---- */
 
+#define LIVE_MAX 64
+static struct child *live[LIVE_MAX];
+static size_t nlive;
 static int nstarts;
+static char last_command[256];
 static char last_tag[CHILD_TAG_MAX];
 static char last_environment[64 * 1024];
 static int last_ready_fd;
@@ -23,6 +27,12 @@ remember(const struct child_spec *spec)
 
 	snprintf(last_tag, sizeof(last_tag), "%s", spec->tag);
 	last_ready_fd = spec->ready_fd;
+	last_command[0] = '\0';
+	for (v = spec->argv; *v; v++) {
+		strlcat(last_command, v == spec->argv ? "" : " ",
+		    sizeof(last_command));
+		strlcat(last_command, *v, sizeof(last_command));
+	}
 	last_environment[0] = '\0';
 	for (v = spec->envp; *v; v++) {
 		strlcat(last_environment, *v, sizeof(last_environment));
@@ -42,6 +52,8 @@ child_start(struct keeper *k, const struct child_spec *spec,
 	c->ops = ops;
 	c->arg = arg;
 	nstarts++;
+	check(nlive < LIVE_MAX);
+	live[nlive++] = c;
 	return c;
 }
 
@@ -110,6 +122,12 @@ house_starts(void)
 }
 
 const char *
+house_command(void)
+{
+	return last_command;
+}
+
+const char *
 house_tag(void)
 {
 	return last_tag;
@@ -147,26 +165,12 @@ open_house(struct house *h)
 	nstarts = 0;
 }
 
-static void
-free_children(struct runner *r)
-{
-	struct instance *i;
-	size_t k;
-
-	RUNNER_FOREACH_INSTANCE (i, r, k) {
-		free(i->child);
-		i->child = NULL;
-	}
-}
-
 void
 close_house(struct house *h)
 {
-	struct runner *r;
-
-	RUNNERS_FOREACH (r, h->all)
-		free_children(r);
 	runners_free(h->all);
+	while (nlive > 0)
+		free(live[--nlive]);
 	settings_clear(daemon_settings, &h->conf);
 	ev_loop_destroy(h->loop);
 }
@@ -233,20 +237,62 @@ executed(struct runner *r)
 static void
 end_it(struct child *c)
 {
+	size_t k = 0;
+
 	c->is_over = true;
 	c->ops->over(c);
+	while (live[k] != c)
+		check(++k < nlive);
+	live[k] = live[--nlive];
 	free(c);
+}
+
+static void
+exit_with(struct child *c, int code)
+{
+	c->status = code << 8;
+	c->status_known = true;
+	c->exited_at = ev_time();
+	end_it(c);
 }
 
 void
 over(struct runner *r, int code)
 {
-	struct child *c = child_of(r);
+	exit_with(child_of(r), code);
+}
 
-	c->status = code << 8;
-	c->status_known = true;
-	c->exited_at = ev_time();
-	end_it(c);
+struct child *
+probe_of(const struct runner *r)
+{
+	const char *name = r->name;
+	size_t k;
+
+	for (k = 0; k < nlive; k++)
+		if (live[k] != only(r)->child && live[k]->arg != NULL)
+			return live[k];
+	check_str(name, "no probe of it");
+	return NULL;
+}
+
+int
+house_living(void)
+{
+	return (int)nlive;
+}
+
+void
+probe_writes(struct runner *r, const char *text)
+{
+	struct child *c = probe_of(r);
+
+	c->ops->output(c, CHILD_STDOUT, text, strlen(text));
+}
+
+void
+probe_over(struct runner *r, int code)
+{
+	exit_with(probe_of(r), code);
 }
 
 void
@@ -272,8 +318,9 @@ found(struct house *h, struct runner *r, const char *tag)
 
 	c->pid = 4711;
 	c->started_at = ev_time();
+	live[nlive++] = c;
 	check(runners_adopt(h->all, c, tag));
-	check(only(r)->child == c);
+	check(c->killed || only(r)->child == c);
 }
 
 void

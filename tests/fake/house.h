@@ -47,8 +47,18 @@ bool is_asked(const struct runner *r);
 /* Processes so far. */
 int house_starts(void);
 
-/* Of the last one: its tag, its environment with a newline behind each, the
- * readiness descriptor, and for how long it may take to end. */
+/* Those that are not over. */
+int house_living(void);
+
+/* A runner's health probe, when it is the only one in the house; its output
+ * and end. */
+struct child *probe_of(const struct runner *r);
+void probe_writes(struct runner *r, const char *text);
+void probe_over(struct runner *r, int code);
+
+/* Of the last one: its command, its tag, its environment with a newline behind
+ * each, the readiness descriptor, and for how long it may take to end. */
+const char *house_command(void);
 const char *house_tag(void);
 const char *house_environment(void);
 int house_ready_fd(void);
