@@ -99,7 +99,7 @@ struct runner {
 	struct instance **instances; /* by number */
 	size_t ninstances; /* that are there */
 	size_t nwanted; /* that are to be there; at least 1 */
-	bool pulling; /* those it needs are being started for it */
+	bool marked; /* a walk through dependencies has come by */
 	TAILQ_HEAD(, runner_wait) waits;
 	struct rolling *rolling; /* under way, or NULL */
 };

@@ -402,16 +402,16 @@ start_needed(struct runner *r, char ***also)
 	struct runner *other;
 	size_t from = 0;
 
-	if (r->pulling)
+	if (r->marked)
 		return;
-	r->pulling = true;
+	r->marked = true;
 	while ((other = order_missing(r, &from)) != NULL) {
 		log_info("runner %s: started for %s", other->name, r->name);
 		runner_start_also(other, also);
 		if (also)
 			strv_add(also, xstrdup(other->name));
 	}
-	r->pulling = false;
+	r->marked = false;
 }
 
 static void
@@ -464,8 +464,9 @@ stop_dependants(struct runner *r, bool drain)
 	struct instance *i;
 	size_t k;
 
-	if (!r->all->ordered)
+	if (!r->all->ordered || r->marked)
 		return;
+	r->marked = true;
 	RUNNERS_FOREACH (d, r->all) {
 		if (d == r || d->wanted != WANTED_UP || !order_requires(d, r))
 			continue;
@@ -474,6 +475,7 @@ stop_dependants(struct runner *r, bool drain)
 			if (instance_is_up(i))
 				instance_restart(i, drain);
 	}
+	r->marked = false;
 }
 
 void
@@ -707,9 +709,9 @@ want_needed(struct runner *r)
 	struct runner *other;
 	size_t from = 0;
 
-	if (r->pulling)
+	if (r->marked)
 		return;
-	r->pulling = true;
+	r->marked = true;
 	while ((other = order_missing(r, &from)) != NULL) {
 		if (other->wanted == WANTED_DOWN && !other->conf.autostart) {
 			log_info("runner %s: to be started for %s", other->name,
@@ -719,7 +721,7 @@ want_needed(struct runner *r)
 		if (other->wanted == WANTED_UP)
 			want_needed(other);
 	}
-	r->pulling = false;
+	r->marked = false;
 }
 
 void
