@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 #define LOG_MODULE "child"
+#include "cgroup.h"
 #include "child_impl.h"
 #include "counters.h"
 #include "log.h"
@@ -26,6 +28,8 @@
 #define RESERVE_MAX 64 /* descriptors that are not for processes */
 #define FDS_OF_ONE 4 /* pidfd, stdin, stdout, stderr */
 #define STUBBORN 5.0 /* seconds after SIGKILL until we say so */
+#define STRAYS_DELAY 0.01 /* seconds, doubled each time */
+#define STRAYS_DELAY_MAX 1.0
 
 _Static_assert(CHILD_TAG_MAX == WIRE_TAG_MAX, "the keeper keeps it whole");
 _Static_assert(CHILD_RLIMITS_MAX == WIRE_RLIMITS_MAX, "and these");
@@ -60,6 +64,12 @@ enter(struct process *p, enum phase phase)
 
 /* ---- over ---- */
 
+static bool
+rest_is_left(const struct process *p)
+{
+	return p->group_left || p->strays_left;
+}
+
 static void
 over_soon(struct process *p)
 {
@@ -69,20 +79,23 @@ over_soon(struct process *p)
 	ev_timer_stop(loop_of(p), &p->signal_timer);
 	ev_timer_stop(loop_of(p), &p->kill_timer);
 	ev_timer_stop(loop_of(p), &p->grace_timer);
+	ev_timer_stop(loop_of(p), &p->strays_timer);
+	if (!rest_is_left(p))
+		cgroup_end(p->cgroup);
 	TAILQ_INSERT_TAIL(&p->c.keeper->overs, p, overs);
 	processes_sweep(p->c.keeper);
 }
 
 static bool
-group_is_awaited(const struct process *p)
+rest_is_awaited(const struct process *p)
 {
-	return p->group_left && !p->left_alone;
+	return rest_is_left(p) && !p->left_alone;
 }
 
 void
 process_look(struct process *p)
 {
-	if (p->phase != PHASE_ENDED || group_is_awaited(p) || !p->c.ops)
+	if (p->phase != PHASE_ENDED || rest_is_awaited(p) || !p->c.ops)
 		return;
 	if (!io_is_open(p))
 		over_soon(p);
@@ -113,22 +126,45 @@ kill_now(struct process *p)
 	if (!ended)
 		p->c.killed = true;
 	link_signal(p, SIGKILL, ended || p->rules.killgroup);
+	if (p->strays_left)
+		strays_kill(p);
+	else if (!ended && p->rules.killgroup)
+		cgroup_kill(p->cgroup);
 	timer_again(p, &p->kill_timer, STUBBORN);
+}
+
+static void
+tell_unkillable(struct process *p)
+{
+	char *what = strays_unkillable(p);
+
+	log_warnx("process %d: %s does not end after SIGKILL", p->c.pid,
+	    what ? what : "what is left of its group");
+	if (p->c.ops && p->c.ops->unkillable)
+		p->c.ops->unkillable(
+		    &p->c, what ? what : "what is left of its group");
+	free(what);
 }
 
 static void
 on_kill(struct ev_loop *loop, ev_timer *w, int events)
 {
 	struct process *p = w->data;
+	char *names;
 
 	(void)loop;
 	(void)events;
 	if (p->kill_sent) {
-		log_warnx("process %d: does not end after SIGKILL", p->c.pid);
+		tell_unkillable(p);
 		return;
 	}
-	log_warnx("process %d: %s not ended in time, SIGKILL", p->c.pid,
-	    p->phase == PHASE_ENDED ? "what is left of its group has" : "has");
+	names = p->phase == PHASE_ENDED ? strays_names(p) : NULL;
+	log_warnx("process %d: %s%s not ended in time, SIGKILL", p->c.pid,
+	    names ? names : "",
+	    p->phase != PHASE_ENDED ? "has"
+		: names		    ? " left behind has"
+				    : "what is left of its group has");
+	free(names);
 	kill_now(p);
 }
 
@@ -139,6 +175,10 @@ ask_to_end(struct process *p, int sig, bool group)
 	link_signal(p, sig, group);
 	if (sig != SIGKILL)
 		link_signal(p, SIGCONT, group);
+	if (!p->strays_left)
+		return;
+	strays_signal(p, sig);
+	strays_signal(p, SIGCONT);
 }
 
 static void
@@ -166,7 +206,7 @@ on_signal(struct ev_loop *loop, ev_timer *w, int events)
 static bool
 is_past_asking(const struct process *p)
 {
-	return p->over_due || (p->phase == PHASE_ENDED && !p->group_left);
+	return p->over_due || (p->phase == PHASE_ENDED && !rest_is_left(p));
 }
 
 static bool
@@ -401,28 +441,91 @@ deal_with_leftover(struct process *p)
 		kill_now(p);
 }
 
-/* As the rules of the stop say; their timers go on. */
+/* As the rules of the stop say; their timers go on.  Who left the group has
+ * not been asked yet. */
 static void
 deal_with_rest(struct process *p)
 {
-	p->left_alone = !p->rules.killgroup;
-	if (p->kill_sent && p->rules.killgroup)
+	const struct stop_rules *r = &p->rules;
+
+	p->left_alone = !r->killgroup;
+	if (p->left_alone)
+		return;
+	if (p->kill_sent)
 		kill_now(p);
+	else if (p->strays_left && p->next_signal > 0) {
+		strays_signal(p, r->signals.v[p->next_signal - 1]);
+		strays_signal(p, SIGCONT);
+	}
+}
+
+/* ---- who left the group ---- */
+
+static void
+rest_look(struct process *p)
+{
+	if (!rest_is_awaited(p)) {
+		ev_timer_stop(loop_of(p), &p->signal_timer);
+		ev_timer_stop(loop_of(p), &p->kill_timer);
+	}
+	process_look(p);
+}
+
+/* Nobody tells when they end, so this is looked at, and ever less often. */
+static void
+follow_strays(struct process *p)
+{
+	if (!p->strays_left || p->left_alone)
+		return;
+	timer_again(p, &p->strays_timer, p->strays_delay);
+	p->strays_delay = fmin(p->strays_delay * 2, STRAYS_DELAY_MAX);
+}
+
+static void
+on_strays(struct ev_loop *loop, ev_timer *w, int events)
+{
+	struct process *p = w->data;
+
+	(void)loop;
+	(void)events;
+	p->strays_left = strays_are_left(p);
+	if (p->strays_left && p->kill_sent)
+		strays_kill(p);
+	follow_strays(p);
+	rest_look(p);
+}
+
+static void
+name_left(struct process *p)
+{
+	p->left = strays_names(p);
+	p->c.left = p->left;
+	if (p->left)
+		log_warnx("process %d: left behind: %s", p->c.pid, p->left);
+}
+
+static bool
+was_killed(const struct process *p)
+{
+	return p->c.status_known && WIFSIGNALED(p->c.status) &&
+	    WTERMSIG(p->c.status) == SIGKILL && !p->c.killed;
 }
 
 static void
 deal_with_end(struct process *p)
 {
-	if (p->group_left && p->c.stopping)
+	p->c.oom = was_killed(p) && cgroup_ran_out(p->cgroup);
+	p->strays_left = !p->c.stage && strays_are_left(p);
+	p->strays_delay = STRAYS_DELAY;
+	if (rest_is_left(p) && !(p->c.stopping && p->rules.killgroup))
+		name_left(p);
+	if (rest_is_left(p) && p->c.stopping)
 		deal_with_rest(p);
-	else if (p->group_left)
+	else if (rest_is_left(p))
 		deal_with_leftover(p);
-	if (!group_is_awaited(p)) {
-		ev_timer_stop(loop_of(p), &p->signal_timer);
-		ev_timer_stop(loop_of(p), &p->kill_timer);
-	}
+	follow_strays(p);
 	io_hurry(p);
-	process_look(p);
+	rest_look(p);
 }
 
 void
@@ -454,9 +557,12 @@ void
 process_group_gone(struct process *p)
 {
 	p->group_left = false;
-	ev_timer_stop(loop_of(p), &p->signal_timer);
-	ev_timer_stop(loop_of(p), &p->kill_timer);
-	process_look(p);
+	/* One of it may have left it last. */
+	if (!p->strays_left && !p->left_alone) {
+		p->strays_left = strays_are_left(p);
+		follow_strays(p);
+	}
+	rest_look(p);
 }
 
 void
@@ -494,6 +600,7 @@ process_init(struct process *p)
 	timer_setup(p, &p->signal_timer, on_signal);
 	timer_setup(p, &p->kill_timer, on_kill);
 	timer_setup(p, &p->grace_timer, on_grace);
+	timer_setup(p, &p->strays_timer, on_strays);
 	io_init(p);
 }
 
@@ -503,11 +610,13 @@ process_free(struct process *p)
 	ev_timer_stop(loop_of(p), &p->signal_timer);
 	ev_timer_stop(loop_of(p), &p->kill_timer);
 	ev_timer_stop(loop_of(p), &p->grace_timer);
+	ev_timer_stop(loop_of(p), &p->strays_timer);
 	io_close(p);
 	if (p->pidfd != -1)
 		close(p->pidfd);
 	if (p->c.keep_fd != -1)
 		close(p->c.keep_fd);
+	free(p->left);
 	free(p->program);
 	free(p->directory);
 	free(p->tag);
@@ -616,23 +725,44 @@ process_asked(struct keeper *k, const struct child_spec *spec,
 	p->c.arg = arg;
 	p->program = xstrdup(spec->argv[0]);
 	p->directory = xstrdup(spec->directory);
+	p->cgroup = spec->cgroup;
 	if (spec->keep_fd != -1)
 		p->c.keep_fd = fcntl(spec->keep_fd, F_DUPFD_CLOEXEC, 3);
 	return p;
+}
+
+/* The environment with our mark, which points into envp and mark. */
+static char *const *
+marked(char *const *envp, const char *mark)
+{
+	size_t i, n = 0;
+	char **copy;
+
+	while (envp && envp[n])
+		n++;
+	copy = xcalloc(n + 2, sizeof(*copy));
+	for (i = 0; i < n; i++)
+		copy[i] = envp[i];
+	copy[n] = (char *)(uintptr_t)mark;
+	return copy;
 }
 
 struct child *
 child_start(struct keeper *k, const struct child_spec *spec,
     const struct child_ops *ops, void *arg, struct err *e)
 {
+	char mark[STRAY_MARK_SIZE];
 	struct wire_spawn s;
 	struct wire_fds fds;
 	struct wire_out out;
 	struct process *p;
 
 	describe(&s, spec);
+	strays_mark(k, k->next_id, mark);
+	s.envp = marked(spec->envp, mark);
 	link_begin(k, &out, WIRE_SPAWN, k->next_id);
 	wire_put_spawn(&out, &s);
+	free((char **)(uintptr_t)s.envp);
 	if (out.failed) {
 		err_set(e, ERR_TOO_LARGE,
 		    "%s: arguments and environment are more than %d bytes or "
@@ -644,6 +774,7 @@ child_start(struct keeper *k, const struct child_spec *spec,
 	if (!spec->stdin_pipe)
 		fds.fd[WIRE_STDIN] = spec->stdin_fd;
 	fds.fd[WIRE_KEEP] = spec->keep_fd;
+	fds.fd[WIRE_CGROUP] = spec->cgroup_fd;
 	p = process_asked(k, spec, ops, arg);
 	ask_keeper(p, &out, &fds);
 	return &p->c;
@@ -654,6 +785,15 @@ child_adopt(struct child *c, const struct child_ops *ops, void *arg)
 {
 	c->ops = ops;
 	c->arg = arg;
+}
+
+void
+child_cgroup(struct child *c, struct cgroup *cgroup)
+{
+	struct process *p = process_of(c);
+
+	p->cgroup = cgroup;
+	cgroup_resume(cgroup, p->phase != PHASE_ENDED);
 }
 
 /* ---- for people ---- */
@@ -679,6 +819,20 @@ failure_text(const struct process *p, char *buf, size_t size)
 }
 
 static void
+oom_text(const struct process *p, char *buf, size_t size)
+{
+	long long limit = cgroup_memory(p->cgroup);
+	char text[32];
+
+	if (limit > 0)
+		snprintf(buf, size,
+		    "killed by the kernel: out of memory (memory_max %s)",
+		    size_text(limit, text));
+	else
+		snprintf(buf, size, "killed by the kernel: out of memory");
+}
+
+static void
 signal_text(int status, char *buf, size_t size)
 {
 	char number[16];
@@ -696,6 +850,8 @@ child_end_text(const struct child *c, char *buf, size_t size)
 		failure_text((const struct process *)c, buf, size);
 	else if (!c->status_known)
 		snprintf(buf, size, "ended, nobody knows how");
+	else if (c->oom)
+		oom_text((const struct process *)c, buf, size);
 	else if (WIFSIGNALED(c->status))
 		signal_text(c->status, buf, size);
 	else

@@ -5,9 +5,10 @@
  * exit status, so a process lives on when herod dies; a new herod finds it
  * by keeper_open() and goes on with it by child_adopt().
  *
- * A child is over when it has been reaped, its process group is gone (or
- * is to be left alone) and its output was drained (or a grace of one
- * second has passed, for an orphan may hold the pipe).
+ * A child is over when it has been reaped, its process group and those who
+ * left that (setsid(2)) are gone (or are to be left alone) and its output was
+ * drained (or a grace of one second has passed, for an orphan may hold the
+ * pipe).
  */
 #ifndef CHILD_H
 #define CHILD_H
@@ -23,6 +24,7 @@
 #include "transit.h"
 #include "type.h"
 
+struct cgroup;
 struct keeper;
 struct child;
 
@@ -55,6 +57,8 @@ struct child_spec {
 	mode_t umask;
 	struct child_limits limits;
 	bool no_new_privs;
+	struct cgroup *cgroup; /* borrowed until it is over; NULL: none */
+	int cgroup_fd; /* of cgroup_begin(); -1: not in it */
 	bool stdin_pipe; /* child_write() feeds it */
 	int stdin_fd; /* else this is its stdin; -1: /dev/null;
 		       * stays the caller's, like keep_fd */
@@ -90,6 +94,10 @@ struct child_ops {
 	void (*ready)(struct child *c);
 	/* Stopped by or continued after a job-control signal. May be NULL. */
 	void (*paused)(struct child *c, bool paused);
+	/* It, or what it left behind, does not end after SIGKILL; over()
+	 * comes if it does after all.  what: "pid 12 (cat) in state D".
+	 * May be NULL. */
+	void (*unkillable)(struct child *c, const char *what);
 	/* Once, last; the child is freed when this returns. */
 	void (*over)(struct child *c);
 };
@@ -111,6 +119,7 @@ struct child {
 	bool stopping; /* child_stop() or child_kill() was called
 			* before its end was known */
 	bool killed; /* SIGKILL was sent by us */
+	bool oom; /* the kernel ended it for lack of memory */
 	/* Start failed: what was tried and errno, else stage is NULL. */
 	const char *stage; /* "exec", "chdir", "setuid", "fork", ... */
 	int error;
@@ -118,6 +127,9 @@ struct child {
 	int status; /* as by wait(2); valid when over, stage NULL */
 	bool status_known;
 	struct rusage rusage;
+	/* It ended by itself or is not to be followed, and these lived on:
+	 * "pid 12 (cat), pid 13 (sh)"; else NULL. */
+	const char *left;
 	/* Its owner may say where the bytes fed to its stdin are counted, in
 	 * memory that outlives herod: [0] before each write(2), [1] after. */
 	volatile uint64_t *fed;
@@ -179,6 +191,10 @@ struct child *child_start(struct keeper *k, const struct child_spec *spec,
 
 void child_adopt(struct child *c, const struct child_ops *ops, void *arg);
 
+/* The group that one which was found has begun in, as in struct child_spec;
+ * before it is adopted. */
+void child_cgroup(struct child *c, struct cgroup *cgroup);
+
 /* New tag for a process that lives. */
 void child_tag(struct child *c, const char *tag);
 
@@ -204,9 +220,9 @@ void child_kill(struct child *c);
 /* One signal to the leader or the whole group. */
 void child_signal(struct child *c, int signal, bool group);
 
-/* What is done with the rest of the group when the leader ends by itself:
- * TERM, then KILL after so many seconds (0: KILL at once); < 0 leaves it
- * alone.  Default 0. */
+/* What is done with the rest (its group and who left that) when the leader ends
+ * by itself: TERM, then KILL after so many seconds (0: KILL at once); < 0
+ * leaves it alone.  Default 0. */
 void child_leftover(struct child *c, double grace);
 
 /* Queues bytes for its stdin.  False when more than limit would wait. */

@@ -5,6 +5,7 @@
  *	keeper_link.c	messages to and from herod-keeper, adoption
  *	child.c		life and end of a process
  *	child_io.c	its output and its stdin
+ *	strays.c	what it leaves behind outside of its group
  */
 #ifndef CHILD_IMPL_H
 #define CHILD_IMPL_H
@@ -50,20 +51,24 @@ struct process {
 	bool over_due; /* on the keeper's list of those */
 	bool found_due; /* during keeper_open() */
 	bool group_left; /* leader reaped, group not yet empty */
+	bool strays_left; /* nor are those who left it gone */
+	double strays_delay; /* seconds to the next look at them */
 	bool left_alone; /* what is left is not our concern */
 	char *program, *directory; /* for texts; NULL when adopted */
+	char *left; /* c.left */
 	char *tag; /* for found() */
 	int pidfd; /* -1 */
 	struct stream streams[CHILD_STREAMS];
 	struct feed feed;
 	int ready_fd; /* -1: none, or no more of use */
 	ev_io ready_io;
+	struct cgroup *cgroup; /* its owner's, or NULL */
 	double leftover;
 	struct stop_rules rules;
 	int next_signal; /* of the rules */
 	double share; /* seconds between their signals */
 	bool kill_sent;
-	ev_timer signal_timer, kill_timer, grace_timer;
+	ev_timer signal_timer, kill_timer, grace_timer, strays_timer;
 	struct outgoing *tag_message; /* not yet sent, or NULL */
 	RB_ENTRY(process) by_id;
 	TAILQ_ENTRY(process) overs;
@@ -107,6 +112,10 @@ struct keeper {
 	bool listed; /* END_OF_LIST came */
 	bool lost;
 	struct stored_fds stored; /* until keeper_open() returns */
+	pid_t pid; /* the keeper's */
+	pid_t *orphans; /* that came to it, as it was in that turn of */
+	size_t norphans; /* the loop (ev_iteration()) */
+	unsigned orphans_turn;
 	ev_timer left; /* hands out what a killed herod had in hand */
 	struct transit *transit; /* NULL: output is read plainly */
 	char *shared; /* TRANSIT_PIECE */
@@ -154,6 +163,28 @@ void process_look(struct process *p);
 
 /* Lists those who are over. */
 void processes_sweep(struct keeper *k);
+
+/* ---- strays.c ---- */
+
+#define STRAY_MARK_SIZE 96
+
+/* "NAME=VALUE" that shows whose child a process is, whatever it does. */
+void strays_mark(
+    const struct keeper *k, unsigned id, char mark[STRAY_MARK_SIZE]);
+
+/* Of one whose leader has ended: is anything left outside of its group? */
+bool strays_are_left(const struct process *p);
+void strays_signal(const struct process *p, int sig);
+
+/* SIGKILL, so that they cannot outrun it by forking. */
+void strays_kill(const struct process *p);
+
+/* "pid 12 (cat), pid 13 (sh) and 2 more", of its group, too; new, or NULL
+ * when nothing is left. */
+char *strays_names(const struct process *p);
+
+/* "pid 12 (cat) in state D": one that SIGKILL did not end; new, or NULL. */
+char *strays_unkillable(const struct process *p);
 
 /* ---- child_io.c ---- */
 

@@ -12,6 +12,7 @@
 #include <libgen.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@
 
 #include <ev.h>
 
+#include "cgroup.h"
 #include "conf.h"
 #include "doors.h"
 #include "event.h"
@@ -63,6 +65,7 @@ struct herod {
 	struct conf *conf;
 	struct ev_loop *loop;
 	struct keeper *keeper;
+	struct cgroups *cgroups;
 	struct redis *redis;
 	struct workers *workers;
 	struct runners *runners;
@@ -652,6 +655,21 @@ add_runners(struct herod *h, bool own_redis, struct err *e)
 	return 0;
 }
 
+/* The herod after us on this state directory finds ours again. */
+static struct cgroups *
+open_cgroups(const struct daemon_conf *d)
+{
+	enum { AUTO, OFF };
+	uint64_t hash = 14695981039346656037U; /* FNV-1a */
+	char id[24];
+	const char *c;
+
+	for (c = d->state_dir; *c; c++)
+		hash = (hash ^ (unsigned char)*c) * 1099511628211U;
+	snprintf(id, sizeof(id), "%016llx", (unsigned long long)hash);
+	return cgroups_open(id, d->cgroups == OFF);
+}
+
 static int
 make_parts(struct herod *h, struct err *e)
 {
@@ -675,6 +693,8 @@ make_parts(struct herod *h, struct err *e)
 	h->runners = runners_new(h->loop, d, &h->hooks, &h->watch);
 	h->notify = notify_new(h->loop);
 	runners_set_notify(h->runners, h->notify);
+	h->cgroups = open_cgroups(d);
+	runners_set_cgroups(h->runners, h->cgroups);
 	workers_attach(h->workers, h->runners);
 	h->services =
 	    (struct services){h->loop, d, h->runners, h->workers, h->redis,
@@ -781,6 +801,8 @@ finish(struct herod *h, int code)
 		runners_free(h->runners);
 	if (h->notify)
 		notify_free(h->notify);
+	if (h->cgroups)
+		cgroups_close(h->cgroups);
 	if (h->workers)
 		workers_free(h->workers);
 	if (h->redis)

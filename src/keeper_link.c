@@ -600,6 +600,7 @@ keeper_new(
 	ev_set_priority(&k->left, EV_MAXPRI);
 	k->reader.data = k->writer.data = k->retry.data = k->sweep.data =
 	    k->left.data = k;
+	k->pid = getppid();
 	return k;
 }
 
@@ -799,6 +800,7 @@ keeper_close(struct keeper *k)
 	close(k->fd);
 	if (k->transit)
 		transit_free(k->transit);
+	free(k->orphans);
 	free(k->shared);
 	free(k->in);
 	free(k->out);

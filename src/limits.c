@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "env_file.h"
 #include "log.h"
 #include "mem.h"
@@ -242,20 +243,127 @@ set_limits(struct child_limits *l, const struct runner_conf *c,
 #undef RLIMIT
 }
 
+static void
+set_group_limits(struct cgroup_limits *l, const struct runner_conf *c)
+{
+	l->memory = c->memory_max;
+	l->cpus = c->cpu_max;
+	l->pids = c->pids_max;
+}
+
+static bool
+groups_differ(const struct runner_conf *a, const struct runner_conf *b)
+{
+	return a->memory_max != b->memory_max || a->cpu_max != b->cpu_max ||
+	    a->pids_max != b->pids_max;
+}
+
+/* Settings that need a group, by its controller. */
+static const char *const group_settings[CGROUP_CONTROLLERS] = {
+    [CGROUP_MEMORY] = "memory_max",
+    [CGROUP_CPU] = "cpu_max",
+    [CGROUP_PIDS] = "pids_max"};
+
+static bool
+is_limited(const struct runner_conf *c, enum cgroup_controller which)
+{
+	struct cgroup_limits l;
+
+	set_group_limits(&l, c);
+	switch (which) {
+	case CGROUP_MEMORY:
+		return l.memory > 0;
+	case CGROUP_CPU:
+		return l.cpus > 0;
+	default:
+		return l.pids > 0;
+	}
+}
+
+/* Set but not kept; *why says for want of what. */
+static bool
+is_unenforced(
+    const struct runner *r, enum cgroup_controller which, const char **why)
+{
+	const struct cgroups *cs = runners_context(r->all)->cgroups;
+
+	*why = "no control groups";
+	return is_limited(&r->conf, which) &&
+	    (cs == NULL || !cgroups_enforce(cs, which, why));
+}
+
+json_t *
+runner_not_enforced(const struct runner *r)
+{
+	json_t *names = NULL;
+	const char *why;
+	int c;
+
+	for (c = 0; c < CGROUP_CONTROLLERS; c++) {
+		if (!is_unenforced(r, (enum cgroup_controller)c, &why))
+			continue;
+		if (names == NULL)
+			names = json_array();
+		json_array_append_new(names, json_string(group_settings[c]));
+	}
+	return names;
+}
+
+/* The first time that it matters; get_runner_status tells it of each. */
+static void
+warn_of(const struct instance *i)
+{
+	struct cgroups *cs = runners_context(i->runner->all)->cgroups;
+	const char *why;
+	int c;
+
+	for (c = 0; cs && c < CGROUP_CONTROLLERS; c++)
+		if (is_unenforced(i->runner, (enum cgroup_controller)c, &why) &&
+		    cgroups_say_once(cs))
+			log_warnx("runner %s: %s is not enforced: %s (other "
+				  "such limits are shown by status only)",
+			    i->runner->name, group_settings[c], why);
+}
+
+static void
+begin_group(struct child_spec *spec, const struct instance *i)
+{
+	struct cgroup_limits limits;
+
+	warn_of(i);
+	set_group_limits(&limits, &i->runner->conf);
+	spec->cgroup = i->cgroup;
+	spec->cgroup_fd = cgroup_begin(i->cgroup, &limits);
+}
+
+static void
+apply_to(struct instance *i, const struct child_limits *limits,
+    const struct cgroup_limits *group)
+{
+	struct err e = {0};
+
+	if (group && cgroup_limit(i->cgroup, group) != 0)
+		log_warn(
+		    "runner %s.%d: limits of its group", i->runner->name, i->n);
+	if (i->child && child_adjust(i->child, limits, &e) == -1)
+		log_warnx("runner %s.%d: %s; it takes effect with the next "
+			  "start",
+		    i->runner->name, i->n, e.text);
+}
+
 void
 runner_apply_limits(struct runner *r, const struct runner_conf *old)
 {
+	bool differ = groups_differ(&r->conf, old);
 	struct child_limits limits;
-	struct err e = {0};
+	struct cgroup_limits group;
 	struct instance *i;
 	size_t k;
 
 	set_limits(&limits, &r->conf, old);
+	set_group_limits(&group, &r->conf);
 	RUNNER_FOREACH_INSTANCE (i, r, k)
-		if (i->child && child_adjust(i->child, &limits, &e) == -1)
-			log_warnx("runner %s.%d: %s; it takes effect with the "
-				  "next start",
-			    r->name, i->n, e.text);
+		apply_to(i, &limits, differ ? &group : NULL);
 }
 
 /* ---- all of it ---- */
@@ -301,7 +409,7 @@ runner_spec(const struct instance *i, char *const *extra,
 	char **from_file = NULL;
 
 	memset(spec, 0, sizeof(*spec));
-	spec->stdin_fd = spec->keep_fd = -1;
+	spec->stdin_fd = spec->keep_fd = spec->cgroup_fd = -1;
 	if (set_user(c, spec, &pw, e) != 0 ||
 	    (c->env_file && env_file_read(c->env_file, &from_file, e) != 0)) {
 		spec_clear(spec);
@@ -309,6 +417,7 @@ runner_spec(const struct instance *i, char *const *extra,
 	}
 	set_plain(spec, c);
 	spec->envp = environment(i, pw, from_file, extra);
+	begin_group(spec, i);
 	strv_free(from_file);
 	return 0;
 }
@@ -318,5 +427,7 @@ spec_clear(struct child_spec *spec)
 {
 	strv_free((char **)(uintptr_t)spec->envp);
 	free((gid_t *)(uintptr_t)spec->groups);
+	if (spec->cgroup_fd != -1)
+		close(spec->cgroup_fd);
 	memset(spec, 0, sizeof(*spec));
 }

@@ -38,7 +38,7 @@ read_file(char *buf, size_t size, const char *fmt, ...)
 /* Its words with blanks between them; of one that has none, such as a
  * zombie, the name that stat tells. */
 static void
-read_command(struct process *p, const char *name, size_t name_len)
+read_command(struct process_info *p, const char *name, size_t name_len)
 {
 	ssize_t i,
 	    n = read_file(p->command, sizeof(p->command), "/proc/%d/cmdline",
@@ -57,7 +57,7 @@ read_command(struct process *p, const char *name, size_t name_len)
 }
 
 bool
-process_read(pid_t pid, struct process *p)
+process_read(pid_t pid, struct process_info *p)
 {
 	char stat[1024], *name, *end;
 	long pages;

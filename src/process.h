@@ -11,7 +11,7 @@
 
 #define PROCESS_COMMAND_MAX 256
 
-struct process {
+struct process_info {
 	pid_t pid, ppid;
 	char state; /* R, S, D, T, Z ... */
 	long long rss; /* bytes in memory */
@@ -19,7 +19,7 @@ struct process {
 };
 
 /* False when it is gone. */
-bool process_read(pid_t pid, struct process *p);
+bool process_read(pid_t pid, struct process_info *p);
 
 /* Puts the pids of at most max children into list; returns how many. */
 size_t process_children(pid_t pid, pid_t *list, size_t max);

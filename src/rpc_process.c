@@ -201,7 +201,7 @@ static void
 look_at(struct walk *w, struct branch *b)
 {
 	const struct root *root;
-	struct process p;
+	struct process_info p;
 
 	if ((b->root == NOBODYS && !find_root(w, b)) ||
 	    !process_read(b->pid, &p))

@@ -62,10 +62,10 @@ exit_json(const struct instance *i)
 		code = json_integer(WEXITSTATUS(status));
 	if (i->exit.known && WIFSIGNALED(status))
 		signal = json_string(signal_name(WTERMSIG(status), name));
-	return json_pack("{s:o, s:o, s:b, s:o, s:o}", "code", code, "signal",
-	    signal, "core",
-	    i->exit.known && WIFSIGNALED(status) && WCOREDUMP(status), "at",
-	    time_json(i->exit.at), "rusage", rusage_json(i));
+	return json_pack("{s:o, s:o, s:b, s:b, s:o, s:o}", "code", code,
+	    "signal", signal, "core",
+	    i->exit.known && WIFSIGNALED(status) && WCOREDUMP(status), "oom",
+	    i->exit.oom, "at", time_json(i->exit.at), "rusage", rusage_json(i));
 }
 
 json_t *
@@ -259,7 +259,8 @@ put_ready(json_t *status, const struct runner *r)
 json_t *
 runner_json(const struct services *s, const struct runner *r)
 {
-	json_t *status = brief_json(s, r);
+	json_t *status = brief_json(s, r),
+	       *not_enforced = runner_not_enforced(r);
 
 	json_object_set_new(status, "kind", kind_json(r));
 	json_object_set_new(
@@ -273,6 +274,8 @@ runner_json(const struct services *s, const struct runner *r)
 	if (r->conf.kind == KIND_SERVICE)
 		json_object_set_new(status, "queue", json_null());
 	json_object_set_new(status, "log", output_json(r->output));
+	if (not_enforced)
+		json_object_set_new(status, "not_enforced", not_enforced);
 	json_object_set_new(status, "settings_origin", json_string(r->origin));
 	return status;
 }

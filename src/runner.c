@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "counters.h"
 #include "depend.h"
 #include "log.h"
@@ -34,6 +35,7 @@
 #define JITTER 0.1
 
 #define SHORT_LIFE 1.0 /* seconds */
+#define END_TEXT 256
 
 typedef enum state (*action_fn)(struct instance *i);
 
@@ -237,6 +239,16 @@ on_paused(struct child *c, bool paused)
 }
 
 static void
+on_unkillable(struct child *c, const char *what)
+{
+	struct instance *i = c->arg;
+
+	i->unkillable = true;
+	because(i, "unkillable: %s", what);
+	runners_changed(i, i->state);
+}
+
+static void
 end_output(struct instance *i)
 {
 	int s;
@@ -253,6 +265,7 @@ on_over(struct child *c)
 {
 	struct instance *i = c->arg;
 
+	i->unkillable = false;
 	end_output(i);
 	if (c->killed)
 		runners_note_kill(i->runner->all);
@@ -271,6 +284,7 @@ static const struct child_ops process_ops = {
     .output = on_output,
     .ready = on_ready,
     .paused = on_paused,
+    .unkillable = on_unkillable,
     .over = on_over,
 };
 
@@ -702,11 +716,30 @@ backoff_delay(const struct instance *i)
 	return jittered(fmin(delay, conf(i)->backoff_max));
 }
 
+/* Its leader ended well and at once, and something runs on. */
+static bool
+daemonises(const struct child *c)
+{
+	return c->left && c->status_known && WIFEXITED(c->status) &&
+	    WEXITSTATUS(c->status) == 0 &&
+	    c->exited_at - c->started_at < SHORT_LIFE;
+}
+
 /* Of the process that is just over. */
 static const char *
-end_text(const struct instance *i, char buf[160])
+end_text(const struct instance *i, char buf[END_TEXT])
 {
-	return child_end_text(i->child, buf, 160);
+	const struct child *c = i->child;
+	size_t len;
+
+	len = strlen(child_end_text(c, buf, END_TEXT));
+	if (c->left)
+		len += (size_t)snprintf(buf + len, END_TEXT - len,
+		    "; left behind: %.120s", c->left);
+	if (daemonises(c))
+		snprintf(buf + len, END_TEXT - len,
+		    "; program daemonises: run it in the foreground");
+	return buf;
 }
 
 static enum state
@@ -762,7 +795,7 @@ over_faulty(struct instance *i)
 static enum state
 over_stopping(struct instance *i)
 {
-	char what[160];
+	char what[END_TEXT];
 	bool restart = i->restart;
 	enum state next;
 
@@ -778,7 +811,7 @@ over_stopping(struct instance *i)
 static enum state
 start_failed(struct instance *i)
 {
-	char what[160];
+	char what[END_TEXT];
 
 	if (i->held)
 		return over_stopping(i);
@@ -842,7 +875,7 @@ was_short(const struct instance *i)
 static enum state
 ended(struct instance *i)
 {
-	char what[160];
+	char what[END_TEXT];
 
 	if (i->held)
 		return over_stopping(i);
@@ -1017,6 +1050,7 @@ instance_note_exit(struct instance *i, const struct child *c)
 	i->exit.status = c->status;
 	i->exit.known = c->status_known;
 	i->exit.rusage = c->rusage;
+	i->exit.oom = c->oom;
 }
 
 bool
@@ -1060,6 +1094,16 @@ runner_stop_rules(const struct runner *r, struct stop_rules *rules)
 	rules->killgroup = r->conf.killasgroup;
 }
 
+static struct cgroup *
+cgroup_of(const struct instance *i)
+{
+	char *name = xasprintf("%s.%d", i->runner->name, i->n);
+	struct cgroup *g = cgroup_new(context(i)->cgroups, name);
+
+	free(name);
+	return g;
+}
+
 static struct instance *
 instance_new(struct runner *r, int n)
 {
@@ -1068,6 +1112,7 @@ instance_new(struct runner *r, int n)
 	i->runner = r;
 	i->n = n;
 	i->since = ev_time();
+	i->cgroup = cgroup_of(i);
 	because(i, "not started yet");
 	ev_timer_init(&i->timer, on_timer, 0, 0);
 	i->timer.data = i;
@@ -1081,6 +1126,7 @@ instance_free(struct instance *i)
 	probe_free(i);
 	ev_timer_stop(context(i)->loop, &i->timer);
 	end_output(i);
+	cgroup_free(i->cgroup);
 	free(i);
 }
 

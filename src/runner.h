@@ -69,6 +69,7 @@ struct instance {
 	unsigned long restarts;
 	double delay; /* seconds in BACKOFF */
 	bool restart; /* start again when it is down */
+	bool unkillable; /* SIGKILL did not end its process */
 	bool drain; /* the stop asked for lets jobs end first */
 	bool held; /* that stop waits for runners that depend on us */
 	bool blocked; /* down because what it requires is */
@@ -81,8 +82,10 @@ struct instance {
 		double at;
 		int status;
 		bool known;
+		bool oom; /* the kernel ended it for lack of memory */
 		struct rusage rusage;
 	} exit;
+	struct cgroup *cgroup; /* NULL: there are none */
 	void *work; /* worker.c's, or NULL */
 };
 
@@ -183,6 +186,7 @@ struct runner_context {
 	const struct runner_watch *watch;
 	struct output_home output;
 	struct notify *notify; /* NULL: nobody can tell us */
+	struct cgroups *cgroups; /* NULL: none */
 };
 const struct runner_context *runners_context(const struct runners *rs);
 
@@ -221,6 +225,10 @@ void instance_retag(struct instance *i);
 int runner_spec(const struct instance *i, char *const *extra,
     struct child_spec *spec, struct err *e);
 void spec_clear(struct child_spec *spec);
+
+/* Names of its settings that are not kept here, for want of cgroups; NULL
+ * when all are. */
+json_t *runner_not_enforced(const struct runner *r);
 
 /* What a service is to read, -1 for /dev/null (or with a refusal). */
 int runner_stdin(const struct runner_conf *c, struct err *e);

@@ -209,6 +209,19 @@ runner_is_settled(const struct runner *r)
 	return true;
 }
 
+/* Down, but for processes that SIGKILL does not end. */
+static bool
+nothing_will_end(const struct runner *r)
+{
+	const struct instance *i;
+	size_t k;
+
+	RUNNER_FOREACH_INSTANCE (i, r, k)
+		if (!instance_is_down(i) && !i->unkillable)
+			return false;
+	return true;
+}
+
 /* ---- waiting ---- */
 
 static void
@@ -276,8 +289,8 @@ wait_is_over(const struct runner_wait *w, enum wait_end *end)
 		*end = runner_is_up(r) ? WAIT_DONE : WAIT_FAILED;
 		return runner_is_settled(r);
 	}
-	*end = WAIT_DONE;
-	return what == WANTED_DOWN && runner_is_down(r);
+	*end = runner_is_down(r) ? WAIT_DONE : WAIT_FAILED;
+	return what == WANTED_DOWN && nothing_will_end(r);
 }
 
 /* wanted: what to wait for, and whom to tell; copied. */
@@ -806,7 +819,7 @@ stop_idle(struct runner *r)
 static bool
 may_end(const struct runner *r, const struct runner *last)
 {
-	if (runner_is_down(r) || (last && by_level(r, last) < 0))
+	if (nothing_will_end(r) || (last && by_level(r, last) < 0))
 		return false;
 	return r->all->hurried || order_holder(r) == NULL;
 }
@@ -851,6 +864,8 @@ shutdown_go_on(struct runners *rs)
 	last = last_level(list, n);
 	if (last)
 		end_level(list, n, last);
+	for (i = 0; i < n && last == NULL; i++)
+		rs->forced = rs->forced || !runner_is_down(list[i]);
 	free(list);
 	if (last || rs->done == NULL)
 		return;
@@ -980,6 +995,8 @@ runners_adopt(struct runners *rs, struct child *c, const char *text)
 	struct instance *i = is_probe ? NULL : instance_of(rs, tag);
 	bool is_job = json_object_get(tag, "job") != NULL;
 
+	if (i)
+		child_cgroup(c, i->cgroup);
 	if (is_probe) {
 		probe_forget(c);
 		taken = true;
@@ -1031,6 +1048,12 @@ void
 runners_reopen_logs(struct runners *rs)
 {
 	logfiles_reopen(rs->context.output.files);
+}
+
+void
+runners_set_cgroups(struct runners *rs, struct cgroups *cgroups)
+{
+	rs->context.cgroups = cgroups;
 }
 
 void

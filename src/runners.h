@@ -14,6 +14,9 @@ struct runners *runners_new(struct ev_loop *loop,
     const struct daemon_conf *conf, const struct runner_hooks *hooks,
     const struct runner_watch *watch);
 
+/* Groups for instances; before any is added. */
+void runners_set_cgroups(struct runners *rs, struct cgroups *cgroups);
+
 /* Who starts the processes; before the first start. */
 void runners_set_keeper(struct runners *rs, struct keeper *keeper);
 

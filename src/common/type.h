@@ -99,6 +99,9 @@ bool text_time(const char *text, double *unix_seconds);
 /* A JSON string of any bytes: what is not UTF-8 becomes U+FFFD; new. */
 json_t *text_json(const char *bytes, size_t len);
 
+/* Bytes as a person writes them where that is exact: "64MB", "1000". */
+const char *size_text(long long bytes, char buf[32]);
+
 /* Seconds as a person writes them: "350ms", "4s", "2m5s", "3d4h". */
 const char *duration_text(double seconds, char buf[32]);
 

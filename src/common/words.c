@@ -279,6 +279,20 @@ text_time(const char *text, double *unix_seconds)
 }
 
 const char *
+size_text(long long bytes, char buf[32])
+{
+	static const char *const units[] = {"", "KB", "MB", "GB", "TB"};
+	size_t u = 0;
+
+	while (bytes != 0 && bytes % 1024 == 0 && u < 4) {
+		bytes /= 1024;
+		u++;
+	}
+	snprintf(buf, 32, "%lld%s", bytes, units[u]);
+	return buf;
+}
+
+const char *
 duration_text(double s, char buf[32])
 {
 	long long n = llround(s);

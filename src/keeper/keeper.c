@@ -475,7 +475,7 @@ on_spawn(void *arg, struct entry *e, const struct wire_spawn *s,
 	struct keeper *k = arg;
 	uint32_t source;
 
-	spawn(&k->table, e, s, given->fd[WIRE_STDIN], &k->base);
+	spawn(&k->table, e, s, given, &k->base);
 	source = SOURCE_ENTRIES + (uint32_t)(e - k->table.entries);
 	if (e->pid != 0)
 		watch(k, e->exec_fd, source, EPOLLIN, EPOLL_CTL_ADD);

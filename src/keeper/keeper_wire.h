@@ -36,7 +36,8 @@
 
 enum wire_op {
 	/* herod to keeper */
-	WIRE_SPAWN = 1, /* struct wire_spawn; stdin and keep may come along */
+	WIRE_SPAWN =
+	    1, /* struct wire_spawn; stdin, keep, cgroup may come along */
 	WIRE_SIGNAL, /* signal, to the group? */
 	WIRE_ACK, /* its end was seen: forget it */
 	WIRE_TAG, /* new tag */
@@ -62,6 +63,7 @@ enum wire_op {
 	X(DESCRIPTORS, "descriptors") /* one sent to us did not fit */ \
 	X(PIPE, "pipe") \
 	X(FORK, "fork") \
+	X(CGROUP, "cgroup") \
 	X(SETSID, "setsid") \
 	X(STDIO, "stdio") \
 	X(NICE, "nice") \
@@ -94,6 +96,7 @@ enum wire_fd {
 	WIRE_STDERR,
 	WIRE_KEEP,
 	WIRE_READINESS, /* where it tells that it is ready; we read */
+	WIRE_CGROUP, /* only in SPAWN: directory of the one to begin in */
 	WIRE_FDS
 };
 

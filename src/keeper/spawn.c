@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -423,11 +424,49 @@ close_pipes(const struct entry *e, const struct pipes *p)
 	close_if(p->exec);
 }
 
+/* Its own fork(2), for a move afterwards may take the kernel milliseconds. */
+static pid_t
+fork_into(int cgroup)
+{
+	struct clone_args args = {.flags = CLONE_INTO_CGROUP,
+	    .exit_signal = SIGCHLD,
+	    .cgroup = (uint64_t)cgroup};
+
+	return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+}
+
+/* Some filters of system calls let no clone3(2) through. */
+static bool
+move_into(int cgroup)
+{
+	int fd = openat(cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+
+	return fd != -1 && write(fd, "0", 1) == 1 && close(fd) == 0;
+}
+
+/* As fork(2), in the cgroup if there is one. */
+static pid_t
+fork_child(int cgroup, const struct pipes *p)
+{
+	pid_t pid;
+
+	if (cgroup == -1)
+		return fork();
+	pid = fork_into(cgroup);
+	if (pid != -1 || errno != ENOSYS)
+		return pid;
+	pid = fork();
+	if (pid == 0 && !move_into(cgroup))
+		child_fail(p->exec, WIRE_STAGE_CGROUP);
+	return pid;
+}
+
 void
 spawn(struct table *t, struct entry *e, const struct wire_spawn *s,
-    int stdin_fd, const struct spawn_base *base)
+    const struct wire_fds *given, const struct spawn_base *base)
 {
-	struct pipes p = {.in = stdin_fd == -1 ? base->null_fd : stdin_fd,
+	int in = given->fd[WIRE_STDIN], cgroup = given->fd[WIRE_CGROUP];
+	struct pipes p = {.in = in == -1 ? base->null_fd : in,
 	    .out = -1,
 	    .err = -1,
 	    .ready = -1,
@@ -435,7 +474,7 @@ spawn(struct table *t, struct entry *e, const struct wire_spawn *s,
 
 	if (!make_pipes(e, s, &p, base))
 		table_failed(t, e, WIRE_STAGE_PIPE, errno);
-	else if ((e->pid = fork()) == 0)
+	else if ((e->pid = fork_child(cgroup, &p)) == 0)
 		child_run(s, &p, base);
 	else if (e->pid != -1)
 		table_forked(t, e);

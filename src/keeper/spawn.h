@@ -28,7 +28,7 @@ void signals_reset(void);
  * executed; else see spawn_result().
  */
 void spawn(struct table *t, struct entry *e, const struct wire_spawn *s,
-    int stdin_fd, const struct spawn_base *base);
+    const struct wire_fds *given, const struct spawn_base *base);
 
 /* 1: executed; -1: it was not, for this reason; 0: not known yet. */
 int spawn_result(int exec_fd, unsigned *stage, int *error);

@@ -9,6 +9,13 @@
 
 static struct child_limits adjusted; /* the last */
 
+void
+child_cgroup(struct child *c, struct cgroup *cgroup)
+{
+	(void)c;
+	(void)cgroup;
+}
+
 int
 child_adjust(struct child *c, const struct child_limits *l, struct err *e)
 {

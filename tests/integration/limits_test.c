@@ -3,7 +3,9 @@
  * the settings of the group Limits, and what is told when one of them
  * cannot be had.
  */
+#include <signal.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -249,5 +251,131 @@ test_stdin_is_for_services(void)
 
 	check_int(int_at(error, "code"), -32602);
 	check_has(text_at(error, "message"), "stdin is for kind service");
+	herod_stop(h);
+}
+
+/* ---- control groups ---- */
+
+static bool
+is_kept(struct herod *h, const char *setting)
+{
+	json_t *names = at(status_of(h, "it"), "not_enforced"), *name;
+	size_t i;
+
+	json_array_foreach (names, i, name)
+		if (strcmp(json_string_value(name), setting) == 0)
+			return false;
+	return true;
+}
+
+/* Its line of /proc/PID/cgroup, of cgroup v2. */
+static const char *
+group_of(pid_t pid)
+{
+	return text(
+	    "%s", run("sed -n 's/^0:://p' /proc/%d/cgroup", (int)pid).out);
+}
+
+void
+test_each_instance_has_a_group_of_its_own(void)
+{
+	struct herod *h = start_one("command = sleep 1000\nnumprocs = 2");
+	json_t *st = status_of(h, "it");
+	const char *group = group_of((pid_t)int_at(st, "instances.0.pid"));
+	const char *root;
+
+	if (strstr(group, "/herod.") == NULL) {
+		herod_stop(h);
+		skip("needs a cgroup2 that may be written");
+	}
+	check_has(group, "/it.0\n");
+	check_has(group_of((pid_t)int_at(st, "instances.1.pid")), "/it.1\n");
+	check(strstr(group_of(herod_pid(h)), "/it.") == NULL);
+	root = text("%.*s", (int)(strstr(group, "/it.") - group), group);
+	/* A new process, the same group; the next herod knows it, too. */
+	rpc(h, "restart_runner", "[s]", "it");
+	check_str(group_of(pid_of(h, "it")), group);
+	herod_kill9(h);
+	check_str(group_of(pid_of(h, "it")), group);
+	rpc(h, "restart_runner", "[s]", "it");
+	check_str(group_of(pid_of(h, "it")), group);
+	herod_stop(h);
+	check_str(run("find /sys/fs/cgroup -path '*%s*'", root).out, "");
+}
+
+static int
+count_warnings(const char *words)
+{
+	return atoi(
+	    run("grep ' warn ' %s | grep -c '%s'", here("herod.log"), words)
+		.out);
+}
+
+void
+test_cgroups_off_is_told_once_and_all_else_goes_on(void)
+{
+	struct herod *h =
+	    herod_start("[herod]\ncgroups = off\n" AT_ONCE "memory_max = 64MB\n"
+			"[runner:it]\ncommand = sleep 1000\n"
+			"cpu_max = 0.5\n"
+			"[runner:other]\ncommand = sleep 1000\n");
+
+	wait_for(is_state(h, "it", "RUNNING"));
+	wait_for(is_state(h, "other", "RUNNING"));
+	check(strstr(group_of(pid_of(h, "it")), "/herod.") == NULL);
+	check(!is_kept(h, "memory_max") && !is_kept(h, "cpu_max"));
+	check(is_kept(h, "pids_max")); /* it is not wanted */
+	check_str(
+	    text_at(status_of(h, "other"), "not_enforced.0"), "memory_max");
+	check_int(count_warnings("is not enforced: cgroups = off"), 1);
+	herod_stop(h);
+}
+
+void
+test_no_limit_of_a_group_needs_no_warning(void)
+{
+	struct herod *h = herod_start("[herod]\ncgroups = off\n" AT_ONCE
+				      "[runner:it]\ncommand = sleep 1000\n");
+
+	wait_for(is_state(h, "it", "RUNNING"));
+	check(at(status_of(h, "it"), "not_enforced") == NULL);
+	check_int(count_warnings("enforced"), 0);
+	herod_stop(h);
+}
+
+/* Pitfall 44. */
+void
+test_who_ran_out_of_memory_is_told_apart(void)
+{
+	struct herod *h =
+	    herod_start(AT_ONCE "[runner:it]\nautostart = false\n"
+				"autorestart = never\nmemory_max = 16MB\n"
+				"command = tail /dev/zero\n");
+	json_t *st;
+
+	if (!is_kept(h, "memory_max")) {
+		herod_stop(h);
+		skip("needs the controller memory");
+	}
+	rpc(h, "start_runner", "{s:s, s:b}", "name", "it", "wait", 0);
+	wait_for(is_state(h, "it", "EXITED"));
+	st = status_of(h, "it");
+	check_str(text_at(st, "why"),
+	    "killed by the kernel: out of memory (memory_max 16MB)");
+	check(json_is_true(at(st, "instances.0.exit.oom")));
+	herod_stop(h);
+}
+
+/* Pitfall 44: a SIGKILL of somebody else's is no lack of memory. */
+void
+test_a_sigkill_is_not_taken_for_a_lack_of_memory(void)
+{
+	struct herod *h = start_one("command = sleep 1000\n"
+				    "autorestart = never\nmemory_max = 64MB");
+
+	kill(pid_of(h, "it"), SIGKILL);
+	wait_for(is_state(h, "it", "EXITED"));
+	check_str(text_at(status_of(h, "it"), "why"), "SIGKILL");
+	check(json_is_false(at(status_of(h, "it"), "instances.0.exit.oom")));
 	herod_stop(h);
 }

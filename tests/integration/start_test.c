@@ -498,7 +498,8 @@ void
 test_an_orphan_with_the_pipe_does_not_hide_a_death(void)
 {
 	struct herod *h = herod_start(AT_ONCE
-	    "[runner:parent]\nautorestart = never\ncommand = %s\n",
+	    "[runner:parent]\nautorestart = never\nkillasgroup = false\n"
+	    "command = %s\n",
 	    script("parent",
 		text("setsid sh -c 'echo $$ >%s; exec sleep 1000' &\n"
 		     "while [ ! -s %s ]; do sleep 0.01; done; exit 4",

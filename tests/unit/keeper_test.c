@@ -239,6 +239,7 @@ do_start(struct actor *a, char **word)
 		.umask = 022,
 		.stdin_fd = -1,
 		.keep_fd = -1,
+		.cgroup_fd = -1,
 		.tag = word[1]}};
 	struct act *act = act_new(a, word[1]);
 	struct err e = {0};
@@ -1295,7 +1296,8 @@ test_an_orphan_with_the_pipe_does_not_hold_up_the_end(void)
 	pid_t orphan;
 
 	setup();
-	tell("start", "a", text_of("dir=%s", working_dir()), "--", "sh", "-c",
+	tell("start", "a", text_of("dir=%s", working_dir()), "leftover=-1",
+	    "--", "sh", "-c",
 	    "setsid sh -c 'echo pid $$; touch up; exec sleep 1000' & " UNTIL_UP
 	    "echo last words; exit 2",
 	    NULL);

@@ -33,7 +33,7 @@ end(pid_t pid)
 void
 test_oneself_is_there_and_runs(void)
 {
-	struct process p;
+	struct process_info p;
 
 	check(process_read(getpid(), &p));
 	check_int(p.pid, getpid());
@@ -60,7 +60,7 @@ void
 test_the_dead_have_a_name_and_the_gone_have_none(void)
 {
 	pid_t pid = child(true);
-	struct process p;
+	struct process_info p;
 
 	wait_for(process_read(pid, &p) && p.state == 'Z');
 	check_str(p.command, "[process_test]");
