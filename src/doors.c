@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "auth.h"
+#include "clock.h"
 #include "conn.h"
 #include "counters.h"
 #include "http.h"
@@ -64,9 +65,9 @@ struct doors {
 static void
 tell_full(struct doors *d)
 {
-	if (d->told_at != 0 && ev_now(d->loop) - d->told_at < TELL_SECONDS)
+	if (d->told_at != 0 && clock_monotonic() - d->told_at < TELL_SECONDS)
 		return;
-	d->told_at = ev_now(d->loop);
+	d->told_at = clock_monotonic();
 	log_warnx("max_connections, %lld, are open: further ones wait",
 	    d->conf->max_connections);
 }

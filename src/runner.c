@@ -11,7 +11,6 @@
 #include "runner.h"
 
 #include <errno.h>
-#include <math.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -22,6 +21,7 @@
 #include <unistd.h>
 
 #include "cgroup.h"
+#include "clock.h"
 #include "counters.h"
 #include "depend.h"
 #include "log.h"
@@ -29,10 +29,6 @@
 #include "order.h"
 #include "probe.h"
 #include "ready.h"
-
-/* Delays differ by up to a tenth, so that what fell together does not
- * rise together. */
-#define JITTER 0.1
 
 #define SHORT_LIFE 1.0 /* seconds */
 #define END_TEXT 256
@@ -136,6 +132,8 @@ time_in(const struct instance *i, enum state s)
 		    : -1;
 	case RUNNING:
 		return i->failures ? conf(i)->backoff_reset : -1;
+	case FATAL:
+		return conf(i)->fatal_retry > 0 ? conf(i)->fatal_retry : -1;
 	default:
 		return -1;
 	}
@@ -424,6 +422,7 @@ static enum state
 start_anew(struct instance *i)
 {
 	i->failures = i->failed_starts = 0;
+	flaps_forget(&i->flaps);
 	return start(i);
 }
 
@@ -515,7 +514,7 @@ stay(struct instance *i)
 static enum state
 stop_nothing(struct instance *i)
 {
-	i->restart = i->blocked = false;
+	i->restart = i->blocked = i->has_turn = false;
 	because(i, "stopped");
 	return STOPPED;
 }
@@ -582,6 +581,8 @@ undrain(struct instance *i)
 static enum state
 started(struct instance *i)
 {
+	i->began = clock_monotonic();
+	i->shortages = 0;
 	ready_executed(i);
 	probe_state(i);
 	if (ready_is_awaited(i)) {
@@ -699,23 +700,6 @@ continued(struct instance *i)
 	return RUNNING;
 }
 
-static double
-jittered(double delay)
-{
-	double part = (double)random() / (double)RAND_MAX;
-
-	return delay * (1 - JITTER + 2 * JITTER * part);
-}
-
-static double
-backoff_delay(const struct instance *i)
-{
-	double delay = conf(i)->backoff_base *
-	    pow(conf(i)->backoff_factor, i->failures ? i->failures - 1 : 0);
-
-	return jittered(fmin(delay, conf(i)->backoff_max));
-}
-
 /* Its leader ended well and at once, and something runs on. */
 static bool
 daemonises(const struct child *c)
@@ -747,10 +731,65 @@ back_off(struct instance *i, const char *what)
 {
 	char wait[32];
 
-	i->delay = backoff_delay(i);
+	i->delay = restart_delay(conf(i), i->failures);
 	because(i, "%s; failure %u in a row, next try in %s", what, i->failures,
 	    duration_text(i->delay, wait));
 	return BACKOFF;
+}
+
+/* It had no room for one more process: herod's lack, not the program's
+ * fault. */
+static enum state
+wait_for_room(struct instance *i, const char *what)
+{
+	char wait[32];
+
+	runners_note_shortage(i->runner->all, i, what);
+	i->delay = shortage_delay(++i->shortages);
+	because(i, "%s; herod lacks room for it, next try in %s", what,
+	    duration_text(i->delay, wait));
+	return BACKOFF;
+}
+
+/* As the next of all that are to start again. */
+static enum state
+start_in_turn(struct instance *i, const char *what)
+{
+	char wait[32];
+
+	i->delay = runners_take_turn(i->runner->all);
+	if (i->delay <= 0)
+		return start_again(i);
+	i->has_turn = true;
+	because(i, "%s; others start again before it, next try in %s", what,
+	    duration_text(i->delay, wait));
+	return BACKOFF;
+}
+
+/* Its delay is over. */
+static enum state
+try_again(struct instance *i)
+{
+	double wait = i->has_turn ? 0 : runners_take_turn(i->runner->all);
+
+	i->has_turn = wait > 0;
+	if (!i->has_turn)
+		return start_again(i);
+	arm(i, wait);
+	return BACKOFF;
+}
+
+/* Died too often; a reason is left then. */
+static bool
+is_flapping(struct instance *i, const char *what)
+{
+	char window[32];
+
+	if (!flaps_add(&i->flaps, conf(i), clock_monotonic()))
+		return false;
+	because(i, "%s; death %lld within %s (flap_limit)", what,
+	    conf(i)->flap_limit, duration_text(conf(i)->flap_window, window));
+	return true;
 }
 
 /* The program itself is at fault and no new try can heal it. */
@@ -770,6 +809,8 @@ start_in_vain(struct instance *i, const char *what, const char *when)
 {
 	i->failures++;
 	i->failed_starts++;
+	if (is_flapping(i, what))
+		return FATAL;
 	if (conf(i)->startretries < 0 ||
 	    i->failed_starts <= conf(i)->startretries)
 		return back_off(i, what);
@@ -787,6 +828,8 @@ over_faulty(struct instance *i)
 	if (i->fault == FAULT_LATE)
 		return start_in_vain(i, what, "");
 	i->failures++;
+	if (is_flapping(i, what))
+		return FATAL;
 	if (i->failures <= 1)
 		return start_again(i); /* it was healthy: at once */
 	return back_off(i, what);
@@ -820,11 +863,8 @@ start_failed(struct instance *i)
 		because(i, "%s", what);
 		return FATAL;
 	}
-	if (i->child->shortage) {
-		/* herod's lack, not the program's fault. */
-		i->failures++;
-		return back_off(i, what);
-	}
+	if (i->child->shortage)
+		return wait_for_room(i, what);
 	return start_in_vain(i, what,
 	    i->child->stage	      ? ""
 		: ready_is_awaited(i) ? " before it was ready"
@@ -868,7 +908,7 @@ wants_restart(const struct instance *i)
 static bool
 was_short(const struct instance *i)
 {
-	return i->child->exited_at - i->child->started_at < SHORT_LIFE;
+	return clock_monotonic() - i->began < SHORT_LIFE;
 }
 
 /* RUNNING ended by itself. */
@@ -887,9 +927,25 @@ ended(struct instance *i)
 		return EXITED;
 	}
 	i->failures += !is_expected(i) || was_short(i);
+	if (is_flapping(i, what))
+		return FATAL;
 	if (i->failures <= 1)
-		return start_again(i); /* it was healthy: at once */
+		return start_in_turn(i, what); /* it was healthy: at once */
 	return back_off(i, what);
+}
+
+/* It may have healed since. */
+static enum state
+retry_fatal(struct instance *i)
+{
+	enum state next = FATAL;
+
+	if (i->runner->wanted == WANTED_UP &&
+	    !runners_are_ending(i->runner->all))
+		next = start_anew(i);
+	if (next == FATAL)
+		arm(i, conf(i)->fatal_retry);
+	return next;
 }
 
 static enum state
@@ -903,6 +959,7 @@ adopted(struct instance *i)
 {
 	bool executed = !is_exec(i) && i->child->started_at > 0;
 
+	i->began = clock_monotonic();
 	because(i, "outlived the herod before this one");
 	if (executed)
 		ready_executed(i);
@@ -967,7 +1024,7 @@ static const action_fn table[FATAL + 1][EVENT_COUNT] = {
 	    [EVENT_START] = start_anew,
 	    [EVENT_STOP] = stop_nothing,
 	    [EVENT_KILL] = stop_nothing,
-	    [EVENT_TIMER] = start_again,
+	    [EVENT_TIMER] = try_again,
 	},
     [DRAINING] =
 	{
@@ -996,6 +1053,7 @@ static const action_fn table[FATAL + 1][EVENT_COUNT] = {
 	    [EVENT_START] = start_anew,
 	    [EVENT_STOP] = stop_nothing,
 	    [EVENT_ORDER] = start_if_blocked,
+	    [EVENT_TIMER] = retry_fatal,
 	},
 };
 
@@ -1127,6 +1185,7 @@ instance_free(struct instance *i)
 	ev_timer_stop(context(i)->loop, &i->timer);
 	end_output(i);
 	cgroup_free(i->cgroup);
+	flaps_forget(&i->flaps);
 	free(i);
 }
 

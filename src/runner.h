@@ -23,6 +23,7 @@
 
 #include "child.h"
 #include "output.h"
+#include "restart.h"
 #include "settings.h"
 
 /* supervisord's numbers where it has the state. */
@@ -64,8 +65,12 @@ struct instance {
 	struct ready *ready; /* ready.c's, or NULL */
 	struct probe *probe; /* probe.c's, or NULL */
 	double ready_at; /* Unix seconds; 0: it is not */
+	double began; /* it, by clock_monotonic(); adopted: then */
 	unsigned failures; /* in a row, for the delay of BACKOFF */
 	unsigned failed_starts; /* in a row, for startretries */
+	unsigned shortages; /* starts in a row that herod had no room for */
+	struct flaps flaps;
+	bool has_turn; /* BACKOFF until its turn among all */
 	unsigned long restarts;
 	double delay; /* seconds in BACKOFF */
 	bool restart; /* start again when it is down */
@@ -196,6 +201,13 @@ void runners_changed(struct instance *i, enum state old);
 /* Some runner depends on another: until this is said, nobody looks. */
 void runners_note_order(struct runners *rs);
 bool runners_have_order(const struct runners *rs);
+/* An instance could not be started, and not by its own fault. */
+void runners_note_shortage(
+    struct runners *rs, const struct instance *i, const char *what);
+
+/* One more starts again by itself: seconds until its turn; 0: now. */
+double runners_take_turn(struct runners *rs);
+bool runners_are_ending(const struct runners *rs);
 
 /* A process ended by our SIGKILL. */
 void runners_note_kill(struct runners *rs);

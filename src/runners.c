@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "depend.h"
 #include "log.h"
 #include "mem.h"
@@ -16,6 +17,8 @@
 
 /* After SIGKILL nothing but an unkillable process (state D) is left. */
 #define UNKILLABLE_GRACE 10.0
+
+#define SHORTAGE_PERIOD 10.0 /* seconds between two lines about it */
 
 RB_HEAD(runner_tree, runner);
 
@@ -34,6 +37,9 @@ struct runners {
 	struct runner_tree tree;
 	ev_timer sweep; /* frees removed runners between loop turns */
 	bool ordered; /* some runner depends on another */
+	struct turns turns; /* to start again */
+	double shortage_told; /* when, by clock_monotonic() */
+	size_t shortages; /* since then */
 	bool ending, hurried;
 	bool forced; /* something had to be killed for it */
 	ev_timer deadline; /* of the shutdown */
@@ -761,6 +767,30 @@ bool
 runners_are_ending(const struct runners *rs)
 {
 	return rs->ending;
+}
+
+double
+runners_take_turn(struct runners *rs)
+{
+	return turns_take(
+	    &rs->turns, rs->context.conf->restart_rate, clock_monotonic());
+}
+
+void
+runners_note_shortage(
+    struct runners *rs, const struct instance *i, const char *what)
+{
+	double now = clock_monotonic();
+
+	rs->shortages++;
+	if (rs->shortage_told > 0 && now - rs->shortage_told < SHORTAGE_PERIOD)
+		return;
+	log_warnx("runner %s.%d: no room for its process (%s); %zu start%s put "
+		  "off",
+	    i->runner->name, i->n, what, rs->shortages,
+	    rs->shortages == 1 ? "" : "s");
+	rs->shortage_told = now;
+	rs->shortages = 0;
 }
 
 void

@@ -113,7 +113,6 @@ void runners_reopen_logs(struct runners *rs);
  * are down.  hurry: kill. */
 void runners_shutdown(
     struct runners *rs, bool hurry, void (*done)(void *), void *arg);
-bool runners_are_ending(const struct runners *rs);
 
 /* Something had to be killed for the shutdown, or is still there. */
 bool runners_were_forced(const struct runners *rs);

@@ -93,7 +93,7 @@ struct place {
 #define RATE_SECONDS 60
 struct rate {
 	unsigned ended[RATE_SECONDS];
-	long long last; /* Unix second of the newest count */
+	long long last; /* second (clock.h) of the newest count */
 };
 
 struct lane {

@@ -20,6 +20,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "clock.h"
 #include "counters.h"
 #include "event.h"
 #include "log.h"
@@ -360,7 +361,7 @@ work_end_and_tell(
 		counter_add(jobs_finished, 1);
 	else
 		counter_add(jobs_failed, 1);
-	rate_count(&k->place->lane->rate, ev_time());
+	rate_count(&k->place->lane->rate, clock_monotonic());
 	job_news(k, "over");
 	work_leave(k);
 	watch_over(w, j);
@@ -1020,14 +1021,15 @@ static double
 hook_longest(void *arg, struct instance *i)
 {
 	const struct place *p = i->work;
-	double left = 0, now = ev_time();
+	double left = 0;
 	struct work *k;
 
 	(void)arg;
 	if (p)
 		TAILQ_FOREACH (k, &p->works, next)
-			if (k->deadline - now + GRACE_MAX > left)
-				left = k->deadline - now + GRACE_MAX;
+			left = fmax(left,
+			    ev_timer_remaining(k->all->loop, &k->timer) +
+				GRACE_MAX);
 	return left;
 }
 
@@ -1108,7 +1110,7 @@ workers_rate(struct workers *w, const char *queue)
 	unsigned sum = 0;
 	size_t i;
 
-	rate_go_on(r, ev_time());
+	rate_go_on(r, clock_monotonic());
 	for (i = 0; i < RATE_SECONDS; i++)
 		sum += r->ended[i];
 	return (double)sum / RATE_SECONDS;

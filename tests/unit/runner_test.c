@@ -3,6 +3,7 @@
  * what real ones cannot be made to show.  tests/integration has the rest.
  */
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -202,21 +203,26 @@ test_missing_program_is_fatal_at_once(void)
 	close_house(&h);
 }
 
+/* Pitfall 2: nor is it counted with the runner's own failures. */
 void
 test_shortage_never_makes_a_runner_fatal(void)
 {
 	struct house h;
 	int k;
 
-	open_house(&h,
-	    "{" COMMAND ", \"backoff_base\": 0.001,"
-	    " \"backoff_max\": 0.002, \"startretries\": 0}");
+	open_house(&h, "{" COMMAND ", \"startretries\": 0, \"flap_limit\": 1}");
 	runner_start(h.runner);
 	for (k = 1; k <= 20; k++) {
 		failed("fork", EAGAIN, true);
 		check_int(h.i->state, BACKOFF);
-		wait_for((turn(&h), nstarts == k + 1));
+		check_has(h.i->why, "herod lacks room for it, next try in");
+		check(h.i->delay < 6);
+		instance_event(h.i, EVENT_TIMER);
+		check_int(nstarts, k + 1);
 	}
+	check_int(h.i->failures, 0);
+	executed();
+	check_int(h.i->shortages, 0);
 	close_house(&h);
 }
 
@@ -314,6 +320,130 @@ test_short_lives_do_not_make_a_busy_loop(void)
 	over(0);
 	check_int(h.i->state, BACKOFF);
 	close_house(&h);
+}
+
+/* Pitfall 3: RUNNING in between does not save it. */
+void
+test_flap_limit_deaths_in_flap_window_are_fatal(void)
+{
+	struct house h;
+	int k;
+
+	open_house(&h,
+	    "{" COMMAND ", \"startsecs\": 0, \"flap_limit\": 3,"
+	    " \"flap_window\": 3600}");
+	runner_start(h.runner);
+	for (k = 1; k <= 3; k++) {
+		check_int(h.i->state, k == 3 ? BACKOFF : STARTING);
+		if (h.i->state == BACKOFF)
+			instance_event(h.i, EVENT_TIMER);
+		executed();
+		check_int(h.i->state, RUNNING);
+		over(3);
+	}
+	check_int(h.i->state, FATAL);
+	check_str(h.i->why, "exit 3; death 3 within 1h0m (flap_limit)");
+	runner_start(h.runner);
+	executed();
+	over(3);
+	check_int(h.i->state, STARTING);
+	close_house(&h);
+}
+
+void
+test_deaths_beyond_flap_window_are_forgotten(void)
+{
+	struct flaps f = {0};
+	struct runner_conf c = {.flap_limit = 3, .flap_window = 10};
+
+	check(!flaps_add(&f, &c, 100));
+	check(!flaps_add(&f, &c, 101));
+	check(!flaps_add(&f, &c, 111)); /* the first is 11 seconds old */
+	check(flaps_add(&f, &c, 111));
+	c.flap_limit = 2; /* anew */
+	check(!flaps_add(&f, &c, 111));
+	check(flaps_add(&f, &c, 121));
+	flaps_forget(&f);
+	check(!flaps_add(&f, &c, 121));
+	flaps_forget(&f);
+}
+
+/* Pitfall 47: who is stopped by an operator does not die. */
+void
+test_stops_and_restarts_do_not_count_as_deaths(void)
+{
+	struct house h;
+	int k;
+
+	open_house(&h, "{" COMMAND ", \"startsecs\": 0, \"flap_limit\": 1}");
+	runner_start(h.runner);
+	executed();
+	for (k = 0; k < 10; k++) {
+		runner_restart(h.runner, true);
+		over(3);
+		check_int(h.i->state, STARTING);
+		executed();
+		check_int(h.i->state, RUNNING);
+	}
+	check_int(h.i->failures, 0);
+	over(3);
+	check_int(h.i->state, FATAL);
+	close_house(&h);
+}
+
+void
+test_fatal_is_tried_again_after_fatal_retry(void)
+{
+	struct house h;
+
+	open_house(&h, "{" COMMAND ", \"fatal_retry\": 0.01}");
+	runner_start(h.runner);
+	failed("exec", ENOENT, false);
+	check_int(h.i->state, FATAL);
+	wait_for((turn(&h), h.i->state == STARTING));
+	failed("exec", ENOENT, false);
+	runner_stop(h.runner, true);
+	check(!ev_is_active(&h.i->timer));
+	close_house(&h);
+}
+
+/* Pitfall 4: those beyond restart_rate wait for their turn. */
+void
+test_a_crowd_that_dies_together_starts_again_in_turns(void)
+{
+	struct house h;
+	double last;
+
+	open_house(&h, "{" COMMAND ", \"startsecs\": 0}");
+	h.conf.restart_rate = 2;
+	runner_start(h.runner);
+	executed();
+	runners_take_turn(h.all);
+	runners_take_turn(h.all);
+	check(runners_take_turn(h.all) > 0);
+	last = runners_take_turn(h.all);
+	over(3);
+	check_int(h.i->state, BACKOFF);
+	check_has(h.i->why, "others start again before it");
+	check(h.i->delay > last - 1);
+	check_int(nstarts, 1);
+	instance_event(h.i, EVENT_TIMER); /* its turn, not one more wait */
+	check_int(nstarts, 2);
+	close_house(&h);
+}
+
+void
+test_turns_come_at_their_rate(void)
+{
+	struct turns t = {0};
+	int k;
+
+	for (k = 0; k < 10; k++)
+		check(turns_take(&t, 10, 100) <= 0);
+	for (k = 1; k <= 10; k++)
+		check_int(lround(turns_take(&t, 10, 100) * 10), k);
+	check_int(lround(turns_take(&t, 10, 102) * 10), 0);
+	check(turns_take(&t, 0, 102) <= 0);
 }
 
 void
