@@ -81,6 +81,7 @@ struct herod {
 	int lock_fd;
 	bool again; /* one before us was ready, and died */
 	bool ending;
+	int code; /* of an essential runner that ended it */
 };
 
 /* ---- options ---- */
@@ -605,6 +606,18 @@ on_changed(void *arg, struct instance *i, enum state old)
 		redis_dial(h->redis);
 }
 
+static void
+on_lost(void *arg, struct runner *r, int code)
+{
+	struct herod *h = arg;
+	char why[128];
+
+	h->code = code;
+	snprintf(why, sizeof(why), "runner %s: essential, and has ended (%d)",
+	    r->name, code);
+	end(h, why);
+}
+
 /* ---- wiring ---- */
 
 /* The private Redis is a runner like any other, but herod's own. */
@@ -689,7 +702,7 @@ make_parts(struct herod *h, struct err *e)
 	workers_publish(h->workers, h->events);
 	workers_hooks(h->workers, &h->hooks);
 	h->watch = (struct runner_watch){
-	    h, on_added, on_removed, on_wanted, on_changed};
+	    h, on_added, on_removed, on_wanted, on_changed, on_lost};
 	h->runners = runners_new(h->loop, d, &h->hooks, &h->watch);
 	h->notify = notify_new(h->loop);
 	runners_set_notify(h->runners, h->notify);
@@ -878,7 +891,9 @@ run_daemon(struct herod *h)
 		if (h->again)
 			_exit(code);
 	}
-	if (!h->ending || runners_were_forced(h->runners))
+	if (h->ending && h->code)
+		code = h->code;
+	else if (!h->ending || runners_were_forced(h->runners))
 		code = EXIT_FAILURE;
 	finish(h, code);
 	return code;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ENVIRONMENT_MAX 65536 /* bytes that are looked at */
@@ -56,10 +57,22 @@ read_command(struct process_info *p, const char *name, size_t name_len)
 			p->command[i] = ' ';
 }
 
+/* began: clock ticks after boot. */
+static double
+age(unsigned long long began)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_BOOTTIME, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9 -
+	    (double)began / (double)sysconf(_SC_CLK_TCK);
+}
+
 bool
 process_read(pid_t pid, struct process_info *p)
 {
 	char stat[1024], *name, *end;
+	unsigned long long began;
 	long pages;
 	int ppid;
 
@@ -69,12 +82,13 @@ process_read(pid_t pid, struct process_info *p)
 	    (end = strrchr(stat, ')')) == NULL ||
 	    sscanf(end + 1,
 		" %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d "
-		"%*d %*d %*d %*d %*u %*u %ld",
-		&p->state, &ppid, &pages) != 3)
+		"%*d %*d %*d %*d %llu %*u %ld",
+		&p->state, &ppid, &began, &pages) != 4)
 		return false;
 	p->pid = pid;
 	p->ppid = ppid;
 	p->rss = (long long)pages * sysconf(_SC_PAGESIZE);
+	p->age = age(began);
 	read_command(p, name + 1, (size_t)(end - name - 1));
 	return true;
 }

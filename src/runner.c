@@ -29,6 +29,8 @@
 #include "order.h"
 #include "probe.h"
 #include "ready.h"
+#include "process.h"
+#include "recycle.h"
 
 #define SHORT_LIFE 1.0 /* seconds */
 #define END_TEXT 256
@@ -168,6 +170,10 @@ enter(struct instance *i, enum state next)
 	probe_state(i);
 	log_info("runner %s.%d: %s: %s", i->runner->name, i->n,
 	    state_name(next), i->why);
+	if (next == RUNNING)
+		recycle_watch(i);
+	else
+		recycle_unwatch(i);
 	if (next == RUNNING && hooks(i)->up)
 		hooks(i)->up(hooks(i)->arg, i);
 	runners_changed(i, old);
@@ -258,6 +264,20 @@ end_output(struct instance *i)
 	}
 }
 
+/* What a shell would say of it. */
+static int
+exit_code(const struct child *c)
+{
+	if (c->stage)
+		return strcmp(c->stage, "exec") != 0 ? EXIT_FAILURE
+		    : c->error == ENOENT	     ? 127
+						     : 126;
+	if (!c->status_known)
+		return EXIT_FAILURE;
+	return WIFSIGNALED(c->status) ? 128 + WTERMSIG(c->status)
+				      : WEXITSTATUS(c->status);
+}
+
 static void
 on_over(struct child *c)
 {
@@ -268,6 +288,7 @@ on_over(struct child *c)
 	if (c->killed)
 		runners_note_kill(i->runner->all);
 	instance_note_exit(i, c);
+	i->code = exit_code(c);
 	if (hooks(i)->died && conf(i)->kind == KIND_STDIO)
 		hooks(i)->died(
 		    hooks(i)->arg, i, c, c->stopping && i->fault == FAULT_NONE);
@@ -382,6 +403,7 @@ start_now(struct instance *i)
 		because(i, "started");
 		return STARTING;
 	}
+	i->code = EXIT_FAILURE;
 	because(i, "cannot start: %.280s", e.text);
 	return FATAL;
 }
@@ -509,6 +531,23 @@ stay(struct instance *i)
 	if (i->state == RUNNING && hooks(i)->up)
 		hooks(i)->up(hooks(i)->arg, i);
 	return i->state;
+}
+
+/* A new process is to take its place; i->why says for what. */
+static enum state
+recycle(struct instance *i)
+{
+	char why[96];
+	enum state next;
+
+	strlcpy(why, i->why, sizeof(why));
+	i->restart = i->drain = true;
+	next = stop(i);
+	if (next == DRAINING)
+		because(i, "%s: replaced after the jobs in hand", why);
+	else
+		because(i, "%s: replaced", why);
+	return next;
 }
 
 static enum state
@@ -958,8 +997,11 @@ static enum state
 adopted(struct instance *i)
 {
 	bool executed = !is_exec(i) && i->child->started_at > 0;
+	struct process_info p;
 
 	i->began = clock_monotonic();
+	if (conf(i)->max_age > 0 && i->child && process_read(i->child->pid, &p))
+		i->began -= p.age;
 	because(i, "outlived the herod before this one");
 	if (executed)
 		ready_executed(i);
@@ -1009,6 +1051,7 @@ static const action_fn table[FATAL + 1][EVENT_COUNT] = {
 	    [EVENT_OVER] = ended,
 	    [EVENT_TIMER] = healthy,
 	    [EVENT_ORDER] = stop_if_held,
+	    [EVENT_RECYCLE] = recycle,
 	},
     [PAUSED] =
 	{
@@ -1091,6 +1134,15 @@ instance_adopt(struct instance *i, struct child *c)
 	instance_event(i, EVENT_ADOPT);
 	if (c->paused)
 		instance_event(i, EVENT_PAUSED);
+}
+
+void
+instance_recycle(struct instance *i, const char *why)
+{
+	if (i->state != RUNNING || i->held)
+		return;
+	because(i, "%s", why);
+	instance_event(i, EVENT_RECYCLE);
 }
 
 void
@@ -1183,6 +1235,7 @@ instance_free(struct instance *i)
 	ready_over(i);
 	probe_free(i);
 	ev_timer_stop(context(i)->loop, &i->timer);
+	recycle_unwatch(i);
 	end_output(i);
 	cgroup_free(i->cgroup);
 	flaps_forget(&i->flaps);

@@ -81,6 +81,8 @@ struct instance {
 	enum fault fault; /* why it is STOPPING, unless somebody asked */
 	char fault_text[160];
 	ev_timer timer; /* the state's own */
+	ev_timer recycle; /* to look at age and size (recycle.c) */
+	double look; /* seconds between two looks */
 	struct output_source *sources[CHILD_STREAMS];
 	/* How the last process ended; at is 0 before. */
 	struct {
@@ -91,6 +93,7 @@ struct instance {
 		struct rusage rusage;
 	} exit;
 	struct cgroup *cgroup; /* NULL: there are none */
+	int code; /* of that end, or of a start that failed, as of a shell */
 	void *work; /* worker.c's, or NULL */
 };
 
@@ -145,6 +148,8 @@ struct runner_watch {
 	void (*removed)(void *arg, struct runner *r); /* about to be freed */
 	void (*wanted)(void *arg, struct runner *r); /* or how many */
 	void (*changed)(void *arg, struct instance *i, enum state old);
+	/* An essential one has ended for good; code: as of a shell. */
+	void (*lost)(void *arg, struct runner *r, int code);
 };
 
 enum runner_event {
@@ -161,6 +166,7 @@ enum runner_event {
 	EVENT_IDLE, /* it has no job in hand any more */
 	EVENT_TIMER,
 	EVENT_ORDER, /* others have changed: look at the order again */
+	EVENT_RECYCLE, /* its process is to make room for a new one */
 	EVENT_COUNT
 };
 
@@ -249,6 +255,9 @@ void runner_stop_rules(const struct runner *r, struct stop_rules *rules);
 
 /* The instance has no job left (call after each end): a drain goes on. */
 void instance_idle(struct instance *i);
+
+/* Its process makes room for a new one, after its jobs. */
+void instance_recycle(struct instance *i, const char *why);
 
 /* Keeps how a process of it ended (nothing when it never began). */
 void instance_note_exit(struct instance *i, const struct child *c);

@@ -626,6 +626,45 @@ on_sweep(struct ev_loop *loop, ev_timer *timer, int revents)
 	}
 }
 
+/* Nothing but an operator brings it up again. */
+static bool
+is_over_for_good(const struct instance *i)
+{
+	return i->state == EXITED ||
+	    (i->state == FATAL && !i->blocked &&
+		i->runner->conf.fatal_retry <= 0);
+}
+
+/* The first that failed tells, and who is FATAL has failed in any case. */
+static int
+worst_code(const struct runner *r)
+{
+	const struct instance *i;
+	size_t k;
+
+	RUNNER_FOREACH_STAYING (i, r, k)
+		if (i->code != 0 || i->state == FATAL)
+			return i->code ? i->code : EXIT_FAILURE;
+	return EXIT_SUCCESS;
+}
+
+/* Tells of an essential runner when all its instances are over. */
+static void
+look_at_essential(struct runner *r)
+{
+	const struct runner_watch *watch = r->all->context.watch;
+	const struct instance *i;
+	size_t k;
+
+	if (!r->conf.essential || r->wanted != WANTED_UP || r->all->ending)
+		return;
+	RUNNER_FOREACH_STAYING (i, r, k)
+		if (!is_over_for_good(i))
+			return;
+	if (watch->lost)
+		watch->lost(watch->arg, r, worst_code(r));
+}
+
 void
 runners_changed(struct instance *i, enum state old)
 {
@@ -635,6 +674,7 @@ runners_changed(struct instance *i, enum state old)
 
 	if (watch->changed)
 		watch->changed(watch->arg, i, old);
+	look_at_essential(r);
 	answer_waits(r);
 	/* The caller still holds r: look between loop turns. */
 	if (rs->ending || rs->ordered || r->wanted == WANTED_REMOVED ||

@@ -761,6 +761,15 @@ conf_check_runner(const char *name, const struct runner_conf *r, struct err *e)
 		    "runner %s: ready is probe, and there is no health to "
 		    "probe",
 		    name);
+	if (r->kind == KIND_EXEC &&
+	    (r->max_age > 0 || r->max_rss > 0 || r->essential))
+		return err_set(e, ERR_PARAMS,
+		    "runner %s: %s is for processes that live on; those of "
+		    "kind exec end with their job",
+		    name,
+		    r->max_age > 0	 ? "max_age"
+			: r->max_rss > 0 ? "max_rss"
+					 : "essential");
 	if (r->kind == KIND_EXEC && r->numprocs * r->concurrency > 1000)
 		return err_set(e, ERR_PARAMS,
 		    "runner %s: numprocs times concurrency is %lld; wanted at "
