@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -44,6 +45,8 @@
 #define LOCK_NAME "lock" /* with the keeper */
 #define ORPHANS_GRACE 5.0 /* seconds from SIGTERM to SIGKILL */
 #define NOTIFY_NAME "notify" /* with the keeper, and of the socket */
+#define DESCRIPTORS_OF_OURS 48 /* without any process */
+#define PROCESSES_MAX 8000 /* that the keeper has room for */
 #define DOOR_PREFIX "listen:" /* with the keeper, then the address */
 
 /* What the command line says. */
@@ -851,6 +854,43 @@ complain(const struct err *e)
 	return EXIT_FAILURE;
 }
 
+/* What herod holds of one process: pidfd, output, and for jobs stdin and
+ * journals. */
+static unsigned long long
+descriptors_of(const struct runner_conf *c)
+{
+	static const unsigned each[] = {
+	    [KIND_SERVICE] = 3, [KIND_EXEC] = 4, [KIND_STDIO] = 5};
+
+	return conf_instances(c) * each[c->kind];
+}
+
+/* Better said now than found out when the last ones are to start. */
+static int
+check_room(const struct conf *c, struct err *e)
+{
+	unsigned long long need = DESCRIPTORS_OF_OURS + c->nrunners;
+	struct rlimit limit;
+	size_t i, n = 0;
+
+	for (i = 0; i < c->nrunners; i++) {
+		need += descriptors_of(&c->runners[i].settings);
+		n += conf_instances(&c->runners[i].settings);
+	}
+	getrlimit(RLIMIT_NOFILE, &limit); /* the keeper raises the soft one */
+	if (n > PROCESSES_MAX)
+		return err_set(e, ERR_PARAMS,
+		    "the runners ask for %zu processes; wanted at most %d", n,
+		    PROCESSES_MAX);
+	if (need <= limit.rlim_max)
+		return 0;
+	err_set(e, ERR_PARAMS,
+	    "the runners ask for %zu processes, which takes %llu descriptors, "
+	    "and RLIMIT_NOFILE allows %llu",
+	    n, need, (unsigned long long)limit.rlim_max);
+	return err_hint(e, "raise ulimit -n or LimitNOFILE, or lower numprocs");
+}
+
 /* Loads the configuration, printing every mistake; NULL when there are. */
 static struct conf *
 load(const struct options *o)
@@ -862,7 +902,7 @@ load(const struct options *o)
 	for (line = errors; line && *line; line++)
 		fprintf(stderr, "%s\n", *line);
 	strv_free(errors);
-	if (c && set_log(c, &e) != 0) {
+	if (c && (check_room(c, &e) != 0 || set_log(c, &e) != 0)) {
 		complain(&e);
 		conf_free(c);
 		c = NULL;

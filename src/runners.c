@@ -18,6 +18,10 @@
 /* After SIGKILL nothing but an unkillable process (state D) is left. */
 #define UNKILLABLE_GRACE 10.0
 
+#define PROGRESS_PERIOD 2.0 /* seconds between two lines about a shutdown */
+
+#define PROGRESS_LINES 5 /* who is named in it */
+
 #define SHORTAGE_PERIOD 10.0 /* seconds between two lines about it */
 
 RB_HEAD(runner_tree, runner);
@@ -43,6 +47,7 @@ struct runners {
 	bool ending, hurried;
 	bool forced; /* something had to be killed for it */
 	ev_timer deadline; /* of the shutdown */
+	ev_timer progress; /* tells about it */
 	void (*done)(void *arg);
 	void *done_arg;
 };
@@ -940,6 +945,7 @@ shutdown_go_on(struct runners *rs)
 	if (last || rs->done == NULL)
 		return;
 	ev_timer_stop(rs->context.loop, &rs->deadline);
+	ev_timer_stop(rs->context.loop, &rs->progress);
 	rs->done(rs->done_arg);
 	rs->done = NULL;
 }
@@ -979,6 +985,28 @@ on_deadline(struct ev_loop *loop, ev_timer *timer, int revents)
 	rs->done = NULL;
 }
 
+/* Whom the end waits for, for who wants to know. */
+static void
+on_progress(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct runners *rs = timer->data;
+	const struct instance *i;
+	struct runner *r;
+	size_t k, n = 0;
+
+	(void)loop;
+	(void)revents;
+	RUNNERS_FOREACH (r, rs)
+		RUNNER_FOREACH_INSTANCE (i, r, k) {
+			if (instance_is_down(i) || n++ >= PROGRESS_LINES)
+				continue;
+			log_warnx("shutdown: waits for runner %s.%d: %s: %s",
+			    r->name, i->n, state_name(i->state), i->why);
+		}
+	if (n > PROGRESS_LINES)
+		log_warnx("shutdown: waits for %zu more", n - PROGRESS_LINES);
+}
+
 void
 runners_shutdown(
     struct runners *rs, bool hurry, void (*done)(void *), void *arg)
@@ -997,6 +1025,7 @@ runners_shutdown(
 	    rs->hurried ? UNKILLABLE_GRACE : rs->context.conf->shutdown_timeout,
 	    0);
 	ev_timer_start(loop, &rs->deadline);
+	ev_timer_again(loop, &rs->progress);
 	sweep_soon(rs);
 }
 
@@ -1110,7 +1139,8 @@ runners_new(struct ev_loop *loop, const struct daemon_conf *conf,
 	RB_INIT(&rs->tree);
 	ev_timer_init(&rs->sweep, on_sweep_or_end, 0, 0);
 	ev_timer_init(&rs->deadline, on_deadline, 0, 0);
-	rs->sweep.data = rs->deadline.data = rs;
+	ev_timer_init(&rs->progress, on_progress, 0, PROGRESS_PERIOD);
+	rs->sweep.data = rs->deadline.data = rs->progress.data = rs;
 	return rs;
 }
 
@@ -1145,6 +1175,7 @@ runners_free(struct runners *rs)
 
 	ev_timer_stop(rs->context.loop, &rs->sweep);
 	ev_timer_stop(rs->context.loop, &rs->deadline);
+	ev_timer_stop(rs->context.loop, &rs->progress);
 	while ((r = runners_first(rs)) != NULL)
 		forget(rs, r);
 	free(rs->context.output.dir);

@@ -726,6 +726,10 @@ check_order(struct reading *r, struct conf *c)
 int
 conf_check_runner(const char *name, const struct runner_conf *r, struct err *e)
 {
+	if (strcmp(name, "all") == 0)
+		return err_set(e, ERR_PARAMS,
+		    "runner all: 'all' stands for all runners (heroctl stop "
+		    "all); wanted another name");
 	if (r->command == NULL)
 		return err_set(e, ERR_PARAMS,
 		    "runner %s: command is missing (wanted the program to run)",

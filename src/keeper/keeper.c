@@ -746,6 +746,14 @@ pass_on(struct keeper *k, int sig)
 		end_by_ourselves(k, 128 + sig);
 }
 
+/* The kernel says so when the terminal is gone on which we were started:
+ * nobody is left there to end us.  Others may mean something else by it. */
+static bool
+is_hangup(const struct signalfd_siginfo *si)
+{
+	return si->ssi_signo == SIGHUP && si->ssi_code == SI_KERNEL;
+}
+
 /* Deaths first: a dead herod cannot be told anything. */
 static void
 signals_read(struct keeper *k)
@@ -755,7 +763,7 @@ signals_read(struct keeper *k)
 	int sig;
 
 	while (read(k->signals, &si, sizeof(si)) == sizeof(si))
-		got |= (uint64_t)1 << si.ssi_signo;
+		got |= (uint64_t)1 << (is_hangup(&si) ? SIGTERM : si.ssi_signo);
 	if (got & (uint64_t)1 << SIGCHLD)
 		reap(k);
 	for (sig = 1; sig < 32; sig++)

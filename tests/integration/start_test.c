@@ -315,11 +315,12 @@ test_an_unknown_user_is_told(void)
 void
 test_a_lack_of_descriptors_heals(void)
 {
-	struct herod *h = herod_start_with("ulimit -n 48;", "",
-	    AT_ONCE
-	    "[runner:many]\nnumprocs = 40\ncommand = sleep 1000\n"
-	    "startretries = 1\nbackoff_base = 0.05\nbackoff_max = 0.1\n");
+	struct herod *h = herod_start_with("ulimit -n 64;", "",
+	    AT_ONCE "[runner:many]\ncommand = sleep 1000\n"
+		    "startretries = 1\n");
 
+	rpc(h, "scale_runner", "{s:s, s:i, s:b}", "name", "many", "instances",
+	    40, "wait", 0);
 	wait_for(strstr(herod_log(), "BACKOFF: ") != NULL);
 	wait_for(at(rpc_end(rpc_begin(h, "stop_runner", "[s]", "many")),
 		     "result") != NULL);
