@@ -120,6 +120,8 @@ struct child {
 			* before its end was known */
 	bool killed; /* SIGKILL was sent by us */
 	bool oom; /* the kernel ended it for lack of memory */
+	bool keep_end; /* over() may set it: the next herod is told of this
+			* end again, unless keeper_forget() was called */
 	/* Start failed: what was tried and errno, else stage is NULL. */
 	const char *stage; /* "exec", "chdir", "setuid", "fork", ... */
 	int error;
@@ -135,11 +137,18 @@ struct child {
 	volatile uint64_t *fed;
 };
 
-/* Called once for each process that lives (or has ended unnoticed) and for
- * each stored descriptor.  The owner calls child_adopt() within; a child
- * nobody adopts is killed with its group.  pid and started_at are there
- * already, so started() is called only for one that was not yet executed;
- * output and over() come later, through the loop. */
+/* It ended, or could not be started; over() may still be to come. */
+static inline bool
+child_has_ended(const struct child *c)
+{
+	return c->status_known || c->stage;
+}
+
+/* Called once for each process that lives, then for each that has ended
+ * unnoticed, and before for each stored descriptor.  The owner calls
+ * child_adopt() within; a child nobody adopts is killed with its group.  pid
+ * and started_at are there already, so started() is called only for one that
+ * was not yet executed; output and over() come later, through the loop. */
 struct keeper_ops {
 	void (*found)(void *arg, struct child *c, const char *tag);
 	void (*stored)(void *arg, const char *name, int fd /* taken over */);
@@ -161,6 +170,9 @@ void keeper_close(struct keeper *k);
  * 64 of them. */
 void keeper_store(struct keeper *k, const char *name, int fd);
 void keeper_drop(struct keeper *k, const char *name);
+
+/* Of a child with keep_end that is gone: nobody needs to know its end. */
+void keeper_forget(struct keeper *k, unsigned id);
 
 /* Where the keeper says what it has to say once it is in the background
  * (started with --ready-fd) and herod is ready; otherwise nowhere. */

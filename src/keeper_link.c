@@ -226,14 +226,19 @@ link_signal(struct process *p, int sig, bool group)
 }
 
 void
-link_ack(struct process *p)
+keeper_forget(struct keeper *k, unsigned id)
 {
 	struct wire_out out;
 
-	if (p->unheld)
-		return;
-	link_begin(p->c.keeper, &out, WIRE_ACK, p->c.id);
-	link_send(p->c.keeper, &out, NULL);
+	link_begin(k, &out, WIRE_ACK, id);
+	link_send(k, &out, NULL);
+}
+
+void
+link_ack(struct process *p)
+{
+	if (!p->unheld && !p->c.keep_end)
+		keeper_forget(p->c.keeper, p->c.id);
 }
 
 /* Of those that wait only the newest is of use. */
@@ -697,14 +702,15 @@ kill_unadopted(struct process *p)
 	child_kill(&p->c);
 }
 
+/* Those who live, or those who do not. */
 static void
-give_found(struct keeper *k)
+give_found(struct keeper *k, bool ended)
 {
 	struct process *p, *next;
 
 	RB_FOREACH_SAFE (p, processes, &k->processes, next) {
-		if (!p->found_due)
-			continue; /* started by who adopted another */
+		if (!p->found_due || child_has_ended(&p->c) != ended)
+			continue; /* or started by who adopted another */
 		p->found_due = false;
 		p->c.transit = k->transit;
 		if (k->ops->found)
@@ -732,7 +738,8 @@ keeper_open(struct ev_loop *loop, int fd, const struct keeper_ops *ops,
 	ev_io_start(loop, &k->reader);
 	open_transit(k);
 	give_stored(k);
-	give_found(k);
+	give_found(k, false);
+	give_found(k, true);
 	if (k->transit)
 		ev_timer_start(loop, &k->left);
 	return k;

@@ -154,11 +154,22 @@ arm(struct instance *i, double seconds)
 	ev_timer_start(loop, &i->timer);
 }
 
+/* How it ended does not matter any more. */
+static void
+forget_end(struct instance *i)
+{
+	if (i->kept_end)
+		keeper_forget(context(i)->keeper, i->kept_end);
+	i->kept_end = 0;
+}
+
 static void
 enter(struct instance *i, enum state next)
 {
 	enum state old = i->state;
 
+	if (next != EXITED)
+		forget_end(i);
 	i->state = next;
 	i->since = ev_time();
 	if (next == STARTING || !instance_is_up(i))
@@ -295,6 +306,11 @@ on_over(struct child *c)
 	instance_event(i, EVENT_OVER);
 	if (i->child == NULL)
 		ready_over(i);
+	/* What has done its work is not to do it again for the next herod. */
+	if (i->state == EXITED && conf(i)->kind == KIND_SERVICE) {
+		c->keep_end = true;
+		i->kept_end = c->id;
+	}
 }
 
 static const struct child_ops process_ops = {
@@ -444,6 +460,7 @@ static enum state
 start_anew(struct instance *i)
 {
 	i->failures = i->failed_starts = 0;
+	i->has_turn = false;
 	flaps_forget(&i->flaps);
 	return start(i);
 }
@@ -1236,6 +1253,7 @@ instance_free(struct instance *i)
 	probe_free(i);
 	ev_timer_stop(context(i)->loop, &i->timer);
 	recycle_unwatch(i);
+	forget_end(i);
 	end_output(i);
 	cgroup_free(i->cgroup);
 	flaps_forget(&i->flaps);

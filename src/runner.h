@@ -66,6 +66,7 @@ struct instance {
 	struct probe *probe; /* probe.c's, or NULL */
 	double ready_at; /* Unix seconds; 0: it is not */
 	double began; /* it, by clock_monotonic(); adopted: then */
+	unsigned kept_end; /* EXITED: id of its end at the keeper; or 0 */
 	unsigned failures; /* in a row, for the delay of BACKOFF */
 	unsigned failed_starts; /* in a row, for startretries */
 	unsigned shortages; /* starts in a row that herod had no room for */

@@ -1063,6 +1063,12 @@ note_stray(struct child *c)
 	    child_end_text(c, how, sizeof(how)));
 }
 
+static void
+note_nothing(struct child *c)
+{
+	(void)c;
+}
+
 /* The configuration has no place for it now, so it is asked to end: by the
  * rules of its runner if that is still there. */
 static void
@@ -1083,6 +1089,17 @@ end_stray(struct runners *rs, struct child *c, const json_t *tag)
 	child_adopt(c, &ops, NULL);
 	child_stop(c, &rules);
 	settings_clear(runner_settings, &plain);
+}
+
+/* The herod before us had seen its end, and started the next one already. */
+static void
+take_note_of(struct instance *i, struct child *c)
+{
+	static const struct child_ops ops = {
+	    .output = ignore_output, .over = note_nothing};
+
+	instance_note_exit(i, c);
+	child_adopt(c, &ops, NULL);
 }
 
 bool
@@ -1115,6 +1132,9 @@ runners_adopt(struct runners *rs, struct child *c, const char *text)
 		    json_object_get(tag, "restarts"));
 		ready_found(i, tag);
 		instance_adopt(i, c);
+		taken = true;
+	} else if (child_has_ended(c)) {
+		take_note_of(i, c);
 		taken = true;
 	}
 	json_decref(tag);

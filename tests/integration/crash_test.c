@@ -328,3 +328,56 @@ test_a_killed_herod_still_ends_cleanly(void)
 	check_int(herod_end(h), 1); /* for the deaf one */
 	check(!is_alive(web) && !is_alive(deaf));
 }
+
+/* ---- what has ended is not run again ---- */
+
+void
+test_a_program_that_has_done_its_work_is_not_run_again(void)
+{
+	struct herod *h = herod_start(AT_ONCE
+	    "[runner:once]\ncommand = sh -c 'echo >>%s; exit 0'\n"
+	    "[runner:never]\nautorestart = never\n"
+	    "command = sh -c 'echo >>%s; exit 4'\n",
+	    here("once"), here("never"));
+	int k;
+
+	wait_for(
+	    is_state(h, "once", "EXITED") && is_state(h, "never", "EXITED"));
+	for (k = 0; k < 3; k++) {
+		herod_kill9(h);
+		wait_for(is_state(h, "once", "EXITED") &&
+		    is_state(h, "never", "EXITED"));
+		check_int(
+		    int_at(status_of(h, "never"), "instances.0.exit.code"), 4);
+	}
+	check_int(count_lines(here("once")), 1);
+	check_int(count_lines(here("never")), 1);
+	/* Asked to, it is. */
+	rpc(h, "start_runner", "{s:s, s:b}", "name", "once", "wait", 0);
+	wait_for(count_lines(here("once")) == 2);
+	wait_for(is_state(h, "once", "EXITED"));
+	rpc(h, "stop_runner", "[s]", "never");
+	herod_kill9(h);
+	wait_for(is_state(h, "once", "EXITED"));
+	check_int(count_lines(here("once")), 2);
+	check(is_state(h, "never", "STOPPED"));
+	herod_stop(h);
+}
+
+void
+test_ends_that_are_kept_leak_no_descriptor(void)
+{
+	struct herod *h = herod_start(
+	    AT_ONCE "[runner:once]\nautostart = false\ncommand = true\n");
+	int before, k;
+
+	wait_for_redis(h);
+	before = count_fds(h->keeper);
+	for (k = 0; k < 10; k++) {
+		rpc(h, "start_runner", "{s:s, s:b}", "name", "once", "wait", 0);
+		wait_for(is_state(h, "once", "EXITED"));
+	}
+	rpc(h, "stop_runner", "[s]", "once");
+	wait_for(count_fds(h->keeper) == before);
+	herod_stop(h);
+}

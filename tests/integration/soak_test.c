@@ -46,6 +46,7 @@ static const char conf[] =
 struct process {
 	pid_t pid;
 	char place[80]; /* RUNNER/INSTANCE */
+	bool leads; /* its session: it is not a child of the program */
 };
 
 struct rest {
@@ -166,6 +167,7 @@ is_ours(pid_t pid, struct process *p)
 	if (mark == NULL || strcmp(mark, here("")) != 0)
 		return false;
 	p->pid = pid;
+	p->leads = getsid(pid) == pid;
 	snprintf(p->place, sizeof(p->place), "%.40s/%.8s",
 	    variable(env, len, "HERO_RUNNER"),
 	    variable(env, len, "HERO_INSTANCE"));
@@ -192,8 +194,9 @@ are_both_there(const struct process *a, const struct process *b)
 {
 	struct process again;
 
-	return is_ours(a->pid, &again) && is_ours(b->pid, &again) &&
-	    is_ours(a->pid, &again) && strcmp(again.place, a->place) == 0;
+	return a->leads && b->leads && is_ours(a->pid, &again) &&
+	    is_ours(b->pid, &again) && again.leads && is_ours(a->pid, &again) &&
+	    again.leads && strcmp(again.place, a->place) == 0;
 }
 
 static void

@@ -65,6 +65,13 @@ child_tag(struct child *c, const char *tag)
 }
 
 void
+keeper_forget(struct keeper *k, unsigned id)
+{
+	(void)k;
+	(void)id;
+}
+
+void
 child_leftover(struct child *c, double grace)
 {
 	(void)c;

@@ -35,6 +35,7 @@ enum step {
 	DO_PAUSE,
 	DO_CONTINUE,
 	DO_TIME, /* the state's timer ends */
+	DO_RECYCLE, /* its process is too old */
 	DO_JOB, /* it is given one */
 	DO_JOB_END,
 	STEPS
@@ -42,7 +43,8 @@ enum step {
 
 static const char *const words[STEPS] = {"start", "stop", "stop-now", "restart",
     "restart-now", "shutdown", "hurry", "executed", "exit-0", "exit-3",
-    "no-program", "no-room", "pause", "continue", "time", "job", "job-end"};
+    "no-program", "no-room", "pause", "continue", "time", "recycle", "job",
+    "job-end"};
 
 #define LENGTH_MAX 40
 
@@ -262,6 +264,8 @@ is_possible(const struct world *w, enum step step)
 		return c && c->paused;
 	case DO_TIME:
 		return ev_is_active(&w->i->timer);
+	case DO_RECYCLE:
+		return w->i->state == RUNNING && c;
 	case DO_JOB:
 		return w->runner->conf.kind != KIND_SERVICE && w->njobs == 0 &&
 		    instance_takes_jobs(w->i);
@@ -299,6 +303,9 @@ happen(struct world *w, enum step step)
 		break;
 	case DO_TIME:
 		end_timer(w);
+		break;
+	case DO_RECYCLE:
+		instance_recycle(w->i, "too old");
 		break;
 	case DO_JOB:
 		w->njobs = 1;

@@ -71,6 +71,13 @@ child_tag(struct child *c, const char *tag)
 }
 
 void
+keeper_forget(struct keeper *k, unsigned id)
+{
+	(void)k;
+	(void)id;
+}
+
+void
 child_leftover(struct child *c, double grace)
 {
 	(void)c;
@@ -611,6 +618,7 @@ let_happen(struct house *h, enum runner_event e, unsigned salt)
 {
 	switch (e) {
 	case EVENT_ADOPT:
+		current = &pool[nstarts++ % 2];
 		memset(&the_child, 0, sizeof(the_child));
 		the_child.pid = 1;
 		the_child.started_at = 1;
@@ -808,6 +816,34 @@ test_an_adopted_process_that_is_paused_is_shown_so(void)
 	the_child.paused = true;
 	instance_adopt(h.i, &the_child);
 	check_int(h.i->state, PAUSED);
+	close_house(&h);
+}
+
+/* herod was killed when it had started the next one and not yet said that
+ * it knew of the end of the one before. */
+void
+test_a_process_whose_successor_lives_is_only_noted(void)
+{
+	static const char tag[] = "{\"runner\": \"web\", \"n\": 0}";
+	struct child living = {.pid = 2, .started_at = 2};
+	struct child ended = {.pid = 1,
+	    .started_at = 1,
+	    .exited_at = 2,
+	    .status = 3 << 8,
+	    .status_known = true};
+	struct house h;
+
+	open_house(&h, "{" COMMAND "}");
+	check(runners_adopt(h.all, &living, tag));
+	check(runners_adopt(h.all, &ended, tag));
+	runners_settle(h.all, true);
+	ended.ops->over(&ended);
+	check_int(h.i->state, RUNNING);
+	check(h.i->child == &living);
+	check_int(h.i->exit.status, 3 << 8);
+	check_int(nstarts + nstops + nkills, 0);
+	/* The other way round it would be a second one. */
+	check(!runners_adopt(h.all, &(struct child){.pid = 3}, tag));
 	close_house(&h);
 }
 

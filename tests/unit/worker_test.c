@@ -87,6 +87,13 @@ child_kill(struct child *c)
 }
 
 void
+keeper_forget(struct keeper *k, unsigned id)
+{
+	(void)k;
+	(void)id;
+}
+
+void
 child_leftover(struct child *c, double grace)
 {
 	(void)c;
