@@ -114,7 +114,7 @@ short_options(struct reader *r, const char *letters)
 	struct option o;
 
 	for (; *letters; letters++) {
-		name = option_of_letter(*letters);
+		name = option_of_letter(verb_of(r->a), *letters);
 		text[0] = *letters;
 		if (name == NULL ||
 		    !verb_option_find(verb_of(r->a), name, strlen(name), &o)) {

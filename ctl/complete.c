@@ -294,12 +294,12 @@ offer_all(const struct line *l)
 static void
 read_option(struct line *l, const char *word)
 {
+	const struct verb *v = l->has_verb ? &l->verb : NULL;
 	const char *name =
-	    word[1] == '-' ? word + 2 : option_of_letter(word[1]);
+	    word[1] == '-' ? word + 2 : option_of_letter(v, word[1]);
 
 	if (name && strchr(word, '=') == NULL &&
-	    verb_option_find(l->has_verb ? &l->verb : NULL, name, strlen(name),
-		&l->value_of))
+	    verb_option_find(v, name, strlen(name), &l->value_of))
 		l->expects = l->value_of.kind.type != TYPE_BOOL;
 }
 

@@ -456,6 +456,87 @@ show_members(struct ctl *ctl, const json_t *object)
 	show_table(ctl, &t);
 }
 
+/* ---- the configuration ---- */
+
+static void
+add_what(struct table *t, const char *what, const char *name)
+{
+	table_add(t, what);
+	table_add(t, name);
+}
+
+static void
+add_names(struct table *t, const char *what, const json_t *names)
+{
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach (names, i, name)
+		add_what(t, what, json_string_value(name));
+}
+
+/* What is not done is said on stderr, as refusals are. */
+static void
+say_refused(const json_t *sentences)
+{
+	const json_t *sentence;
+	size_t i;
+
+	json_array_foreach (sentences, i, sentence)
+		ctl_say("%s", json_string_value(sentence));
+}
+
+static void
+show_reload(struct ctl *ctl, const json_t *result)
+{
+	static const char *const heads[] = {"WHAT", "NAME", NULL};
+	const char *name;
+	struct table t;
+	json_t *how;
+
+	table_init(&t, heads);
+	add_names(&t, "removed", json_object_get(result, "removed"));
+	json_object_foreach (json_object_get(result, "changed"), name, how)
+		add_what(&t, json_string_value(how), name);
+	add_names(&t, "added", json_object_get(result, "added"));
+	add_names(&t, "herod", json_object_get(result, "herod"));
+	show_table(ctl, &t);
+	say_refused(json_object_get(result, "refused"));
+}
+
+static void
+show_section(struct ctl *ctl, const char *head, const json_t *settings)
+{
+	const char *name;
+	json_t *value;
+	char *text;
+
+	fprintf(ctl->out, "[%s]\n", head);
+	json_object_foreach ((json_t *)settings, name, value) {
+		text = value_text(value);
+		if (!json_is_null(value))
+			fprintf(ctl->out, "%s = %s\n", name, text);
+		free(text);
+	}
+}
+
+/* Much like the file; what follows # is where it comes from. */
+static void
+show_config(struct ctl *ctl, const json_t *result)
+{
+	const json_t *runners = json_object_get(result, "runners");
+	const char *name;
+	json_t *runner;
+	char head[128];
+
+	show_section(ctl, "herod", json_object_get(result, "herod"));
+	json_object_foreach ((json_t *)runners, name, runner) {
+		fprintf(ctl->out, "\n# %s\n", text_of(runner, "origin"));
+		snprintf(head, sizeof(head), "runner:%s", name);
+		show_section(ctl, head, json_object_get(runner, "settings"));
+	}
+}
+
 /* ---- plain results ---- */
 
 void
@@ -520,6 +601,8 @@ static const struct shape {
     {"JobPage", show_jobs},
     {"Summary", show_members},
     {"Version", show_members},
+    {"Reload", show_reload},
+    {"Config", show_config},
     {"string", show_string},
     {"[string]", show_strings},
     {NULL, show_any},
@@ -583,6 +666,10 @@ result_status(const char *shape, const json_t *result)
 		return runners_status(result);
 	if (strcmp(shape, "[RunnerChange]") == 0)
 		return changes_status(result);
+	if (strcmp(shape, "Reload") == 0)
+		return json_array_size(json_object_get(result, "refused"))
+		    ? STATUS_REFUSED
+		    : STATUS_DONE;
 	return STATUS_DONE;
 }
 

@@ -37,6 +37,7 @@
 #include "news.h"
 #include "private_redis.h"
 #include "redis.h"
+#include "reload.h"
 #include "rpc.h"
 #include "runners.h"
 #include "worker.h"
@@ -79,6 +80,7 @@ struct herod {
 	struct doors *doors;
 	struct events *events;
 	struct services services;
+	struct configured configured;
 	TAILQ_HEAD(, stored) stored; /* what the keeper held for us */
 	ev_signal signals[6];
 	int lock_fd;
@@ -502,7 +504,56 @@ on_end_signal(struct ev_loop *loop, ev_signal *w, int revents)
 	end(w->data, why);
 }
 
-/* SIGHUP and others that are nobody's wish to end. */
+static void
+log_names(const char *what, const json_t *names)
+{
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach (names, i, name)
+		log_info("reload: %s %s", what, json_string_value(name));
+}
+
+static void
+log_reload(const json_t *done)
+{
+	const json_t *sentence;
+	const char *name;
+	json_t *how;
+	size_t i;
+
+	log_names("removed", json_object_get(done, "removed"));
+	json_object_foreach (json_object_get(done, "changed"), name, how)
+		log_info("reload: %s %s", json_string_value(how), name);
+	log_names("added", json_object_get(done, "added"));
+	log_names("herod", json_object_get(done, "herod"));
+	json_array_foreach (json_object_get(done, "refused"), i, sentence)
+		log_warnx("reload: %s", json_string_value(sentence));
+}
+
+static void
+on_reload_signal(struct ev_loop *loop, ev_signal *w, int revents)
+{
+	struct herod *h = w->data;
+	char **errors = NULL, **line;
+	json_t *done;
+
+	(void)loop;
+	(void)revents;
+	if (h->ending || h->doors == NULL)
+		return;
+	done = configured_reload(&h->configured, false, &errors);
+	for (line = errors; line && *line; line++)
+		log_errorx("%s", *line);
+	if (done)
+		log_reload(done);
+	else
+		log_errorx("reload: refused, nothing was changed");
+	strv_free(errors);
+	json_decref(done);
+}
+
+/* Those that are nobody's wish to end. */
 static void
 on_other_signal(struct ev_loop *loop, ev_signal *w, int revents)
 {
@@ -555,7 +606,7 @@ watch_signals(struct herod *h)
 	static const int numbers[] = {
 	    SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2};
 	static void (*const does[])(struct ev_loop *, ev_signal *, int) = {
-	    on_end_signal, on_end_signal, on_end_signal, on_other_signal,
+	    on_end_signal, on_end_signal, on_end_signal, on_reload_signal,
 	    on_other_signal, on_reopen_signal};
 	size_t i;
 
@@ -621,6 +672,15 @@ on_lost(void *arg, struct runner *r, int code)
 	end(h, why);
 }
 
+static void
+on_reconfigured(void *arg, struct runner *r, const struct runner_conf *before)
+{
+	struct herod *h = arg;
+
+	workers_runner_changed(h->workers, r, before);
+	keep_touch(h->keep);
+}
+
 /* ---- wiring ---- */
 
 /* The private Redis is a runner like any other, but herod's own. */
@@ -667,6 +727,7 @@ add_runners(struct herod *h, bool own_redis, struct err *e)
 			&h->conf->runners[i].settings,
 			h->conf->runners[i].origin, e) == NULL)
 			return -1;
+	conf_drop_runners(h->conf); /* they have their copies */
 	keep_restore(h->keep, h->runners);
 	return 0;
 }
@@ -705,16 +766,20 @@ make_parts(struct herod *h, struct err *e)
 	workers_publish(h->workers, h->events);
 	workers_hooks(h->workers, &h->hooks);
 	h->watch = (struct runner_watch){
-	    h, on_added, on_removed, on_wanted, on_changed, on_lost};
+	    h, on_added, on_removed, on_wanted, on_changed, on_lost,
+	    on_reconfigured};
 	h->runners = runners_new(h->loop, d, &h->hooks, &h->watch);
 	h->notify = notify_new(h->loop);
 	runners_set_notify(h->runners, h->notify);
 	h->cgroups = open_cgroups(d);
 	runners_set_cgroups(h->runners, h->cgroups);
 	workers_attach(h->workers, h->runners);
-	h->services =
-	    (struct services){h->loop, d, h->runners, h->workers, h->redis,
-		h->keep, h->events, d->node, ev_time(), on_shutdown_call, h};
+	h->configured =
+	    (struct configured){h->options.file, h->options.overrides, h->conf,
+		own_redis, h->runners, h->workers, h->redis};
+	h->services = (struct services){h->loop, d, h->runners, h->workers,
+	    h->redis, h->keep, h->events, &h->configured, d->node, ev_time(),
+	    on_shutdown_call, h};
 	return add_runners(h, own_redis, e);
 }
 

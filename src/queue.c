@@ -1459,6 +1459,12 @@ queues_watch_jobs(struct queues *qs)
 
 /* ---- making ---- */
 
+void
+queues_set_result_ttl(struct queues *qs, double result_ttl)
+{
+	qs->result_ttl = result_ttl;
+}
+
 struct queues *
 queues_new(struct ev_loop *loop, struct redis *redis, const char *ns,
     const char *node, const char *id, double result_ttl)

@@ -45,6 +45,9 @@ struct queues *queues_new(struct ev_loop *loop, struct redis *redis,
 void queues_set_ops(struct queues *qs, const struct queues_ops *ops, void *arg);
 void queues_free(struct queues *qs);
 
+/* For jobs that end from now on. */
+void queues_set_result_ttl(struct queues *qs, double result_ttl);
+
 /* This node's UUID from FILE in the state directory, made when missing;
  * new string, or NULL with a refusal. */
 char *queues_node_id(const char *state_dir, struct err *e);

@@ -1117,6 +1117,12 @@ parse_url(struct redis *r, const char *url, struct err *e)
 
 /* ---- from outside ---- */
 
+void
+redis_set_timeout(struct redis *r, double timeout)
+{
+	r->timeout = timeout;
+}
+
 struct redis *
 redis_new(struct ev_loop *loop, const char *url, double timeout, struct err *e)
 {

@@ -42,6 +42,9 @@ struct redis *redis_new(
 void redis_set_ops(struct redis *r, const struct redis_ops *ops, void *arg);
 void redis_free(struct redis *r);
 
+/* From the next command on. */
+void redis_set_timeout(struct redis *r, double timeout);
+
 /* For good: what is collected leaves if it can, open commands are answered
  * by NULL, ops are told nothing any more. */
 void redis_hang_up(struct redis *r);

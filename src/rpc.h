@@ -26,6 +26,7 @@ struct redis;
 struct keep;
 struct events;
 struct daemon_conf;
+struct configured;
 
 /* What handlers work on; made by herod.c. */
 struct services {
@@ -36,6 +37,7 @@ struct services {
 	struct redis *redis;
 	struct keep *keep;
 	struct events *events;
+	struct configured *configured;
 	const char *node; /* name of this machine */
 	double started_at; /* Unix seconds */
 	void (*shutdown)(void *master);

@@ -393,7 +393,7 @@ reply_status(struct call *call, json_t *status)
 	free(names);
 }
 
-static void
+void
 reply_runner(struct call *call, const struct runner *r)
 {
 	reply_status(call, runner_json(call->services, r));
@@ -452,8 +452,7 @@ is_herods_own(struct call *call, const struct runner *r)
 	return true;
 }
 
-/* True after refusing: nothing new is begun while herod ends. */
-static bool
+bool
 is_ending(struct call *call)
 {
 	struct err e = {0};
@@ -683,8 +682,7 @@ wait_for_runner(struct call *call, struct runner *r, enum wanted what,
 	waiting_for(w, runner_wait(r, what, timeout, over, w));
 }
 
-/* Answers when the runner is as wanted, or now when not to wait. */
-static void
+void
 reply_when(struct call *call, struct runner *r, enum wanted what)
 {
 	if (call_bool(call, "wait"))

@@ -1,5 +1,6 @@
 /*
- * What rpc_runner.c lends to others: runners as JSON, the runner asked for.
+ * What rpc_runner.c lends to others: runners as JSON, the runner asked for,
+ * answers that wait for it.
  */
 #ifndef RPC_RUNNER_H
 #define RPC_RUNNER_H
@@ -28,5 +29,15 @@ const char *wanted_word(enum wanted w);
 
 /* The runner of the parameter "name", or NULL after refusing. */
 struct runner *runner_of(struct call *call);
+
+/* True after refusing: nothing new is begun while herod ends. */
+bool is_ending(struct call *call);
+
+/* Answers with its status (RunnerStatus). */
+void reply_runner(struct call *call, const struct runner *r);
+
+/* The same when it is as wanted, or will not be; now when the parameter
+ * "wait" is false; at most "timeout" seconds. */
+void reply_when(struct call *call, struct runner *r, enum wanted what);
 
 #endif

@@ -49,11 +49,13 @@ hooks(const struct instance *i)
 	return context(i)->hooks;
 }
 
-static const struct runner_conf *
-conf(const struct instance *i)
+const struct runner_conf *
+instance_conf(const struct instance *i)
 {
-	return &i->runner->conf;
+	return i->former ? &i->former->conf : &i->runner->conf;
 }
+
+#define conf(i) instance_conf(i)
 
 const char *
 state_name(enum state s)
@@ -105,6 +107,41 @@ because(struct instance *i, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(i->why, sizeof(i->why), fmt, ap);
 	va_end(ap);
+}
+
+/* ---- settings that were replaced ---- */
+
+void
+former_unuse(struct former *f)
+{
+	if (--f->users > 0)
+		return;
+	settings_clear(runner_settings, &f->conf);
+	free(f);
+}
+
+static bool
+is_other_work(const struct runner_conf *a, const struct runner_conf *b)
+{
+	const char *x = a->queue ? a->queue : "", *y = b->queue ? b->queue : "";
+
+	return a->kind != b->kind || strcmp(x, y) != 0;
+}
+
+/* From now on it goes by its runner's settings. */
+static void
+drop_former(struct instance *i)
+{
+	struct former *f = i->former;
+
+	if (f == NULL)
+		return;
+	i->former = NULL;
+	if (is_other_work(&f->conf, &i->runner->conf) && hooks(i)->gone)
+		hooks(i)->gone(hooks(i)->arg, i);
+	else if (i->child)
+		instance_apply_live(i, &f->conf);
+	former_unuse(f);
 }
 
 /* ---- the state's one door ---- */
@@ -170,6 +207,9 @@ enter(struct instance *i, enum state next)
 
 	if (next != EXITED)
 		forget_end(i);
+	/* The start that was under way when they changed is over. */
+	if (next == RUNNING || next == STOPPED)
+		drop_former(i);
 	i->state = next;
 	i->since = ev_time();
 	if (next == STARTING || !instance_is_up(i))
@@ -324,10 +364,16 @@ static const struct child_ops process_ops = {
 };
 
 static void
-follow_process(struct instance *i)
+watch_leftover(struct instance *i)
 {
 	child_leftover(
 	    i->child, conf(i)->killasgroup ? conf(i)->stopwaitsecs : -1);
+}
+
+static void
+follow_process(struct instance *i)
+{
+	watch_leftover(i);
 	child_be_lazy(i->child, CHILD_STDERR);
 	if (conf(i)->kind == KIND_SERVICE)
 		child_be_lazy(i->child, CHILD_STDOUT);
@@ -433,6 +479,7 @@ start(struct instance *i)
 
 	i->restart = i->held = i->blocked = false;
 	i->fault = FAULT_NONE;
+	drop_former(i);
 	if (depends_at_all(conf(i))) {
 		runners_note_order(i->runner->all);
 		order = order_of_start(i->runner, why, sizeof(why));
@@ -496,7 +543,7 @@ end(struct instance *i)
 			hooks(i)->abandon(hooks(i)->arg, i);
 		return jobs_in_hand(i) ? STOPPING : down(i);
 	}
-	runner_stop_rules(i->runner, &rules);
+	stop_rules_of(conf(i), &rules);
 	if (!i->child->is_over)
 		child_stop(i->child, &rules);
 	return STOPPING;
@@ -541,6 +588,8 @@ stop_if_held(struct instance *i)
 static enum state
 stay(struct instance *i)
 {
+	if (i->former)
+		i->restart = true; /* its settings have changed */
 	if (!i->held || i->restart)
 		return i->state;
 	i->held = false;
@@ -624,10 +673,13 @@ stop_draining(struct instance *i)
 	return i->drain ? DRAINING : end(i);
 }
 
-/* A start while it drains: it goes on, unless a restart was wanted. */
+/* A start while it drains: it goes on, unless a restart was wanted, or is
+ * since its settings have changed. */
 static enum state
 undrain(struct instance *i)
 {
+	if (i->former)
+		i->restart = true;
 	if (i->restart)
 		return DRAINING;
 	because(i, "not stopped after all");
@@ -1142,6 +1194,14 @@ on_timer(struct ev_loop *loop, ev_timer *w, int revents)
 /* ---- for others ---- */
 
 void
+instance_apply_live(struct instance *i, const struct runner_conf *before)
+{
+	(void)before;
+	if (i->child && !is_exec(i))
+		watch_leftover(i);
+}
+
+void
 instance_adopt(struct instance *i, struct child *c)
 {
 	i->child = c;
@@ -1212,13 +1272,19 @@ runner_queue(const struct runner *r)
 	return r->conf.queue ? r->conf.queue : r->name;
 }
 
-void
-runner_stop_rules(const struct runner *r, struct stop_rules *rules)
+const char *
+instance_queue(const struct instance *i)
 {
-	rules->signals = r->conf.stopsignal;
-	rules->waitsecs = r->conf.stopwaitsecs;
-	rules->group = r->conf.stopasgroup;
-	rules->killgroup = r->conf.killasgroup;
+	return conf(i)->queue ? conf(i)->queue : i->runner->name;
+}
+
+void
+stop_rules_of(const struct runner_conf *c, struct stop_rules *rules)
+{
+	rules->signals = c->stopsignal;
+	rules->waitsecs = c->stopwaitsecs;
+	rules->group = c->stopasgroup;
+	rules->killgroup = c->killasgroup;
 }
 
 static struct cgroup *
@@ -1257,6 +1323,8 @@ instance_free(struct instance *i)
 	end_output(i);
 	cgroup_free(i->cgroup);
 	flaps_forget(&i->flaps);
+	if (i->former)
+		former_unuse(i->former);
 	free(i);
 }
 

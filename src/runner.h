@@ -54,9 +54,15 @@ enum wanted { WANTED_DOWN, WANTED_UP, WANTED_REMOVED };
 struct notify;
 struct probe;
 struct ready;
+/* Settings that were replaced while a process lives by them. */
+struct former {
+	size_t users;
+	struct runner_conf conf;
+};
 
 struct instance {
 	struct runner *runner;
+	struct former *former; /* what its process goes by; NULL: runner.conf */
 	int n; /* from 0 */
 	enum state state; /* assigned by enter() alone */
 	double since; /* Unix seconds */
@@ -103,7 +109,7 @@ struct runner {
 	struct runners *all;
 	char *name;
 	char *origin; /* "file:line", "rpc", "herod" */
-	struct runner_conf conf;
+	struct runner_conf conf; /* for what is started from now on */
 	enum wanted wanted;
 	bool internal; /* herod's own: not in start_all, stop_all */
 	bool persist; /* added by RPC and kept on disk */
@@ -151,6 +157,9 @@ struct runner_watch {
 	void (*changed)(void *arg, struct instance *i, enum state old);
 	/* An essential one has ended for good; code: as of a shell. */
 	void (*lost)(void *arg, struct runner *r, int code);
+	/* It has other settings than before. */
+	void (*reconfigured)(
+	    void *arg, struct runner *r, const struct runner_conf *before);
 };
 
 enum runner_event {
@@ -185,6 +194,11 @@ size_t conf_instances(const struct runner_conf *conf);
  * are down. */
 void runner_grow(struct runner *r, size_t n);
 void runner_shrink(struct runner *r, size_t n);
+
+/* Settings that r->conf replaced are in force for its process, too. */
+void instance_apply_live(struct instance *i, const struct runner_conf *before);
+
+void former_unuse(struct former *f); /* frees it after its last user */
 
 void instance_event(struct instance *i, enum runner_event event);
 void instance_adopt(struct instance *i, struct child *c);
@@ -252,7 +266,10 @@ json_t *runner_not_enforced(const struct runner *r);
 /* What a service is to read, -1 for /dev/null (or with a refusal). */
 int runner_stdin(const struct runner_conf *c, struct err *e);
 
-void runner_stop_rules(const struct runner *r, struct stop_rules *rules);
+void stop_rules_of(const struct runner_conf *conf, struct stop_rules *rules);
+
+/* What its process, or the next one, goes by. */
+const struct runner_conf *instance_conf(const struct instance *i);
 
 /* The instance has no job left (call after each end): a drain goes on. */
 void instance_idle(struct instance *i);
@@ -273,6 +290,7 @@ bool instance_ended_well(const struct instance *i);
 bool instance_takes_jobs(const struct instance *i);
 
 const char *runner_queue(const struct runner *r);
+const char *instance_queue(const struct instance *i);
 
 #define RUNNER_FOREACH_INSTANCE(i, r, k) \
 	for ((k) = 0; (k) < (r)->ninstances && ((i) = (r)->instances[k]); (k)++)

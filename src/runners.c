@@ -119,6 +119,12 @@ runner_nearest(struct runners *rs, const char *typo)
 	return nearest_word(typo, name_at, rs);
 }
 
+bool
+runner_is_of_file(const struct runner *r)
+{
+	return !r->internal && strcmp(r->origin, "rpc") != 0;
+}
+
 struct runner *
 runner_add(struct runners *rs, const char *name,
     const struct runner_conf *settings, const char *origin, struct err *e)
@@ -511,8 +517,8 @@ runner_stop(struct runner *r, bool drain)
 	answer_waits(r);
 }
 
-static void
-restart_instances(struct runner *r, bool drain)
+void
+runner_restart_instances(struct runner *r, bool drain)
 {
 	struct instance *i;
 	size_t k;
@@ -528,10 +534,22 @@ runner_restart(struct runner *r, bool drain)
 	want(r, WANTED_UP);
 	if (r->wanted == WANTED_UP && !r->all->ending) {
 		start_needed(r, NULL);
-		restart_instances(r, drain);
+		runner_restart_instances(r, drain);
 	} else
 		stop_instances(r, drain);
 	answer_waits(r);
+}
+
+void
+runner_readmit(
+    struct runner *r, const struct runner_conf *conf, const char *origin)
+{
+	log_info("runner %s: not removed after all", r->name);
+	r->wanted = WANTED_DOWN;
+	r->persist = false;
+	runner_reconfigure(r, conf, origin);
+	if (r->conf.autostart)
+		runner_start(r);
 }
 
 void
@@ -542,6 +560,12 @@ runner_remove(struct runner *r)
 	stop_instances(r, true);
 	answer_waits(r);
 	sweep_soon(r->all);
+}
+
+void
+runners_look_again(struct runners *rs)
+{
+	sweep_soon(rs);
 }
 
 /* The highest numbers whose work is done. */
@@ -1082,10 +1106,9 @@ end_stray(struct runners *rs, struct child *c, const json_t *tag)
 	struct stop_rules rules;
 
 	settings_init(runner_settings, &plain);
-	rules = (struct stop_rules){
-	    plain.stopsignal, plain.stopwaitsecs, true, true};
+	stop_rules_of(&plain, &rules);
 	if (r)
-		runner_stop_rules(r, &rules);
+		stop_rules_of(&r->conf, &rules);
 	child_adopt(c, &ops, NULL);
 	child_stop(c, &rules);
 	settings_clear(runner_settings, &plain);

@@ -35,6 +35,9 @@ struct runner *runners_next(struct runner *r);
 /* The nearest name to a typo, or NULL. */
 const char *runner_nearest(struct runners *rs, const char *typo);
 
+/* It stands in the configuration file. */
+bool runner_is_of_file(const struct runner *r);
+
 /* Adds a runner, STOPPED.  settings is copied.  Refuses a taken name. */
 struct runner *runner_add(struct runners *rs, const char *name,
     const struct runner_conf *settings, const char *origin, struct err *e);
@@ -64,8 +67,26 @@ void runner_want_up(struct runner *r);
  * starts it again, or just starts it. */
 void instance_restart(struct instance *i, bool drain);
 
+/* Those of a runner that is wanted up, and those that require them. */
+void runner_restart_instances(struct runner *r, bool drain);
+
+/* Who waits for others may wait for something else now. */
+void runners_look_again(struct runners *rs);
+
 /* Has no process and none coming. */
 bool instance_is_down(const struct instance *i);
+
+/* Other settings, copied.  Live ones are in force at once.  What does not
+ * change live is done by starting processes again (after their jobs) if it
+ * is wanted up; until they are down they go by their old settings, as does
+ * a start that is under way.  Only a change of how many instances the
+ * settings ask for scales it. */
+void runner_reconfigure(
+    struct runner *r, const struct runner_conf *conf, const char *origin);
+
+/* The same for one that is being removed, and is not to be any more. */
+void runner_readmit(
+    struct runner *r, const struct runner_conf *conf, const char *origin);
 
 /* How many instances to keep, 1..INSTANCES_MAX.  Further ones are started
  * when it is wanted up; the highest numbers are stopped (drained first) and

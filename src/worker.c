@@ -92,7 +92,7 @@ place_ready(struct place *p, bool ready)
 static size_t
 place_room(const struct place *p)
 {
-	const struct runner_conf *c = &p->instance->runner->conf;
+	const struct runner_conf *c = instance_conf(p->instance);
 
 	return c->kind == KIND_EXEC ? 1 : (size_t)c->concurrency;
 }
@@ -141,12 +141,12 @@ place_of(struct workers *w, struct instance *i)
 {
 	struct place *p = i->work;
 
-	if (p || i->runner->conf.kind == KIND_SERVICE)
+	if (p || instance_conf(i)->kind == KIND_SERVICE)
 		return p;
 	i->work = p = xcalloc(1, sizeof(*p));
 	p->all = w;
 	p->instance = i;
-	p->lane = lane_open(w, runner_queue(i->runner));
+	p->lane = lane_open(w, instance_queue(i));
 	TAILQ_INIT(&p->works);
 	TAILQ_INIT(&p->answers);
 	journal_begin(&p->journal, -1, 0);
@@ -169,13 +169,13 @@ place_free(struct place *p)
 static bool
 is_exec(const struct place *p)
 {
-	return p->instance->runner->conf.kind == KIND_EXEC;
+	return instance_conf(p->instance)->kind == KIND_EXEC;
 }
 
 void
 bounded_rules(const struct place *p, struct stop_rules *rules)
 {
-	runner_stop_rules(p->instance->runner, rules);
+	stop_rules_of(instance_conf(p->instance), rules);
 	if (rules->waitsecs > GRACE_MAX)
 		rules->waitsecs = GRACE_MAX;
 	rules->group = rules->killgroup = true;
@@ -1087,18 +1087,42 @@ workers_runner_added(struct workers *w, struct runner *r)
 	lane_look(l);
 }
 
+static void
+draws_no_more(
+    struct workers *w, const char *runner, const struct runner_conf *conf)
+{
+	if (conf->kind != KIND_SERVICE)
+		lane_open(w, conf->queue ? conf->queue : runner)->runners--;
+}
+
 void
 workers_runner_gone(struct workers *w, struct runner *r)
 {
 	struct instance *i;
 	size_t k;
 
-	if (r->conf.kind == KIND_SERVICE)
-		return;
 	RUNNER_FOREACH_INSTANCE (i, r, k)
 		if (i->work)
 			place_gone(i->work);
-	lane_open(w, runner_queue(r))->runners--;
+	draws_no_more(w, r->name, &r->conf);
+}
+
+void
+workers_runner_changed(
+    struct workers *w, struct runner *r, const struct runner_conf *before)
+{
+	struct instance *i;
+	struct place *p;
+	size_t k;
+
+	draws_no_more(w, r->name, before);
+	workers_runner_added(w, r);
+	/* There may be more room, or another place. */
+	RUNNER_FOREACH_INSTANCE (i, r, k) {
+		p = i->state == RUNNING ? place_of(w, i) : i->work;
+		if (p)
+			place_look(p);
+	}
 }
 
 /* ---- numbers ---- */
@@ -1222,6 +1246,12 @@ void
 workers_publish(struct workers *w, struct events *events)
 {
 	w->events = events;
+}
+
+void
+workers_set_result_ttl(struct workers *w, double result_ttl)
+{
+	queues_set_result_ttl(w->queues, result_ttl);
 }
 
 void

@@ -19,6 +19,9 @@ struct workers *workers_new(struct ev_loop *loop, struct redis *redis,
     const struct daemon_conf *conf, const char *state_dir);
 void workers_free(struct workers *w);
 
+/* The setting has changed. */
+void workers_set_result_ttl(struct workers *w, double result_ttl);
+
 /* The runners to work for (set once they exist), and what workers want to
  * hear from them: fills every hook but changed. */
 void workers_attach(struct workers *w, struct runners *runners);
@@ -31,9 +34,11 @@ void workers_publish(struct workers *w, struct events *events);
  * back as soon as Redis is there. */
 void workers_recover(struct workers *w);
 
-/* A runner was added or its queue matters anew; one is about to go. */
+/* A runner was added; one is about to go; one has other settings. */
 void workers_runner_added(struct workers *w, struct runner *r);
 void workers_runner_gone(struct workers *w, struct runner *r);
+void workers_runner_changed(
+    struct workers *w, struct runner *r, const struct runner_conf *before);
 
 /* What waits in queues, for status: in the order of the names. */
 void workers_depths(struct workers *w, const char *const *queues, size_t n,

@@ -258,7 +258,7 @@ exec_stop(struct work *k, enum fate fate)
 	if (!k->child || k->child->is_over)
 		return;
 	if (fate == FATE_BACK)
-		runner_stop_rules(k->place->instance->runner, &rules);
+		stop_rules_of(instance_conf(k->place->instance), &rules);
 	else
 		bounded_rules(k->place, &rules);
 	child_stop(k->child, &rules);

@@ -44,7 +44,7 @@ place_label(const struct place *p, char *buf, size_t size)
 {
 	const struct instance *i = p->instance;
 
-	if (i->runner->conf.kind == KIND_STDIO && i->child)
+	if (instance_conf(i)->kind == KIND_STDIO && i->child)
 		snprintf(
 		    buf, size, "%s/%d/%u", i->runner->name, i->n, i->child->id);
 	else

@@ -20,6 +20,7 @@
 #include <ini.h>
 
 #include "depend.h"
+#include "log.h"
 #include "mem.h"
 #include "sock.h"
 
@@ -782,6 +783,19 @@ conf_check_runner(const char *name, const struct runner_conf *r, struct err *e)
 	return 0;
 }
 
+/* Its words are the log's own business. */
+static void
+check_log_level(
+    struct reading *r, const struct conf *c, const json_t *overrides)
+{
+	const struct entry *e = entry_find(r, 0, "herod", "log_level");
+	bool from_file = e && !json_object_get(overrides, "log_level");
+	struct err why = {0};
+
+	if (log_check_levels(c->daemon.log_level, &why) != 0)
+		complain_err(r, from_file ? e->origin : "herod", &why);
+}
+
 /* ---- the whole ---- */
 
 static void
@@ -884,6 +898,7 @@ conf_load(const char *path, const json_t *overrides, char ***errors)
 	set_runners(&r, c);
 	check_runners(&r, c);
 	check_order(&r, c);
+	check_log_level(&r, c, overrides);
 	entries_drop(&r, 0);
 	free(r.entries);
 	if (strv_count(*errors) > before) {
@@ -894,18 +909,26 @@ conf_load(const char *path, const json_t *overrides, char ***errors)
 }
 
 void
-conf_free(struct conf *c)
+conf_drop_runners(struct conf *c)
 {
 	size_t i;
 
-	if (c == NULL)
-		return;
 	for (i = 0; i < c->nrunners; i++) {
 		free(c->runners[i].name);
 		free(c->runners[i].origin);
 		settings_clear(runner_settings, &c->runners[i].settings);
 	}
 	free(c->runners);
+	c->runners = NULL;
+	c->nrunners = 0;
+}
+
+void
+conf_free(struct conf *c)
+{
+	if (c == NULL)
+		return;
+	conf_drop_runners(c);
 	settings_clear(daemon_settings, &c->daemon);
 	free(c);
 }

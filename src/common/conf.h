@@ -36,6 +36,9 @@ struct conf *conf_load(
     const char *path, const json_t *overrides, char ***errors);
 void conf_free(struct conf *c);
 
+/* Keeps the settings of herod only. */
+void conf_drop_runners(struct conf *c);
+
 /* The file that is read when none is named: $XDG_CONFIG_HOME/herod/
  * herod.conf, for root SYSCONFDIR/herod.conf; new string, or NULL when it
  * does not exist. */

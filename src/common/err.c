@@ -94,6 +94,8 @@ err_to_json(const struct err *e)
 	if (*e->hint)
 		json_object_set_new(data, "hint", sentence(e->hint));
 	json_object_set_new(data, "retryable", json_boolean(row->retryable));
+	if (e->more)
+		json_object_update(data, (json_t *)(uintptr_t)e->more);
 	return json_pack("{s:i, s:o, s:o}", "code", row->number, "message",
 	    sentence(e->text), "data", data);
 }

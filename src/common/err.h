@@ -24,6 +24,7 @@ struct err {
 	char text[768]; /* one sentence: wanted, found */
 	char hint[256]; /* what to do, or empty */
 	char subject[160]; /* runner, job, setting or file, or empty */
+	const json_t *more; /* borrowed: further members of data, or NULL */
 };
 
 /* One row of errors.def. */

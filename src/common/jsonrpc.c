@@ -136,6 +136,7 @@ jsonrpc_read(json_t *member, struct jsonrpc_call *call)
 	call->params = call->id = NULL;
 	call->err.code = ERR_NONE;
 	call->err.hint[0] = call->err.subject[0] = '\0';
+	call->err.more = NULL;
 	if (!json_is_object(member)) {
 		err_set(&call->err, ERR_INVALID, "a request must be an object");
 		return;

@@ -70,6 +70,7 @@ log_set_levels(const char *spec, struct err *e)
 	char copy[512], *rest = copy, *part;
 
 	snprintf(copy, sizeof(copy), "%s", spec);
+	levels.all = LOG_ERROR;
 	levels.nmodules = 0;
 	while ((part = strsep(&rest, ", ")) != NULL) {
 		if (*part != '\0' && set_one(part, e) != 0) {
@@ -78,6 +79,16 @@ log_set_levels(const char *spec, struct err *e)
 		}
 	}
 	return 0;
+}
+
+int
+log_check_levels(const char *spec, struct err *e)
+{
+	typeof(levels) before = levels;
+	int bad = log_set_levels(spec, e);
+
+	levels = before;
+	return bad;
 }
 
 bool

@@ -21,6 +21,9 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE };
 /* Sets levels from text; refuses unknown words, changing nothing. */
 int log_set_levels(const char *spec, struct err *e);
 
+/* Only refuses. */
+int log_check_levels(const char *spec, struct err *e);
+
 bool log_is_on(enum log_level level, const char *module);
 void log_at(enum log_level level, const char *module, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

@@ -242,3 +242,17 @@ settings_differ(
 	}
 	return NULL;
 }
+
+enum change
+settings_change(
+    const struct setting *table, const void *before, const void *after)
+{
+	enum change how = CHANGE_NONE;
+	const struct setting *s;
+	size_t i = 0;
+
+	while (how != CHANGE_RESTART &&
+	    (s = settings_differ(table, before, after, &i)))
+		how = s->apply == LIVE ? CHANGE_LIVE : CHANGE_RESTART;
+	return how;
+}

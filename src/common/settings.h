@@ -96,6 +96,11 @@ int settings_from_json(const struct setting *table, void *conf,
 json_t *settings_to_json(
     const struct setting *table, const void *conf, bool everything);
 
+/* What is to be done when settings become others. */
+enum change { CHANGE_NONE, CHANGE_LIVE, CHANGE_RESTART };
+enum change settings_change(
+    const struct setting *table, const void *before, const void *after);
+
 /* The first difference from row *i on (start with 0; *i is then set behind
  * it), or NULL when there is none left. */
 const struct setting *settings_differ(

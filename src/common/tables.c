@@ -100,23 +100,26 @@ put_default(const char *fallback)
 
 /* ---- settings ---- */
 
+/* restart: what is to be said of those that do not change live, or NULL. */
 static void
-put_setting(const struct setting *s)
+put_setting(const struct setting *s, const char *restart)
 {
 	printf(".It Ic %s\n", s->name);
 	put_kind(&s->kind);
 	put_text(s->meaning);
 	put_default(s->fallback);
+	if (restart && s->apply == RESTART)
+		put_text(restart);
 }
 
 static void
-put_settings(const struct setting *table)
+put_settings(const struct setting *table, const char *restart)
 {
 	bool begun = false;
 
 	for (; table->name; table++) {
 		if (!setting_is_group(table)) {
-			put_setting(table);
+			put_setting(table, restart);
 			continue;
 		}
 		printf("%s.Ss %s\n.Bl -tag -width Ds\n", begun ? ".El\n" : "",
@@ -129,19 +132,19 @@ put_settings(const struct setting *table)
 static void
 runner_chapter(void)
 {
-	put_settings(runner_settings);
+	put_settings(runner_settings, "A change starts the processes again.");
 }
 
 static void
 daemon_chapter(void)
 {
-	put_settings(daemon_settings);
+	put_settings(daemon_settings, "A change needs a new start of herod.");
 }
 
 static void
 job_chapter(void)
 {
-	put_settings(job_settings);
+	put_settings(job_settings, NULL);
 }
 
 /* ---- verbs ---- */

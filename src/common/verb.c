@@ -49,7 +49,8 @@ static const struct {
 	char letter;
 	const char *name;
 } letters[] = {{'s', "server"}, {'q', "quiet"}, {'y', "yes"}, {'h', "help"},
-    {'V', "version"}, {'n', "lines"}, {'f', "follow"}, {0, NULL}};
+    {'V', "version"}, {'n', "lines"}, {'n', "dry_run"}, {'f', "follow"},
+    {0, NULL}};
 
 /* ---- verbs ---- */
 
@@ -263,13 +264,16 @@ verb_option_nearest(const struct verb *v, const char *typo)
 }
 
 const char *
-option_of_letter(char letter)
+option_of_letter(const struct verb *v, char letter)
 {
+	struct option o;
+	const char *name;
 	size_t i;
 
-	for (i = 0; letters[i].name; i++)
-		if (letters[i].letter == letter)
-			return letters[i].name;
+	for (i = 0; (name = letters[i].name); i++)
+		if (letters[i].letter == letter &&
+		    verb_option_find(v, name, strlen(name), &o))
+			return name;
 	return NULL;
 }
 

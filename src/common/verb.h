@@ -74,8 +74,9 @@ bool verb_option_find(
     const struct verb *v, const char *name, size_t len, struct option *o);
 const char *verb_option_nearest(const struct verb *v, const char *typo);
 
-/* The long name of an option letter, or NULL; and back, or 0. */
-const char *option_of_letter(char letter);
+/* The long name of an option letter of a verb (NULL: of any), or NULL; and
+ * back, or 0. */
+const char *option_of_letter(const struct verb *v, char letter);
 char option_letter(const char *name);
 
 /* True unless --no-NAME is given? */

@@ -305,3 +305,177 @@ test_rolling_restart_goes_on_without_its_asker(void)
 	check(!h.runner->rolling);
 	close_house(&h);
 }
+
+/* ---- other settings ---- */
+
+static void
+reconfigure(struct house *h, const char *settings)
+{
+	struct runner_conf conf = {0};
+
+	read_conf(&conf, settings);
+	runner_reconfigure(h->runner, &conf, "test:2");
+	settings_clear(runner_settings, &conf);
+}
+
+void
+test_the_same_settings_change_nothing(void)
+{
+	struct house h;
+
+	open_running(&h, THREE);
+	reconfigure(&h, THREE);
+	check_int(runner_state(h.runner), RUNNING);
+	check_int((int)nstarts, 3);
+	check_str(h.runner->origin, "test:2");
+	close_house(&h);
+}
+
+/* Pitfall 25. */
+void
+test_another_command_ends_the_old_process_by_its_old_rules(void)
+{
+	struct house h;
+
+	open_running(
+	    &h, "{" COMMAND ", \"startsecs\": 0, \"stopwaitsecs\": 11}");
+	reconfigure(&h,
+	    "{\"command\": [\"y\"], \"startsecs\": 0, \"stopwaitsecs\": 22}");
+	check_int(instance(&h, 0)->state, STOPPING);
+	check_int((int)waitsecs, 11);
+	over(instance(&h, 0), 0);
+	check_int(instance(&h, 0)->state, STARTING);
+	executed(instance(&h, 0));
+	check_int(instance(&h, 0)->state, RUNNING);
+	runner_stop(h.runner, true);
+	check_int((int)waitsecs, 22);
+	close_house(&h);
+}
+
+/* Pitfall 25. */
+void
+test_live_settings_need_no_restart(void)
+{
+	struct house h;
+
+	open_running(&h, "{" COMMAND ", \"startsecs\": 0}");
+	reconfigure(&h,
+	    "{" COMMAND ", \"startsecs\": 0, \"stopwaitsecs\": 33,"
+	    " \"priority\": 5}");
+	check_int(instance(&h, 0)->state, RUNNING);
+	check_int((int)nstarts, 1);
+	runner_stop(h.runner, true);
+	check_int((int)waitsecs, 33);
+	close_house(&h);
+}
+
+/* Pitfall 25. */
+void
+test_numprocs_only_adds_or_ends_surplus_ones(void)
+{
+	struct child *first;
+	struct house h;
+
+	open_running(&h, "{" COMMAND ", \"startsecs\": 0, \"numprocs\": 2}");
+	first = instance(&h, 0)->child;
+	reconfigure(&h, "{" COMMAND ", \"startsecs\": 0, \"numprocs\": 3}");
+	check_int((int)nstarts, 3);
+	executed(instance(&h, 2));
+	reconfigure(&h, "{" COMMAND ", \"startsecs\": 0, \"numprocs\": 1}");
+	check(is_stopping(&h, 1) && is_stopping(&h, 2));
+	over(instance(&h, 1), 0);
+	over(instance(&h, 2), 0);
+	wait_for((turn(&h), h.runner->ninstances == 1));
+	check(instance(&h, 0)->child == first);
+	check_int(instance(&h, 0)->state, RUNNING);
+	close_house(&h);
+}
+
+/* Pitfall 25: a start under way ends by the settings it began with. */
+void
+test_a_start_under_way_keeps_its_settings(void)
+{
+	struct house h;
+
+	open_house(&h, "{" COMMAND ", \"startsecs\": 0, \"stopwaitsecs\": 11}");
+	runner_start(h.runner);
+	reconfigure(
+	    &h, "{" COMMAND ", \"startsecs\": 3600, \"stopwaitsecs\": 22}");
+	executed(instance(&h, 0));
+	check_int(instance(&h, 0)->state, RUNNING);
+	/* Now the new ones are in force. */
+	check(instance(&h, 0)->former == NULL);
+	over(instance(&h, 0), 3);
+	executed(instance(&h, 0));
+	check_int(instance(&h, 0)->state, STARTING);
+	runner_stop(h.runner, true);
+	check_int((int)waitsecs, 22);
+	close_house(&h);
+}
+
+void
+test_settings_may_change_again_before_the_restart(void)
+{
+	struct house h;
+
+	open_running(
+	    &h, "{" COMMAND ", \"startsecs\": 0, \"stopwaitsecs\": 11}");
+	reconfigure(&h, "{\"command\": [\"y\"], \"stopwaitsecs\": 22}");
+	reconfigure(&h, "{\"command\": [\"z\"], \"stopwaitsecs\": 33}");
+	check_int((int)waitsecs, 11);
+	check_int((int)nstarts, 1);
+	over(instance(&h, 0), 0);
+	check_int((int)nstarts, 2);
+	check(instance(&h, 0)->former == NULL);
+	check_str(h.runner->conf.command[0], "z");
+	close_house(&h);
+}
+
+void
+test_a_stopped_runner_stays_stopped(void)
+{
+	struct house h;
+
+	open_house(&h, "{" COMMAND ", \"autostart\": false}");
+	reconfigure(&h, "{\"command\": [\"y\"], \"autostart\": false}");
+	check_int(runner_state(h.runner), STOPPED);
+	check_int((int)nstarts, 0);
+	close_house(&h);
+}
+
+void
+test_one_that_had_failed_is_tried_with_the_new_settings(void)
+{
+	struct house h;
+
+	open_house(&h, "{" COMMAND ", \"startretries\": 0}");
+	runner_start(h.runner);
+	executed(instance(&h, 0));
+	over(instance(&h, 0), 3);
+	check_int(runner_state(h.runner), FATAL);
+	reconfigure(&h, "{" COMMAND ", \"startretries\": 1}");
+	check_int(runner_state(h.runner), FATAL); /* that is live */
+	reconfigure(&h, "{\"command\": [\"y\"]}");
+	check_int(runner_state(h.runner), STARTING);
+	close_house(&h);
+}
+
+void
+test_a_removed_runner_may_be_wanted_again(void)
+{
+	struct runner_conf conf = {0};
+	struct house h;
+
+	open_running(&h, "{" COMMAND ", \"startsecs\": 0}");
+	runner_remove(h.runner);
+	check(is_stopping(&h, 0));
+	read_conf(&conf, "{\"command\": [\"y\"], \"startsecs\": 0}");
+	runner_readmit(h.runner, &conf, "test:3");
+	settings_clear(runner_settings, &conf);
+	over(instance(&h, 0), 0);
+	turn(&h);
+	executed(instance(&h, 0));
+	check_int(runner_state(h.runner), RUNNING);
+	check(runner_find(h.all, "web") == h.runner);
+	close_house(&h);
+}

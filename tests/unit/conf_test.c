@@ -115,6 +115,17 @@ test_all_mistakes_are_told_at_once(void)
 }
 
 void
+test_a_bad_log_level_is_told_with_its_line(void)
+{
+	char *why = load_badly("[herod]\nnode = box\nlog_level = a=loud\n");
+
+	check_str(why,
+	    "herod.conf:3: log level: 'loud' is not error, warn, info, debug "
+	    "or trace\n");
+	free(why);
+}
+
+void
 test_sections_without_settings_are_seen(void)
 {
 	char *why = load_badly("[runner:web]\n"
