@@ -29,6 +29,7 @@
 #include "conf.h"
 #include "doors.h"
 #include "event.h"
+#include "in_force.h"
 #include "keep.h"
 #include "log.h"
 #include "look.h"
@@ -857,6 +858,7 @@ begin(struct herod *h, struct err *e)
 	runners_settle(h->runners, h->again);
 	if (h->options.daemon)
 		log_to_file(h);
+	configured_keep(&h->configured);
 	keeper_ready(h->keeper);
 	tell_systemd("READY=1");
 	return 0;
@@ -956,14 +958,17 @@ check_room(const struct conf *c, struct err *e)
 	return err_hint(e, "raise ulimit -n or LimitNOFILE, or lower numprocs");
 }
 
-/* Loads the configuration, printing every mistake; NULL when there are. */
+/* Loads the configuration, that of a herod which died before us or the file,
+ * printing every mistake; NULL when there are. */
 static struct conf *
 load(const struct options *o)
 {
 	char **errors = NULL, **line;
-	struct conf *c = conf_load(o->file, o->overrides, &errors);
+	struct conf *c = o->keeper_fd >= 0 ? in_force_load() : NULL;
 	struct err e = {0};
 
+	if (c == NULL)
+		c = conf_load(o->file, o->overrides, &errors);
 	for (line = errors; line && *line; line++)
 		fprintf(stderr, "%s\n", *line);
 	strv_free(errors);
@@ -1095,6 +1100,7 @@ run_user(struct herod *h, char **argv)
 		    h->conf->nrunners, h->conf->nrunners == 1 ? "" : "s");
 		return EXIT_SUCCESS;
 	}
+	in_force_mark(h->conf);
 	return h->options.daemon ? go_to_background(argv)
 				 : exec_keeper(argv, -1);
 }

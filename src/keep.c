@@ -238,10 +238,10 @@ sync_dir(const char *dir)
 }
 
 /* Write, fsync, rename, fsync of the directory: old or new, never half. */
-static int
-replace(const struct keep *k, const json_t *what)
+int
+keep_replace(const char *dir, const char *path, const json_t *what)
 {
-	char *new = xasprintf("%s.new", k->path);
+	char *new = xasprintf("%s.new", path);
 	int fd, bad = -1;
 
 	fd = open(
@@ -252,7 +252,7 @@ replace(const struct keep *k, const json_t *what)
 		close(fd);
 	}
 	if (!bad)
-		bad = rename(new, k->path) || sync_dir(k->dir);
+		bad = rename(new, path) || sync_dir(dir);
 	free(new);
 	return bad ? -1 : 0;
 }
@@ -267,7 +267,7 @@ keep_flush(struct keep *k)
 	if (!k->dirty || k->runners == NULL)
 		return;
 	what = everything(k);
-	if (replace(k, what) != 0) {
+	if (keep_replace(k->dir, k->path, what) != 0) {
 		log_error("%s: cannot be written; trying again", k->path);
 		ev_timer_set(&k->again, 5, 0);
 		ev_timer_start(k->loop, &k->again);

@@ -26,6 +26,10 @@ void keep_restore(struct keep *k, struct runners *rs);
 /* Something to keep has changed. */
 void keep_touch(struct keep *k);
 
+/* Puts JSON into a file of dir, which only herod's user may read, or leaves
+ * it as it was (-1, errno): never half. */
+int keep_replace(const char *dir, const char *path, const json_t *what);
+
 /* Writes now if needed. */
 void keep_flush(struct keep *k);
 

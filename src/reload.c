@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "in_force.h"
 #include "log.h"
 #include "mem.h"
 
@@ -134,6 +135,12 @@ configured_set(
 	return 0;
 }
 
+void
+configured_keep(const struct configured *c)
+{
+	in_force_save(c->conf, c->own_redis, c->runners);
+}
+
 static void
 apply_daemon(struct reload *d)
 {
@@ -237,6 +244,7 @@ apply(struct reload *d)
 	remove_runners(d);
 	start_runners(d);
 	apply_daemon(d);
+	configured_keep(d->to);
 }
 
 json_t *

@@ -37,6 +37,9 @@ json_t *configured_reload(struct configured *c, bool dry_run, char ***errors);
 int configured_set(
     struct configured *c, const char *name, const json_t *value, struct err *e);
 
+/* For the herod after us. */
+void configured_keep(const struct configured *c);
+
 /* All that is in force (Config of schemas.def), without secrets; of one
  * runner only, or of all (NULL). */
 json_t *configured_show(const struct configured *c, const struct runner *only);

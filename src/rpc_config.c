@@ -84,16 +84,17 @@ HANDLER(get_config)
 
 HANDLER(set_log_level)
 {
+	struct configured *c = call->services->configured;
 	const char *level = call_string(call, "level");
 	json_t *value = json_string(level);
 	struct err e = {0};
 
-	if (log_check_levels(level, &e) != 0)
-		call_refuse(call, &e);
-	else if (configured_set(
-		     call->services->configured, "log_level", value, &e) != 0)
-		call_refuse(call, &e);
-	else
+	if (log_check_levels(level, &e) == 0 &&
+	    configured_set(c, "log_level", value, &e) == 0) {
+		configured_keep(c);
 		call_reply(call, json_incref(value));
+	} else {
+		call_refuse(call, &e);
+	}
 	json_decref(value);
 }

@@ -395,6 +395,8 @@ tag_of(const struct instance *i, char buf[CHILD_TAG_MAX])
 	size_t len;
 
 	ready_put_tag(i, tag);
+	if (i->restart)
+		json_object_set_new(tag, "again", json_true());
 	len = json_dumpb(tag, buf, CHILD_TAG_MAX - 1, JSON_COMPACT);
 	buf[len < CHILD_TAG_MAX ? len : 0] = '\0';
 	json_decref(tag);
@@ -407,6 +409,23 @@ instance_retag(struct instance *i)
 	char tag[CHILD_TAG_MAX];
 
 	child_tag(i->child, tag_of(i, tag));
+}
+
+/* Jobs have tags of their own. */
+static void
+update_tag(struct instance *i)
+{
+	if (i->child == NULL || is_exec(i) || i->restart == i->told)
+		return;
+	instance_retag(i);
+	i->told = i->restart;
+}
+
+void
+instance_set_restart(struct instance *i, bool restart)
+{
+	i->restart = restart;
+	update_tag(i);
 }
 
 /* spec is filled. */
@@ -444,6 +463,7 @@ spawn(struct instance *i, struct err *e)
 	strv_free(extra);
 	if (bad)
 		return -1;
+	i->told = false;
 	spec.ready_fd = fd;
 	bad = spawn_by(i, &spec, e);
 	spec_clear(&spec);
@@ -1181,6 +1201,7 @@ instance_event(struct instance *i, enum runner_event event)
 		i->child = NULL;
 	if (next != i->state)
 		enter(i, next);
+	update_tag(i);
 }
 
 static void

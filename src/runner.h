@@ -82,6 +82,8 @@ struct instance {
 	double delay; /* seconds in BACKOFF */
 	bool restart; /* start again when it is down */
 	bool unkillable; /* SIGKILL did not end its process */
+	bool told; /* the keeper's tag says so, for the herod after us */
+	bool again; /* the herod before us wanted that of it */
 	bool drain; /* the stop asked for lets jobs end first */
 	bool held; /* that stop waits for runners that depend on us */
 	bool blocked; /* down because what it requires is */
@@ -201,6 +203,9 @@ void instance_apply_live(struct instance *i, const struct runner_conf *before);
 void former_unuse(struct former *f); /* frees it after its last user */
 
 void instance_event(struct instance *i, enum runner_event event);
+
+/* Sets i->restart; it outlives herod. */
+void instance_set_restart(struct instance *i, bool restart);
 void instance_adopt(struct instance *i, struct child *c);
 
 /* What all runners share. */

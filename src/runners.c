@@ -479,7 +479,8 @@ instance_restart(struct instance *i, bool drain)
 	i->drain = drain;
 	i->restart = true; /* a free place for jobs starts anew at once */
 	instance_event(i, EVENT_STOP);
-	i->restart = i->state == STOPPING || i->state == DRAINING || i->held;
+	instance_set_restart(
+	    i, i->state == STOPPING || i->state == DRAINING || i->held);
 }
 
 /*
@@ -759,6 +760,21 @@ is_in_all(const struct runner *r)
 	return !r->internal && r->wanted != WANTED_REMOVED;
 }
 
+/* The herod before us died over it. */
+static void
+restart_again(struct runner *r)
+{
+	struct instance *i;
+	size_t k;
+
+	if (r->wanted == WANTED_UP && !r->all->ending)
+		RUNNER_FOREACH_STAYING (i, r, k) {
+			if (i->again)
+				instance_restart(i, true);
+			i->again = false;
+		}
+}
+
 void
 runners_start_all(struct runners *rs)
 {
@@ -824,6 +840,7 @@ runners_settle(struct runners *rs, bool again)
 			want_needed(list[i]);
 	for (i = 0; i < n; i++) {
 		start_instances(list[i]);
+		restart_again(list[i]);
 		k = list[i]->wanted == WANTED_UP ? list[i]->nwanted : 0;
 		for (; k < list[i]->ninstances; k++)
 			stop_instance(list[i]->instances[k], true);
@@ -1154,6 +1171,8 @@ runners_adopt(struct runners *rs, struct child *c, const char *text)
 		i->restarts = (unsigned long)json_integer_value(
 		    json_object_get(tag, "restarts"));
 		ready_found(i, tag);
+		i->told = i->again =
+		    json_is_true(json_object_get(tag, "again"));
 		instance_adopt(i, c);
 		taken = true;
 	} else if (child_has_ended(c)) {

@@ -72,6 +72,13 @@ child_stop(struct child *c, const struct stop_rules *rules)
 }
 
 void
+child_tag(struct child *c, const char *tag)
+{
+	(void)c;
+	(void)tag;
+}
+
+void
 child_kill(struct child *c)
 {
 	c->stopping = c->killed = true;

@@ -176,6 +176,7 @@ test_an_instance_too_many_after_a_crash_is_asked_to_end(void)
 	first = (pid_t)int_at(status_of(h, "it"), "instances.0.pid");
 	second = (pid_t)int_at(status_of(h, "it"), "instances.1.pid");
 	run("sed -i 's/numprocs = 2/numprocs = 1/' %s", h->conf);
+	unlink(here("state/conf.json")); /* else it goes by that */
 	herod_kill9(h);
 	wait_for(!is_alive(second));
 	check_int(count_lines(here("asked")), 1);

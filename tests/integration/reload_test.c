@@ -337,6 +337,35 @@ test_numprocs_adds_and_ends_only_surplus_processes(void)
 }
 
 void
+test_order_is_kept_by_a_reload(void)
+{
+	struct herod *h = start_up(AT_ONCE
+	    "[runner:db]\n" SLEEPER "[runner:web]\nrequires = db\n" SLEEPER,
+	    "web");
+	pid_t web = pid_of(h, "web");
+
+	/* One that needs a removed runner no more goes on. */
+	reload(h, AT_ONCE "[runner:web]\n" SLEEPER);
+	wait_for(!is_there(h, "db"));
+	check_int(pid_of(h, "web"), web);
+	/* New ones may need each other. */
+	reload(h,
+	    AT_ONCE "[runner:web]\n" SLEEPER
+		    "[runner:a]\nrequires = z\n" SLEEPER
+		    "[runner:z]\n" SLEEPER);
+	wait_for(is_state(h, "a", "RUNNING") && is_state(h, "z", "RUNNING"));
+	/* What needs one that is restarted is restarted, too. */
+	web = pid_of(h, "a");
+	reload(h,
+	    AT_ONCE "[runner:web]\n" SLEEPER
+		    "[runner:a]\nrequires = z\n" SLEEPER
+		    "[runner:z]\ncommand = sleep 2000\n");
+	wait_for(pid_of(h, "a") != web && is_state(h, "a", "RUNNING") &&
+	    is_state(h, "z", "RUNNING"));
+	herod_stop(h);
+}
+
+void
 test_what_was_stopped_by_hand_stays_stopped(void)
 {
 	struct herod *h = start_up(THREE, "other");
@@ -415,6 +444,67 @@ test_what_was_reloaded_outlives_herod(void)
 	check_int(pid_of(h, "new"), new);
 	check(!is_there(h, "old"));
 	check_str(names(rpc(h, "reload", NULL), "added"), "");
+	herod_stop(h);
+}
+
+/* The file as it is now was never in force. */
+void
+test_a_new_herod_goes_by_what_was_in_force(void)
+{
+	struct herod *h = start_up(THREE, "old");
+	pid_t old = pid_of(h, "old");
+
+	write_file(h->conf, CHANGED);
+	herod_kill9(h);
+	check_int(pid_of(h, "old"), old);
+	check(!is_there(h, "new"));
+	write_file(h->conf, "[half");
+	herod_kill9(h);
+	check_int(pid_of(h, "old"), old);
+	/* Reloaded, it is: over the next death, too. */
+	reload(h, CHANGED);
+	wait_for(!is_there(h, "old"));
+	wait_for(is_state(h, "new", "RUNNING"));
+	write_file(h->conf, "[half");
+	herod_kill9(h);
+	check(is_there(h, "new") && !is_there(h, "old"));
+	check_str(names(rpc(h, "get_config", NULL), "overridden"),
+	    "log_level state_dir runtime_dir listen ");
+	/* One that is started anew reads the file. */
+	write_file(h->conf, THREE);
+	herod_stop(h);
+	herod_again(h);
+	check(is_there(h, "old") && !is_there(h, "new"));
+	herod_stop(h);
+}
+
+void
+test_a_restart_outlives_herod(void)
+{
+	const char *stubborn =
+	    text("trap 'echo asked >>%s' TERM\necho up\n"
+		 "while [ ! -f %s ]; do sleep 0.05; done\nexit 0",
+		here("asked"), here("go"));
+	struct herod *h =
+	    start_up(text(AT_ONCE "[runner:web]\nstopwaitsecs = 3600\n"
+				  "command = %s\n",
+			 script("old", stubborn)),
+		"web");
+	pid_t old;
+
+	wait_for(strstr(logs_of(h, "web"), "up\n") != NULL);
+	old = pid_of(h, "web");
+	reload(h,
+	    AT_ONCE "[runner:web]\nstopwaitsecs = 3600\n"
+		    "command = sleep 2000\n");
+	wait_for(count_lines(here("asked")) == 1);
+	herod_kill9(h);
+	check_int(pid_of(h, "web"), old);
+	write_file(here("go"), "");
+	wait_for(!is_alive(old));
+	wait_for(is_state(h, "web", "RUNNING"));
+	wait_for(pid_of(h, "web") != 0 &&
+	    strstr(proc_text(pid_of(h, "web"), "cmdline") + 6, "2000"));
 	herod_stop(h);
 }
 

@@ -1,0 +1,151 @@
+/* The configuration in force, from and to conf.json. */
+#define LOG_MODULE "herod"
+
+#include "in_force.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "keep.h"
+#include "log.h"
+#include "mem.h"
+
+/* "MARK:PATH".  limits.c keeps HEROD_ variables from runners. */
+#define VARIABLE "HEROD_IN_FORCE"
+#define IN_FORCE_VERSION 1
+
+void
+in_force_mark(const struct conf *c)
+{
+	struct timespec now;
+	char *value;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	value = xasprintf("%d-%lld.%09ld:%s/conf.json", (int)getpid(),
+	    (long long)now.tv_sec, now.tv_nsec, c->daemon.state_dir);
+	setenv(VARIABLE, value, 1);
+	free(value);
+}
+
+/* The file, and in *mark whose it must be (free(3) it); NULL: none. */
+static const char *
+marked_path(char **mark)
+{
+	const char *value = getenv(VARIABLE);
+	const char *colon = value ? strchr(value, ':') : NULL;
+
+	*mark = colon ? xstrndup(value, (size_t)(colon - value)) : NULL;
+	return colon ? colon + 1 : NULL;
+}
+
+/* ---- from disk ---- */
+
+static int
+add_runner(struct conf *c, const char *name, json_t *kept)
+{
+	const char *origin = json_string_value(json_object_get(kept, "origin"));
+	struct conf_runner *r;
+
+	if (!name_is_valid(name) || origin == NULL)
+		return -1;
+	c->runners =
+	    xreallocarray(c->runners, c->nrunners + 1, sizeof(*c->runners));
+	r = &c->runners[c->nrunners++];
+	memset(r, 0, sizeof(*r));
+	r->name = xstrdup(name);
+	r->origin = xstrdup(origin);
+	settings_init(runner_settings, &r->settings);
+	return settings_from_json(runner_settings, &r->settings,
+	    json_object_get(kept, "settings"), NULL);
+}
+
+static struct conf *
+read_conf(json_t *kept)
+{
+	struct conf *c = xcalloc(1, sizeof(*c));
+	const char *name;
+	json_t *runner;
+	int bad;
+
+	settings_init(daemon_settings, &c->daemon);
+	c->default_listen =
+	    json_is_true(json_object_get(kept, "default_listen"));
+	bad = settings_from_json(
+	    daemon_settings, &c->daemon, json_object_get(kept, "herod"), NULL);
+	json_object_foreach (json_object_get(kept, "runners"), name, runner)
+		bad = bad || add_runner(c, name, runner) != 0;
+	if (!bad && c->daemon.state_dir && c->daemon.runtime_dir)
+		return c;
+	conf_free(c);
+	return NULL;
+}
+
+struct conf *
+in_force_load(void)
+{
+	char *mark;
+	const char *path = marked_path(&mark), *found;
+	json_t *kept = path ? json_load_file(path, 0, NULL) : NULL;
+	struct conf *c = NULL;
+
+	found = json_string_value(json_object_get(kept, "mark"));
+	if (found && strcmp(found, mark) == 0 &&
+	    json_integer_value(json_object_get(kept, "version")) ==
+		IN_FORCE_VERSION)
+		c = read_conf(kept);
+	json_decref(kept);
+	free(mark);
+	return c;
+}
+
+/* ---- to disk ---- */
+
+static json_t *
+runners_json(struct runners *rs)
+{
+	json_t *runners = json_object();
+	struct runner *r;
+
+	RUNNERS_FOREACH (r, rs)
+		if (runner_is_of_file(r) && r->wanted != WANTED_REMOVED)
+			json_object_set_new(runners, r->name,
+			    json_pack("{s:s, s:o}", "origin", r->origin,
+				"settings",
+				settings_to_json(
+				    runner_settings, &r->conf, false)));
+	return runners;
+}
+
+static json_t *
+everything(
+    const char *mark, const struct conf *c, bool own_redis, struct runners *rs)
+{
+	json_t *herod = settings_to_json(daemon_settings, &c->daemon, false);
+
+	if (own_redis)
+		json_object_del(herod, "redis_url");
+	return json_pack("{s:i, s:s, s:b, s:o, s:o}", "version",
+	    IN_FORCE_VERSION, "mark", mark, "default_listen", c->default_listen,
+	    "herod", herod, "runners", runners_json(rs));
+}
+
+void
+in_force_save(const struct conf *c, bool own_redis, struct runners *rs)
+{
+	char *mark;
+	const char *path = marked_path(&mark);
+	json_t *what;
+
+	if (path) {
+		what = everything(mark, c, own_redis, rs);
+		if (keep_replace(c->daemon.state_dir, path, what) != 0) {
+			log_warn("%s: cannot be written", path);
+			unlink(path); /* an old one would be wrong */
+		}
+		json_decref(what);
+	}
+	free(mark);
+}
