@@ -186,7 +186,8 @@ begin_in(struct cgroup *g)
 void
 test_a_group_knows_and_kills_its_processes(void)
 {
-	struct cgroups *cs = open_real(xasprintf("test.%d", (int)getpid()));
+	char *id = xasprintf("test.%d", (int)getpid());
+	struct cgroups *cs = open_real(id);
 	struct cgroup *g = cgroup_new(cs, "web.0");
 	pid_t pid = begin_in(g), other = fork(), found;
 	int status;
@@ -210,6 +211,7 @@ test_a_group_knows_and_kills_its_processes(void)
 	wait_for(cgroup_pids(g, &found, 1) == 0);
 	cgroup_free(g);
 	cgroups_close(cs);
+	free(id);
 }
 
 /* What a dead herod left is removed by the next, whoever that is, unless
