@@ -182,9 +182,11 @@ verb_pid(struct ctl *ctl, const struct args *a)
 
 /* ---- wait-for ---- */
 
-/* What is waited for, and what is so: by name {state, why, down}. */
+enum goal { GOAL_RUNNING, GOAL_STOPPED, GOAL_HEALTHY };
+
+/* What is waited for, and what is so: by name {state, why, down, healthy}. */
 struct waiting {
-	bool running; /* wait for that, else for stopped */
+	enum goal goal;
 	char *const *names;
 	json_t *runners;
 	enum status status; /* STATUS_TIMED_OUT: not yet */
@@ -219,12 +221,13 @@ all_down(const json_t *runner)
 }
 
 static void
-note(struct waiting *w, const char *name, const char *state, const json_t *why,
-    bool down)
+note(struct waiting *w, const char *name, const json_t *state,
+    const json_t *object, bool down)
 {
 	json_object_set_new(w->runners, name,
-	    json_pack(
-		"{s:s, s:O, s:b}", "state", state, "why", why, "down", down));
+	    json_pack("{s:O, s:O, s:O, s:b}", "state", state, "why",
+		json_object_get(object, "why"), "healthy",
+		json_object_get(object, "healthy"), "down", down));
 }
 
 static void
@@ -236,50 +239,58 @@ note_snapshot(struct waiting *w, const json_t *snapshot)
 	json_object_clear(w->runners);
 	json_array_foreach (json_object_get(snapshot, "runners"), i, runner)
 		note(w, json_string_value(json_object_get(runner, "name")),
-		    json_string_value(json_object_get(runner, "state")),
-		    json_object_get(runner, "why"), all_down(runner));
+		    json_object_get(runner, "state"), runner, all_down(runner));
 }
 
 static bool
-is_removed(const json_t *event)
+is_what(const json_t *event, const char *what)
 {
-	const char *what = json_string_value(json_object_get(event, "what"));
+	const char *its = json_string_value(json_object_get(event, "what"));
 
-	return what && strcmp(what, "removed") == 0;
+	return its && strcmp(its, what) == 0;
 }
 
 static void
 note_event(struct waiting *w, const json_t *event)
 {
 	const char *name = json_string_value(json_object_get(event, "runner"));
-	const json_t *state = json_object_get(event, "runner_state");
 
-	if (is_removed(event))
+	if (is_what(event, "removed"))
 		json_object_del(w->runners, name);
-	else if (json_is_string(state))
-		note(w, name, json_string_value(state),
-		    json_object_get(event, "why"),
+	else if (is_what(event, "state"))
+		note(w, name, json_object_get(event, "runner_state"), event,
 		    json_is_true(json_object_get(event, "down")));
+	else if (is_what(event, "health"))
+		json_object_set(json_object_get(w->runners, name), "healthy",
+		    json_object_get(event, "healthy"));
+}
+
+static bool
+is_reached(const struct waiting *w, const json_t *runner)
+{
+	if (w->goal == GOAL_RUNNING)
+		return is_running(runner);
+	return json_is_true(json_object_get(
+	    runner, w->goal == GOAL_HEALTHY ? "healthy" : "down"));
 }
 
 /* Of one runner; NULL: it was removed. */
 static enum status
 look_at(const struct waiting *w, const char *name, const json_t *runner)
 {
-	if (runner == NULL && w->running) {
+	bool up = w->goal != GOAL_STOPPED;
+
+	if (runner == NULL && up) {
 		ctl_say("%s was removed", name);
 		return STATUS_REFUSED;
 	}
-	if (w->running && is_state(runner, "FATAL")) {
+	if (up && is_state(runner, "FATAL")) {
 		ctl_say("%s is FATAL: %s", name,
 		    json_string_value(json_object_get(runner, "why")));
 		return STATUS_REFUSED;
 	}
-	if (runner == NULL ||
-	    (w->running ? is_running(runner)
-			: json_is_true(json_object_get(runner, "down"))))
-		return STATUS_DONE;
-	return STATUS_TIMED_OUT;
+	return runner == NULL || is_reached(w, runner) ? STATUS_DONE
+						       : STATUS_TIMED_OUT;
 }
 
 static void
@@ -360,24 +371,32 @@ wait_for_names(struct ctl *ctl, char *const *names, struct waiting *w)
 	return status;
 }
 
+static int
+read_goal(const char *word, enum goal *goal, struct err *e)
+{
+	static const char *const words[] = {"running", "stopped", "healthy"};
+	size_t i;
+
+	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcmp(word, words[i]) == 0) {
+			*goal = (enum goal)i;
+			return 0;
+		}
+	return err_set(e, ERR_PARAMS,
+	    "wait-for: '%s' is not running, stopped or healthy", word);
+}
+
 enum status
 verb_wait_for(struct ctl *ctl, const struct args *a)
 {
 	struct waiting w = {.status = STATUS_TIMED_OUT};
-	const char *what;
 	enum status status;
 	struct err e = {0};
 	char **names;
 
-	if (args_count(a, 2, SIZE_MAX, &e) != 0)
+	if (args_count(a, 2, SIZE_MAX, &e) != 0 ||
+	    read_goal(a->operands[a->noperands - 1], &w.goal, &e) != 0)
 		return ctl_misused(&e);
-	what = a->operands[a->noperands - 1];
-	w.running = strcmp(what, "running") == 0;
-	if (!w.running && strcmp(what, "stopped") != 0) {
-		err_set(&e, ERR_PARAMS,
-		    "wait-for: '%s' is not running or stopped", what);
-		return ctl_misused(&e);
-	}
 	names = strv_copy(a->operands);
 	free(names[a->noperands - 1]);
 	names[a->noperands - 1] = NULL;

@@ -115,11 +115,16 @@ what_text(const json_t *event)
 {
 	static const char *const members[] = {"status", "wanted", NULL};
 	const char *what = text_of(event, "what"), *why = text_of(event, "why");
+	const json_t *health = json_object_get(event, "health");
 	const char *more = "";
 	size_t i;
 
 	if (strcmp(what, "state") == 0)
 		what = text_of(event, "state");
+	if (health) {
+		what = text_of(health, "status");
+		why = text_of(health, "output");
+	}
 	for (i = 0; members[i] && *more == '\0'; i++)
 		more = text_of(event, members[i]);
 	if (strcmp(more, what) == 0)

@@ -682,6 +682,14 @@ on_reconfigured(void *arg, struct runner *r, const struct runner_conf *before)
 	keep_touch(h->keep);
 }
 
+static void
+on_health(void *arg, struct instance *i)
+{
+	struct herod *h = arg;
+
+	news_health(&h->services, i);
+}
+
 /* ---- wiring ---- */
 
 /* The private Redis is a runner like any other, but herod's own. */
@@ -768,7 +776,7 @@ make_parts(struct herod *h, struct err *e)
 	workers_hooks(h->workers, &h->hooks);
 	h->watch = (struct runner_watch){
 	    h, on_added, on_removed, on_wanted, on_changed, on_lost,
-	    on_reconfigured};
+	    on_reconfigured, on_health};
 	h->runners = runners_new(h->loop, d, &h->hooks, &h->watch);
 	h->notify = notify_new(h->loop);
 	runners_set_notify(h->runners, h->notify);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "event.h"
+#include "probe.h"
 #include "rpc_runner.h"
 
 /* What an event is made of, while somebody listens. */
@@ -108,11 +109,12 @@ state(const void *arg)
 	const struct instance *i = n->instance;
 	const struct runner *r = n->runner;
 	json_t *event =
-	    json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:o, s:s, s:b, s:b}",
+	    json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:o, s:s, s:b, s:b, s:b}",
 		"what", "state", "runner", r->name, "instance", i->n, "state",
 		state_name(i->state), "old", state_name(n->old), "why", i->why,
 		"pid", pid_json(i), "runner_state", state_name(runner_state(r)),
-		"ready", runner_is_up(r), "down", runner_is_down(r));
+		"ready", runner_is_up(r), "down", runner_is_down(r), "healthy",
+		runner_is_healthy(r));
 
 	if (is_over(i->state) && i->exit.at > 0)
 		json_object_set_new(event, "exit", exit_json(i));
@@ -125,6 +127,22 @@ void
 news_state(const struct services *s, const struct instance *i, enum state old)
 {
 	publish(&(struct news){s, i->runner, i, old}, state);
+}
+
+static json_t *
+health(const void *arg)
+{
+	const struct news *n = arg;
+
+	return json_pack("{s:s, s:s, s:i, s:o, s:b}", "what", "health",
+	    "runner", n->runner->name, "instance", n->instance->n, "health",
+	    probe_json(n->instance), "healthy", runner_is_healthy(n->runner));
+}
+
+void
+news_health(const struct services *s, const struct instance *i)
+{
+	publish(&(struct news){s, i->runner, i, i->state}, health);
 }
 
 static json_t *

@@ -16,6 +16,7 @@ void news_removed(const struct services *s, const struct runner *r);
 void news_wanted(const struct services *s, const struct runner *r);
 void news_state(
     const struct services *s, const struct instance *i, enum state old);
+void news_health(const struct services *s, const struct instance *i);
 void news_shutdown(const struct services *s);
 
 /* The last lines that an instance wrote, long ones cut; new. */

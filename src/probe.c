@@ -102,6 +102,7 @@ enter_health(struct probe *p, enum health next)
 	else
 		log_info("runner %s.%d: %s", p->instance->runner->name,
 		    p->instance->n, health_word(next));
+	runners_health_changed(p->instance);
 }
 
 static bool
@@ -418,6 +419,15 @@ probe_json(const struct instance *i)
 	    health_word(p->health), "since", time_text(p->since, stamp),
 	    "output", text_json(p->output, strlen(p->output)), "failures",
 	    (int)p->failures);
+}
+
+bool
+probe_is_well(const struct instance *i)
+{
+	const struct probe *p = i->probe;
+
+	return i->runner->conf.health == NULL ||
+	    (p && p->active && p->health == HEALTHY);
 }
 
 /* Unhealthy, then starting, then healthy. */

@@ -21,6 +21,9 @@ void probe_free(struct instance *i);
  * or null where there is no probe; new. */
 json_t *probe_json(const struct instance *i);
 
+/* Its probe, if it has one, has found it healthy. */
+bool probe_is_well(const struct instance *i);
+
 /* Of all instances that stay: the worst one's. */
 json_t *probe_worst_json(const struct runner *r);
 

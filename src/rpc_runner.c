@@ -151,6 +151,18 @@ telling_instance(const struct runner *r)
 	return r->instances[0];
 }
 
+bool
+runner_is_healthy(const struct runner *r)
+{
+	const struct instance *i;
+	size_t k;
+
+	RUNNER_FOREACH_STAYING (i, r, k)
+		if (i->state != RUNNING || !probe_is_well(i))
+			return false;
+	return true;
+}
+
 static const struct instance *
 first_with_pid(const struct runner *r)
 {
@@ -267,6 +279,8 @@ runner_json(const struct services *s, const struct runner *r)
 	    status, "wanted", json_string(wanted_word(r->wanted)));
 	put_ready(status, r);
 	json_object_set_new(status, "health", probe_worst_json(r));
+	json_object_set_new(
+	    status, "healthy", json_boolean(runner_is_healthy(r)));
 	json_object_set_new(status, "command", command_json(r));
 	json_object_set_new(status, "instances", instances_json(r));
 	json_object_set_new(

@@ -24,6 +24,9 @@ json_t *pid_json(const struct instance *i);
 /* The instance that shows why the runner is in its state. */
 const struct instance *telling_instance(const struct runner *r);
 
+/* All that stay are RUNNING and, where they have a probe, healthy. */
+bool runner_is_healthy(const struct runner *r);
+
 /* "up" for WANTED_UP. */
 const char *wanted_word(enum wanted w);
 

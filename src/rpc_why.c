@@ -9,6 +9,7 @@
 
 #include "mem.h"
 #include "news.h"
+#include "probe.h"
 #include "redis.h"
 #include "rpc.h"
 #include "rpc_runner.h"
@@ -138,6 +139,23 @@ say_queue(struct tale *t)
 		    runner_queue(t->runner));
 }
 
+/* ---- what its probe says ---- */
+
+static void
+say_health(struct tale *t)
+{
+	json_t *health = probe_json(t->instance);
+	const char *status =
+	    json_string_value(json_object_get(health, "status"));
+	const char *output =
+	    json_string_value(json_object_get(health, "output"));
+
+	if (status)
+		say(t, "Its probe finds it %s%s%s.", status,
+		    output && *output ? ": " : "", output ? output : "");
+	json_decref(health);
+}
+
 /* ---- by state ---- */
 
 /* Those that it depends on decide. */
@@ -229,6 +247,7 @@ say_running(struct tale *t)
 		    "(backoff_reset).",
 		    i->failures, i->failures == 1 ? "" : "s",
 		    duration_text(left_of(t), left));
+	say_health(t);
 	say_queue(t);
 }
 

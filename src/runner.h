@@ -162,6 +162,7 @@ struct runner_watch {
 	/* It has other settings than before. */
 	void (*reconfigured)(
 	    void *arg, struct runner *r, const struct runner_conf *before);
+	void (*health)(void *arg, struct instance *i); /* says its probe */
 };
 
 enum runner_event {
@@ -223,6 +224,9 @@ const struct runner_context *runners_context(const struct runners *rs);
 
 /* An instance has a new state (waits, order of shutdown, removal). */
 void runners_changed(struct instance *i, enum state old);
+
+/* Its probe has found it otherwise than before. */
+void runners_health_changed(struct instance *i);
 
 /* Some runner depends on another: until this is said, nobody looks. */
 void runners_note_order(struct runners *rs);

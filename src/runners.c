@@ -712,6 +712,15 @@ runners_changed(struct instance *i, enum state old)
 		sweep_soon(rs);
 }
 
+void
+runners_health_changed(struct instance *i)
+{
+	const struct runner_watch *watch = i->runner->all->context.watch;
+
+	if (watch->health)
+		watch->health(watch->arg, i);
+}
+
 /* ---- start and end of everything ---- */
 
 /* Internal ones first, then by priority. */

@@ -444,6 +444,41 @@ test_who_follows_goes_on_when_herod_has_died(void)
 }
 
 void
+test_health_is_told_and_can_be_waited_for(void)
+{
+	struct herod *h = herod_start(AT_ONCE
+	    "[runner:web]\ncommand = sleep 1000\n"
+	    "health_interval = 0.05\nhealth_retries = 1\n"
+	    "health = exec:test -e %s\nhealth_start_period = 1000\n"
+	    "[runner:plain]\ncommand = sleep 1000\n",
+	    here("well"));
+	json_t *answer, *event;
+	pid_t pid;
+	int fd;
+
+	check_int(heroctl(h, "wait-for web plain running").status, 0);
+	check_int(heroctl(h, "wait-for plain healthy").status, 0);
+	fd = subscribe(h, "[\"runner.web\"]", &answer);
+	check(json_is_false(at(answer, "runners.0.healthy")));
+	check_int(heroctl(h, "--timeout 0.1 wait-for web healthy").status, 6);
+	pid = run_begin(
+	    "exec $BUILD/heroctl -s unix:%s wait-for web healthy", h->socket);
+	write_file(here("well"), "");
+	check_int(run_end(pid), 0);
+	event = next(fd);
+	check_str(text_at(event, "what"), "health");
+	check_str(text_at(event, "health.status"), "healthy");
+	check(json_is_true(at(event, "healthy")));
+	check_has(heroctl(h, "why web").out, "Its probe finds it healthy");
+	unlink(here("well"));
+	event = next(fd);
+	check_str(text_at(event, "health.status"), "unhealthy");
+	check(json_is_false(at(event, "healthy")));
+	close(fd);
+	herod_stop(h);
+}
+
+void
 test_wait_for_a_runner_that_is_removed(void)
 {
 	struct herod *h = start();

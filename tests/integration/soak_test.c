@@ -360,7 +360,7 @@ do_kill(struct soak *s)
 static void
 do_crash(struct soak *s)
 {
-	send_signal(s, SIGSEGV);
+	send_signal(s, SIGABRT); /* sanitizers do not catch it */
 }
 
 static void
