@@ -338,12 +338,19 @@ turn_away(struct client *c, unsigned char first)
 	conn_end(c->conn, "its first byte");
 }
 
+/* Also of what is JSON and no request; words such as true look like HTTP. */
+static bool
+may_begin_line(unsigned char first)
+{
+	return first != '\0' && strchr("{[ \t\r\n\"-0123456789", first) != NULL;
+}
+
 static void
 route(struct client *c, unsigned char first)
 {
 	ev_io_stop(c->doors->loop, &c->hello);
 	ev_timer_stop(c->doors->loop, &c->late);
-	if (memchr("{[ \t\r\n", first, 6) != NULL)
+	if (may_begin_line(first))
 		open_lines(c);
 	else if (isalpha(first))
 		http_add(c->doors->http, c->hello.fd, c);

@@ -45,6 +45,22 @@ is_too_deep(const char *text, size_t len)
 	return false;
 }
 
+/* No text of ours may hold a byte 0, however it is spelled. */
+static void
+refuse_json(const json_error_t *why, struct err *e)
+{
+	enum json_error_code code = json_error_code(why);
+
+	if (code == json_error_null_character ||
+	    code == json_error_null_byte_in_key)
+		err_set(e, ERR_PARSE,
+		    "\\u0000 in a string is not accepted (byte %d)",
+		    why->position);
+	else
+		err_set(e, ERR_PARSE, "not JSON: %s (byte %d)", why->text,
+		    why->position);
+}
+
 json_t *
 jsonrpc_parse(const char *text, size_t len, struct err *e)
 {
@@ -64,8 +80,7 @@ jsonrpc_parse(const char *text, size_t len, struct err *e)
 	value = json_loadb(
 	    text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
 	if (value == NULL)
-		err_set(e, ERR_PARSE, "not JSON: %s (byte %d)", why.text,
-		    why.position);
+		refuse_json(&why, e);
 	return value;
 }
 

@@ -122,6 +122,9 @@ test_parse_errors_say_where(void)
 	err_clear(&e);
 	check(jsonrpc_parse("[\0]", 3, &e) == NULL);
 	check_has(e.text, "byte 0");
+	err_clear(&e);
+	check(jsonrpc_parse("[\"\\u0000\"]", 10, &e) == NULL);
+	check_has(e.text, "\\u0000 in a string is not accepted");
 }
 
 void
