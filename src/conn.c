@@ -32,6 +32,7 @@
 #define READ_SIZE 65536 /* bytes read from one peer a turn */
 #define SMALL_REST (READ_SIZE / 4) /* a half line that is copied */
 #define LINES_A_TURN 128 /* lines taken from one peer a turn */
+#define BYTES_A_TURN 1048576 /* of answers; then one line of each peer */
 #define OUTPUT_MARK 262144 /* with more waiting, no lines are taken */
 #define LINGER_SECONDS 5.0
 
@@ -68,6 +69,8 @@ struct conns {
 	const struct daemon_conf *conf;
 	const struct conn_ops *ops;
 	struct conn_list list, sweep;
+	size_t waiting; /* bytes of all outputs */
+	size_t answered; /* bytes of answers in this turn */
 	struct frame spare; /* a read buffer, lent to who reads */
 	struct hangups *hangups;
 	ev_prepare prepare;
@@ -86,16 +89,6 @@ sweep_later(struct conn *c)
 	c->to_sweep = true;
 	TAILQ_INSERT_TAIL(&cs->sweep, c, sweep_entry);
 	ev_idle_start(cs->loop, &cs->awake);
-}
-
-static void
-die(struct conn *c, const char *reason)
-{
-	if (c->phase == DEAD)
-		return;
-	log_debug("%s: closed: %s", c->name, reason);
-	c->phase = DEAD;
-	sweep_later(c);
 }
 
 void
@@ -145,10 +138,42 @@ takes_lines(const struct conn *c)
 /* ---- output ---- */
 
 static void
-output_clear(struct output *o)
+output_clear(struct conn *c)
 {
-	free(o->buf);
-	memset(o, 0, sizeof(*o));
+	c->all->waiting -= conn_waiting(c);
+	free(c->output.buf);
+	memset(&c->output, 0, sizeof(c->output));
+}
+
+/* Nobody will read what waits. */
+static void
+die(struct conn *c, const char *reason)
+{
+	if (c->phase == DEAD)
+		return;
+	log_debug("%s: closed: %s", c->name, reason);
+	c->phase = DEAD;
+	output_clear(c);
+	sweep_later(c);
+}
+
+static void
+cut_off(struct conn *c, const char *limit)
+{
+	log_info("%s: closing: does not read its answers", c->name);
+	die(c, limit);
+}
+
+/* Who has most waiting makes room for the others. */
+static void
+cut_off_the_largest(struct conns *cs)
+{
+	struct conn *c, *largest = TAILQ_FIRST(&cs->list);
+
+	TAILQ_FOREACH (c, &cs->list, entry)
+		if (conn_waiting(c) > conn_waiting(largest))
+			largest = c;
+	cut_off(largest, "max_output_all");
 }
 
 /* The first text of a turn becomes the buffer; often it is the only one. */
@@ -177,6 +202,8 @@ output_add(struct output *o, char *stolen, size_t len)
 void
 conn_send(struct conn *c, char *stolen, size_t len)
 {
+	struct conns *cs = c->all;
+
 	sweep_later(c);
 	if (stolen == NULL)
 		return;
@@ -184,15 +211,18 @@ conn_send(struct conn *c, char *stolen, size_t len)
 		free(stolen);
 		return;
 	}
-	if (conn_waiting(c) > (size_t)c->all->conf->max_output) {
-		log_info("%s: closing: does not read its answers", c->name);
+	if (conn_waiting(c) > (size_t)cs->conf->max_output) {
 		free(stolen);
-		die(c, "max_output");
+		cut_off(c, "max_output");
 		return;
 	}
 	output_add(&c->output, stolen, len);
+	cs->waiting += len;
+	cs->answered += len;
 	if (conn_waiting(c) > mark_of(c))
 		c->behind = true;
+	if (cs->waiting > (size_t)cs->conf->max_output_all)
+		cut_off_the_largest(cs);
 }
 
 static void
@@ -210,8 +240,9 @@ flush(struct conn *c)
 		return;
 	}
 	o->sent += (size_t)n;
+	c->all->waiting -= (size_t)n;
 	if (o->sent == o->len)
-		output_clear(o);
+		output_clear(c);
 	if (c->behind && conn_waiting(c) <= mark_of(c) / 2) {
 		c->behind = false;
 		c->all->ops->caught_up(c);
@@ -245,6 +276,13 @@ refuse_long_line(struct conn *c)
 {
 	c->all->ops->too_long(c);
 	conn_end(c, "a line longer than max_request");
+}
+
+static void
+refuse_slow_line(struct conn *c)
+{
+	c->all->ops->too_slow(c);
+	conn_end(c, "a line took longer than request_timeout");
 }
 
 static void
@@ -305,6 +343,13 @@ return_buffer(struct conn *c)
 	c->frame = rest;
 }
 
+/* Many peers with large answers must not make one long turn. */
+static size_t
+lines_now(const struct conn *c)
+{
+	return c->all->answered < BYTES_A_TURN ? LINES_A_TURN : 1;
+}
+
 static void
 take_lines(struct conn *c)
 {
@@ -312,7 +357,8 @@ take_lines(struct conn *c)
 	char *line;
 
 	c->more = false;
-	while (takes_lines(c) && n++ < LINES_A_TURN) {
+	while (takes_lines(c) && n < lines_now(c)) {
+		n++;
 		line = frame_line(&c->frame, &len);
 		if (line == NULL)
 			break;
@@ -401,8 +447,10 @@ on_late(struct ev_loop *loop, ev_timer *w, int revents)
 	if (c->phase == LINGERING) {
 		die(c, "lingered long enough");
 	} else if (c->phase == OPEN) {
-		c->all->ops->too_slow(c);
-		conn_end(c, "a line took longer than request_timeout");
+		/* It may be we who slept: what has come is read first. */
+		receive(c);
+		if (c->phase == OPEN && !c->fresh && !c->eof)
+			refuse_slow_line(c);
 	}
 }
 
@@ -494,7 +542,7 @@ conn_free(struct conn *c)
 	hangup_forget(cs->hangups, &c->hangup);
 	close(c->in.fd);
 	frame_clear(&c->frame);
-	output_clear(&c->output);
+	output_clear(c);
 	free(c->name);
 	free(c);
 }
@@ -536,6 +584,7 @@ on_prepare(struct ev_loop *loop, ev_prepare *w, int revents)
 		c->to_sweep = false;
 		look_after(c);
 	}
+	cs->answered = 0;
 	if (TAILQ_EMPTY(&cs->sweep))
 		ev_idle_stop(loop, &cs->awake);
 }

@@ -62,6 +62,7 @@ struct request {
 	bool dropped; /* nobody is there to answer */
 	bool too_long; /* its body: read and thrown away */
 	struct MHD_Response *response;
+	size_t len; /* of its body */
 	unsigned status;
 };
 
@@ -73,6 +74,8 @@ struct http {
 	void *arg;
 	struct MHD_Daemon *daemon;
 	TAILQ_HEAD(, link) links;
+	size_t waiting; /* bytes of all answers that have not left */
+	struct link *late; /* whose deadline has passed, while it lives */
 	struct hangups *hangups;
 	char own_name[256];
 	ev_io io;
@@ -151,19 +154,32 @@ set_timer(struct link *l, double seconds)
 	ev_timer_start(loop, &l->late);
 }
 
+static bool
+is_at_work(const struct link *l)
+{
+	return l->request != NULL && l->request->stage == SUSPENDED;
+}
+
 static void
 set_deadline(struct link *l)
 {
 	set_timer(l, l->http->conf->request_timeout);
 }
 
+/* It may be we who slept: what has come is read first.  Then l may be gone,
+ * or have a new deadline, or be at work. */
 static void
 on_late(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	struct link *l = w->data;
+	struct http *h = l->http;
 
 	(void)loop;
 	(void)revents;
+	h->late = l;
+	run(h);
+	if (h->late != l || ev_is_active(&l->late) || is_at_work(l))
+		return;
 	log_debug("connection closed after request_timeout");
 	shutdown(l->fd, SHUT_RDWR);
 }
@@ -213,6 +229,28 @@ request_of(struct http_request *shown)
 	return (struct request *)shown;
 }
 
+static void
+set_response(
+    struct request *r, int status, const char *type, char *stolen, size_t len)
+{
+	r->response = make_response(type, stolen, len);
+	r->status = (unsigned)status;
+	r->len = len;
+	r->link->http->waiting += len;
+}
+
+/* Others do not read theirs, or not as fast as they ask. */
+static void
+refuse_to_keep(struct request *r)
+{
+	char *text = xstrdup("too many answers wait to be read (max_output_all)"
+			     "; try again later\n");
+
+	log_info("an answer was not kept: max_output_all");
+	set_response(r, MHD_HTTP_SERVICE_UNAVAILABLE,
+	    "text/plain; charset=utf-8", text, strlen(text));
+}
+
 void
 http_reply(struct http_request *shown, int status, const char *type,
     char *stolen, size_t len)
@@ -221,11 +259,15 @@ http_reply(struct http_request *shown, int status, const char *type,
 	struct http *h = r->link->http;
 
 	assert(r->response == NULL);
-	r->response = make_response(type, stolen, len);
-	if (status == MHD_HTTP_UNAUTHORIZED)
+	if (h->waiting + len <= (size_t)h->conf->max_output_all) {
+		set_response(r, status, type, stolen, len);
+	} else {
+		free(stolen);
+		refuse_to_keep(r);
+	}
+	if (r->status == MHD_HTTP_UNAUTHORIZED)
 		MHD_add_response_header(
 		    r->response, "WWW-Authenticate", "Bearer");
-	r->status = (unsigned)status;
 	set_deadline(r->link);
 	if (r->stage != SUSPENDED)
 		return;
@@ -450,6 +492,7 @@ request_free(struct request *r)
 		l->http->ops->done(&r->shown);
 	if (r->response != NULL)
 		MHD_destroy_response(r->response);
+	l->http->waiting -= r->len;
 	l->request = NULL;
 	free(r->body);
 	free(r);
@@ -498,6 +541,8 @@ link_free(struct link *l)
 
 	ev_timer_stop(h->loop, &l->late);
 	TAILQ_REMOVE(&h->links, l, entry);
+	if (h->late == l)
+		h->late = NULL;
 	free(l);
 	h->ops->closed(client);
 }

@@ -83,7 +83,7 @@ say_bytes(struct room *r, int fd, const char *text, size_t len)
 			len -= (size_t)n;
 		}
 		room_turn(r);
-		if (check_clock() - since > 30)
+		if (check_clock() - since > 30 * check_patience())
 			check_fail(__FILE__, __LINE__, "nobody listens");
 	}
 }
@@ -131,7 +131,7 @@ hear(struct room *r, int fd)
 				break;
 		}
 		room_turn(r);
-		if (check_clock() - since > 10 * check_patience())
+		if (check_clock() - since > 30 * check_patience())
 			check_fail(__FILE__, __LINE__, "nothing to hear");
 	}
 	if (len > 0 && heard[len - 1] == '\n')
@@ -194,7 +194,7 @@ hear_http(struct room *r, int fd)
 			whole = http_length(len);
 		if (errno == EAGAIN)
 			room_turn(r);
-		if (check_clock() - since > 10 * check_patience())
+		if (check_clock() - since > 30 * check_patience())
 			check_fail(__FILE__, __LINE__, "no HTTP to hear");
 	}
 	heard[len] = '\0';
