@@ -619,7 +619,7 @@ void
 test_connections_leak_no_descriptor(void)
 {
 	/* libmicrohttpd misses the end of some that left within a header. */
-	struct herod *h = herod_start("[herod]\nrequest_timeout = 1\n");
+	struct herod *h = herod_start("[herod]\nrequest_timeout = 3\n");
 	int before, fd, i;
 
 	wait_for_redis(h); /* its connections count */

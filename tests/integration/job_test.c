@@ -254,7 +254,7 @@ test_a_timeout_kills_the_whole_group(void)
 	struct herod *h = start_exec(text(
 	    "command = sh -c 'sleep 1000 & echo $! >%s; wait'", here("pid")));
 	json_t *result = rpc(h, "job.run", "{s:{s:s, s:s, s:f}}", "job",
-	    "runner", "it", "id", "slow", "timeout", 0.5);
+	    "runner", "it", "id", "slow", "timeout", 2.0);
 
 	check_has(text_at(result, "error"), "time");
 	check(is_status(h, "slow", "timeout"));
@@ -783,11 +783,11 @@ test_a_hung_redis_is_dialled_anew(void)
 
 	redis_start(s);
 	h = herod_start_with("",
-	    text("--redis_timeout 0.3 --redis_url unix://%s", s),
+	    text("--redis_timeout 2 --redis_url unix://%s", s),
 	    AT_ONCE "[runner:it]\nkind = exec\ncommand = tr a-z A-Z\n");
 	wait_for_redis(h);
 	check_str(do_job(h, "before"), "BEFORE");
-	check_str(redis(s, "client pause 2000 all"), "OK\n");
+	check_str(redis(s, "client pause 4000 all"), "OK\n");
 	/* The last of them hangs with Redis, and is told so in time. */
 	wait_for(
 	    (answer = rpc_end(rpc_begin(h, "queue_job_to_runner", "[s]", "it")),

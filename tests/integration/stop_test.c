@@ -94,7 +94,7 @@ test_stopwaitsecs_0_kills_at_once(void)
 void
 test_several_stopsignals_are_tried_in_turn(void)
 {
-	struct herod *h = start_script("stopsignal = HUP,INT\nstopwaitsecs = 2",
+	struct herod *h = start_script("stopsignal = HUP,INT\nstopwaitsecs = 4",
 	    "trap 'echo hup' HUP; trap 'echo int; exit 0' INT; echo up\n"
 	    "while :; do sleep 0.05; done");
 
@@ -341,12 +341,13 @@ test_a_stop_is_remembered_over_a_restart_of_herod(void)
 void
 test_a_stop_that_takes_too_long_is_told_and_goes_on(void)
 {
-	struct herod *h = start_script("stopwaitsecs = 1.5", DEAF);
+	struct herod *h = start_script("stopwaitsecs = 1000", DEAF);
 	json_t *error = rpc_error(
 	    h, "stop_runner", "{s:s, s:f}", "name", "it", "timeout", 0.2);
 
 	check_int(int_at(error, "code"), -32015);
 	check(is_state(h, "it", "STOPPING"));
+	kill(-pid_of(h, "it"), SIGKILL);
 	wait_for(is_state(h, "it", "STOPPED"));
 	herod_stop(h);
 }
