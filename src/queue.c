@@ -82,6 +82,8 @@ struct queues {
 	struct settle_tree by_id;
 	size_t nunsettled, unsettled_bytes;
 	ev_timer retry;
+	struct registering *refused; /* its registration, until again fires */
+	ev_timer again;
 };
 
 static int
@@ -90,10 +92,16 @@ queue_compare(const struct queue *a, const struct queue *b)
 	return strcmp(a->name, b->name);
 }
 
+/* An id may stand here twice: its job may have been queued again by
+ * somebody before its last end was settled. */
 static int
 settle_compare(const struct settle *a, const struct settle *b)
 {
-	return strcmp(a->job->spec.id, b->job->spec.id);
+	int order = strcmp(a->job->spec.id, b->job->spec.id);
+
+	return order
+	    ? order
+	    : ((uintptr_t)a > (uintptr_t)b) - ((uintptr_t)a < (uintptr_t)b);
 }
 
 #define LOCAL __attribute__((unused)) static
@@ -863,10 +871,12 @@ on_retry(struct ev_loop *loop, ev_timer *w, int revents)
 bool
 queues_is_settling(struct queues *qs, const char *id)
 {
-	struct job j = {.spec.id = (char *)id};
-	struct settle wanted = {.job = &j};
+	struct settle *s = RB_ROOT(&qs->by_id);
+	int order;
 
-	return RB_FIND(settle_tree, &qs->by_id, &wanted) != NULL;
+	while (s && (order = strcmp(id, s->job->spec.id)) != 0)
+		s = order < 0 ? RB_LEFT(s, entry) : RB_RIGHT(s, entry);
+	return s != NULL;
 }
 
 size_t
@@ -1262,7 +1272,7 @@ queues_list(struct queues *qs, const struct page_wanted *want, page_fn fn,
 /* ---- depths ---- */
 
 struct depths {
-	size_t n, answered;
+	size_t n, sent, answered;
 	bool lost;
 	depths_fn fn;
 	void *arg;
@@ -1295,7 +1305,7 @@ on_depth(void *arg, const struct redis_reply *reply)
 		if (!created || !text_time(created, &v->oldest))
 			v->oldest = 0;
 	}
-	if (d->answered == d->n)
+	if (d->answered == d->sent)
 		depths_end(d);
 }
 
@@ -1319,12 +1329,10 @@ queues_depths(struct queues *qs, const char *const *names, size_t n,
 		if (!redis_send(qs->redis, &w, on_depth, d))
 			break;
 	}
-	if (i < n) {
-		d->lost = true;
-		d->n = i;
-	}
+	d->sent = i;
+	d->lost = i < n;
 	if (!i)
-		d->n = n, depths_end(d);
+		depths_end(d);
 }
 
 /* ---- who we are ---- */
@@ -1376,11 +1384,28 @@ queues_node_id(const char *state_dir, struct err *e)
 	return id;
 }
 
+/* Redis is asked again after a refusal (a full disk, say): without an answer
+ * no job would ever be taken. */
 struct registering {
 	struct queues *queues;
 	void (*fn)(void *arg, const char *name);
 	void *arg;
 };
+
+/* Lost: it is asked again when Redis is back. */
+static void
+register_later(struct registering *r, bool refused)
+{
+	struct queues *qs = r->queues;
+
+	if (!refused || qs->refused) {
+		free(r);
+		return;
+	}
+	qs->refused = r;
+	ev_timer_set(&qs->again, RETRY, 0.);
+	ev_timer_start(qs->loop, &qs->again);
+}
 
 static void
 on_begun(void *arg, const struct redis_reply *reply)
@@ -1391,35 +1416,32 @@ on_begun(void *arg, const struct redis_reply *reply)
 	const char *name;
 	size_t i;
 
-	if (!is_refused(qs, reply, NULL)) {
-		qs->epoch = reply_number(reply_at(reply, 0));
-		qs->registered = true;
-		log_info(
-		    "node %s (%s): epoch %lld", qs->id, qs->node, qs->epoch);
-		for (i = 0; i < reply_count(names); i++) {
-			name = reply_text(reply_at(names, i), NULL);
-			if (name && name_is_valid(name))
-				r->fn(r->arg, name);
-		}
-		r->fn(r->arg, NULL);
+	if (is_refused(qs, reply, NULL)) {
+		register_later(r, reply != NULL);
+		return;
 	}
+	qs->epoch = reply_number(reply_at(reply, 0));
+	qs->registered = true;
+	log_info("node %s (%s): epoch %lld", qs->id, qs->node, qs->epoch);
+	for (i = 0; i < reply_count(names); i++) {
+		name = reply_text(reply_at(names, i), NULL);
+		if (name && name_is_valid(name))
+			r->fn(r->arg, name);
+	}
+	r->fn(r->arg, NULL);
 	free(r);
 }
 
-void
-queues_register(
-    struct queues *qs, void (*fn)(void *arg, const char *name), void *arg)
+static void
+send_registration(struct registering *r)
 {
-	struct registering *r = xcalloc(1, sizeof(*r));
+	struct queues *qs = r->queues;
 	struct redis_words w;
 	struct queue *q;
 	char *key = own_key(qs, "node", qs->id);
 
 	RB_FOREACH (q, queue_tree, &qs->tree)
 		q->announced = false;
-	r->queues = qs;
-	r->fn = fn;
-	r->arg = arg;
 	call_begin(&w, "herod_begin", 2);
 	words_add(&w, key);
 	words_add(&w, qs->names);
@@ -1428,6 +1450,39 @@ queues_register(
 	if (!redis_send(qs->redis, &w, on_begun, r))
 		free(r);
 	free(key);
+}
+
+static void
+on_again(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct queues *qs = w->data;
+	struct registering *r = qs->refused;
+
+	(void)loop;
+	(void)revents;
+	qs->refused = NULL;
+	send_registration(r);
+}
+
+static void
+forget_refused(struct queues *qs)
+{
+	ev_timer_stop(qs->loop, &qs->again);
+	free(qs->refused);
+	qs->refused = NULL;
+}
+
+void
+queues_register(
+    struct queues *qs, void (*fn)(void *arg, const char *name), void *arg)
+{
+	struct registering *r = xcalloc(1, sizeof(*r));
+
+	forget_refused(qs);
+	r->queues = qs;
+	r->fn = fn;
+	r->arg = arg;
+	send_registration(r);
 }
 
 /* ---- the bell ---- */
@@ -1484,7 +1539,8 @@ queues_new(struct ev_loop *loop, struct redis *redis, const char *ns,
 	RB_INIT(&qs->by_id);
 	TAILQ_INIT(&qs->unsettled);
 	ev_timer_init(&qs->retry, on_retry, 0., 0.);
-	qs->retry.data = qs;
+	ev_timer_init(&qs->again, on_again, 0., 0.);
+	qs->retry.data = qs->again.data = qs;
 	redis_set_library(redis, "herod", queue_lua);
 	redis_add_bell(redis, qs->list_prefix);
 	return qs;
@@ -1511,6 +1567,7 @@ queues_free(struct queues *qs)
 		queue_free(q);
 	}
 	ev_timer_stop(qs->loop, &qs->retry);
+	forget_refused(qs);
 	free(qs->ns);
 	free(qs->node);
 	free(qs->id);

@@ -97,7 +97,7 @@ local function give_back(keys, args)
 		return 0
 	end
 	if OVER[status] then
-		local own = redis.call('HGET', job, 'result_ttl')
+		local own = tonumber(redis.call('HGET', job, 'result_ttl'))
 		local ttl = own and math.floor(own * 1000) or args[5]
 		if redis.call('PTTL', job) < 0 then
 			redis.call('PEXPIRE', job, ttl)

@@ -1024,6 +1024,58 @@ test_a_node_keeps_its_id(void)
 	free(two);
 }
 
+/* As by a full disk, but quicker: its functions are forbidden. */
+void
+test_a_refused_registration_is_tried_again(void)
+{
+	struct place p;
+
+	open_place(&p);
+	check_str(REDIS(&p, "ACL SETUSER default -fcall"), "OK");
+	p.begun = false;
+	queues_register(p.all, on_name, &p);
+	/* Its answer is the second. */
+	check_str(REDIS(&p, "ACL SETUSER default +fcall"), "OK");
+	check(!p.begun);
+	wait_for(is_begun(&p));
+	close_place(&p);
+}
+
+static void
+on_other_settled(void *arg)
+{
+	struct place *p = arg;
+
+	/* What stands beside it is still known. */
+	check(queues_is_settling(p->all, "b"));
+	p->settled++;
+}
+
+/* Whoever queues a job the Hero way may do so while herod settles it. */
+void
+test_one_job_may_be_settled_twice_at_once(void)
+{
+	struct job *one, *other, *b;
+	struct place p;
+
+	open_place(&p);
+	push(&p, "a", false);
+	one = take_one(&p);
+	REDIS(&p, "HSET hero:job:a status dispatched");
+	REDIS(&p, "RPUSH hero:work_queue:q a");
+	other = take_one(&p);
+	push(&p, "b", false);
+	b = take_one(&p);
+	finish(&p, one, "HELLO");
+	check_int(job_move(other, JOB_FINISHED, NULL), 0);
+	queue_finish(p.q, other, on_other_settled, &p);
+	finish(&p, b, "HELLO");
+	wait_for(is_settled(&p));
+	check_int(p.settled, 3);
+	check(!queues_is_settling(p.all, "a"));
+	close_place(&p);
+}
+
 void
 test_each_start_of_a_node_has_an_epoch(void)
 {
