@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -14,6 +15,12 @@
 #include "order.h"
 
 #define KEPT_VERSION 1
+
+struct kept_wait {
+	TAILQ_ENTRY(kept_wait) next;
+	kept_fn fn;
+	void *arg;
+};
 
 struct keep {
 	struct ev_loop *loop;
@@ -23,6 +30,7 @@ struct keep {
 	ev_prepare write; /* before answers leave (they do at EV_MINPRI) */
 	ev_timer again; /* next turn, or after trouble */
 	bool dirty;
+	TAILQ_HEAD(kept_waits, kept_wait) waits;
 };
 
 static void
@@ -66,6 +74,7 @@ keep_open(struct ev_loop *loop, const char *state_dir, struct err *e)
 	struct keep *k = xcalloc(1, sizeof(*k));
 
 	k->loop = loop;
+	TAILQ_INIT(&k->waits);
 	k->dir = xstrdup(state_dir);
 	k->path = xasprintf("%s/runners.json", state_dir);
 	ev_prepare_init(&k->write, on_write);
@@ -81,11 +90,27 @@ keep_open(struct ev_loop *loop, const char *state_dir, struct err *e)
 	return NULL;
 }
 
+/* Whom we tell may ask anew. */
+static void
+tell_waits(struct keep *k, const char *why)
+{
+	struct kept_waits now = TAILQ_HEAD_INITIALIZER(now);
+	struct kept_wait *w;
+
+	TAILQ_CONCAT(&now, &k->waits, next);
+	while ((w = TAILQ_FIRST(&now)) != NULL) {
+		TAILQ_REMOVE(&now, w, next);
+		w->fn(w->arg, why);
+		free(w);
+	}
+}
+
 void
 keep_free(struct keep *k)
 {
 	if (k == NULL)
 		return;
+	tell_waits(k, "herod ends");
 	ev_prepare_stop(k->loop, &k->write);
 	ev_timer_stop(k->loop, &k->again);
 	json_decref(k->kept);
@@ -257,6 +282,18 @@ keep_replace(const char *dir, const char *path, const json_t *what)
 	return bad ? -1 : 0;
 }
 
+static void
+write_failed(struct keep *k)
+{
+	char *why = xasprintf("%s: %s", k->path, strerror(errno));
+
+	log_errorx("%s; trying again", why);
+	ev_timer_set(&k->again, 5, 0);
+	ev_timer_start(k->loop, &k->again);
+	tell_waits(k, why);
+	free(why);
+}
+
 void
 keep_flush(struct keep *k)
 {
@@ -264,27 +301,43 @@ keep_flush(struct keep *k)
 
 	ev_prepare_stop(k->loop, &k->write);
 	ev_timer_stop(k->loop, &k->again);
-	if (!k->dirty || k->runners == NULL)
+	if (k->runners == NULL)
 		return;
-	what = everything(k);
-	if (keep_replace(k->dir, k->path, what) != 0) {
-		log_error("%s: cannot be written; trying again", k->path);
-		ev_timer_set(&k->again, 5, 0);
-		ev_timer_start(k->loop, &k->again);
+	what = k->dirty ? everything(k) : NULL;
+	if (what && keep_replace(k->dir, k->path, what) != 0) {
+		write_failed(k);
 	} else {
 		k->dirty = false;
+		tell_waits(k, NULL);
 	}
 	json_decref(what);
+}
+
+static void
+flush_soon(struct keep *k)
+{
+	ev_prepare_start(k->loop, &k->write);
+	/* Where a later watcher of the turn's end touches, too. */
+	ev_timer_stop(k->loop, &k->again);
+	ev_timer_set(&k->again, 0, 0);
+	ev_timer_start(k->loop, &k->again);
 }
 
 void
 keep_touch(struct keep *k)
 {
 	k->dirty = true;
-	if (ev_is_active(&k->again))
-		return;
-	ev_prepare_start(k->loop, &k->write);
-	/* Where a later watcher of the turn's end touches, too. */
-	ev_timer_set(&k->again, 0, 0);
-	ev_timer_start(k->loop, &k->again);
+	if (!ev_is_active(&k->again))
+		flush_soon(k);
+}
+
+void
+keep_when_written(struct keep *k, kept_fn fn, void *arg)
+{
+	struct kept_wait *w = xcalloc(1, sizeof(*w));
+
+	w->fn = fn;
+	w->arg = arg;
+	TAILQ_INSERT_TAIL(&k->waits, w, next);
+	flush_soon(k);
 }

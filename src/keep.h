@@ -30,6 +30,11 @@ void keep_touch(struct keep *k);
  * it as it was (-1, errno): never half. */
 int keep_replace(const char *dir, const char *path, const json_t *what);
 
+/* fn is called once, later, when everything is on disk: with NULL, or with
+ * why it could not be written (and will be tried again). */
+typedef void (*kept_fn)(void *arg, const char *why);
+void keep_when_written(struct keep *k, kept_fn fn, void *arg);
+
 /* Writes now if needed. */
 void keep_flush(struct keep *k);
 

@@ -975,11 +975,85 @@ added_over(void *arg, enum wait_end end)
 	reply_runner(call, r);
 }
 
-/* Adds and starts it; the answer shows what became of the first start. */
+/* The answer shows what became of the first start; call NULL: nobody waits
+ * for it. */
+static void
+start_added(struct call *call, struct runner *r)
+{
+	if (r->conf.autostart)
+		runner_start(r);
+	if (call && r->conf.autostart)
+		wait_for_runner(
+		    call, r, WANTED_UP, r->conf.startsecs + 1, added_over);
+	else if (call)
+		reply_runner(call, r);
+}
+
+/* One that is started when it is on disk. */
+struct adding {
+	struct call *call; /* NULL: nobody waits any more */
+	struct runners *runners;
+	char *name;
+};
+
+static void
+adding_gone(void *arg)
+{
+	struct adding *a = arg;
+
+	a->call = NULL;
+}
+
+static void
+not_kept(struct call *call, struct runner *r, const char *why)
+{
+	struct err e = {0};
+
+	err_set(&e, ERR_INTERNAL,
+	    "runner %s: not added, for it cannot be "
+	    "kept: %s",
+	    r->name, why);
+	err_subject(&e, r->name);
+	err_hint(&e, "persist = false adds it until herod ends");
+	r->persist = false;
+	runner_remove(r);
+	if (call)
+		call_refuse(call, &e);
+}
+
+static void
+not_there(struct call *call, const char *name)
+{
+	struct err e = {0};
+
+	err_set(&e, ERR_SUPERSEDED, "runner %s was removed meanwhile", name);
+	if (call)
+		call_refuse(call, &e);
+}
+
+static void
+adding_kept(void *arg, const char *why)
+{
+	struct adding *a = arg;
+	struct runner *r = runner_find(a->runners, a->name);
+
+	if (a->call)
+		call_on_gone(a->call, NULL, NULL);
+	if (r == NULL || r->wanted == WANTED_REMOVED)
+		not_there(a->call, a->name);
+	else if (why)
+		not_kept(a->call, r, why);
+	else
+		start_added(a->call, r);
+	free(a->name);
+	free(a);
+}
+
 static void
 add_and_start(
     struct call *call, const char *name, const struct runner_conf *conf)
 {
+	struct adding *a;
 	struct runner *r;
 	struct err e = {0};
 
@@ -991,13 +1065,17 @@ add_and_start(
 		return;
 	}
 	r->persist = call_bool(call, "persist");
-	keep_touch(call->services->keep);
-	if (!r->conf.autostart) {
-		reply_runner(call, r);
+	if (!r->persist) {
+		start_added(call, r);
 		return;
 	}
-	runner_start(r);
-	wait_for_runner(call, r, WANTED_UP, r->conf.startsecs + 1, added_over);
+	a = xcalloc(1, sizeof(*a));
+	a->call = call;
+	a->runners = call->services->runners;
+	a->name = xstrdup(name);
+	call_on_gone(call, adding_gone, a);
+	keep_touch(call->services->keep);
+	keep_when_written(call->services->keep, adding_kept, a);
 }
 
 /* The object without "name", which is no setting. */

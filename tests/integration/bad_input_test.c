@@ -75,6 +75,8 @@ test_odd_runners_are_refused_by_name_of_the_setting(void)
 
 	check_has(
 	    refused_runner(h, "{\"name\":\"a/b\",\"command\":\"x\"}"), "a/b");
+	check_has(refused_runner(h, "{\"name\":\"all\",\"command\":\"x\"}"),
+	    "every runner");
 	check_has(
 	    refused_runner(h, "{\"name\":\"a b\",\"command\":\"x\"}"), "name");
 	check_has(
@@ -277,6 +279,31 @@ test_a_state_directory_that_cannot_be_made_is_refused(void)
 	r = start_badly(text("--state_dir %s", here("file")));
 	check_int(r.status, 1);
 	check_has(r.err, here("file"));
+}
+
+void
+test_a_runner_that_cannot_be_kept_is_not_added(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+	const char *params = "{s:{s:s, s:[ss]}, s:b}";
+	json_t *error;
+
+	run("mkdir state/runners.json.new");
+	error = rpc_error(h, "add_runner", params, "runner", "name", "it",
+	    "command", "sleep", "1000", "persist", 1);
+	check_has(text_at(error, "message"), "runners.json: ");
+	check_has(text_at(error, "data.hint"), "persist");
+	wait_for(int_at(rpc_error(h, "get_runner_status", "[s]", "it"),
+		     "code") == -32010);
+	rpc(h, "add_runner", params, "runner", "name", "brief", "command",
+	    "sleep", "1000", "persist", 0);
+	check(is_state(h, "brief", "RUNNING"));
+	run("rmdir state/runners.json.new");
+	rpc(h, "add_runner", params, "runner", "name", "it", "command", "sleep",
+	    "1000", "persist", 1);
+	check(is_state(h, "it", "RUNNING"));
+	check_has(file_text(here("state/runners.json")), "\"it\"");
+	herod_stop(h);
 }
 
 void
