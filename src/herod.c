@@ -31,6 +31,7 @@
 #include "event.h"
 #include "in_force.h"
 #include "keep.h"
+#include "listen.h"
 #include "log.h"
 #include "look.h"
 #include "mem.h"
@@ -1100,9 +1101,38 @@ go_to_background(char **argv)
 }
 
 static int
+check_redis(const struct daemon_conf *d, struct err *e)
+{
+	struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
+	struct redis *r = redis_new(loop, d->redis_url, d->redis_timeout, e);
+
+	redis_free(r);
+	ev_loop_destroy(loop);
+	return r ? 0 : -1;
+}
+
+/* What the start would refuse though each value is one. */
+static bool
+is_startable(const struct daemon_conf *d)
+{
+	bool good = true;
+	struct err e = {0};
+	char **address;
+
+	for (address = d->listen; *address; address++, err_clear(&e))
+		if (listen_check(*address, &e) != 0)
+			good = complain(&e) == EXIT_SUCCESS;
+	if (d->redis_url && check_redis(d, &e) != 0)
+		good = complain(&e) == EXIT_SUCCESS;
+	return good;
+}
+
+static int
 run_user(struct herod *h, char **argv)
 {
 	if (h->options.check) {
+		if (!is_startable(&h->conf->daemon))
+			return EXIT_USAGE;
 		printf("configuration %s is well: %zu runner%s\n",
 		    h->options.file ? h->options.file : "(none)",
 		    h->conf->nrunners, h->conf->nrunners == 1 ? "" : "s");

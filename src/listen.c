@@ -330,6 +330,14 @@ listener_new(struct listeners *ls, const struct address *a, int fd)
 }
 
 int
+listen_check(const char *address, struct err *e)
+{
+	struct address a;
+
+	return address_parse(&a, address, e) || check_address(&a, e) ? -1 : 0;
+}
+
+int
 listeners_add(struct listeners *ls, const char *address, int fd, struct err *e)
 {
 	struct listener *l;

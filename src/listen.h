@@ -36,4 +36,7 @@ void listeners_close(struct listeners *ls);
  * herod: paths are not removed. */
 void listeners_free(struct listeners *ls);
 
+/* Whether herod would listen there at all: 0, or -1 with a refusal. */
+int listen_check(const char *address, struct err *e);
+
 #endif

@@ -29,6 +29,18 @@ check_refused(const char *conf, const char *line, const char *why)
 }
 
 void
+test_the_check_finds_what_the_start_would_refuse(void)
+{
+	struct ran r = check_conf("[herod]\nredis_url = http://x\n"
+				  "listen = tcp:0.0.0.0:3030, unix:/tmp/s\n");
+
+	check_int(r.status, 2);
+	check_has(r.err, "tcp:0.0.0.0:3030: ");
+	check_has(r.err, "redis_url: ");
+	check(strstr(r.err, "/tmp/s") == NULL);
+}
+
+void
 test_a_good_file_passes_the_check(void)
 {
 	check_int(check_conf("[herod]\nlog_level = info\n"
