@@ -259,6 +259,7 @@ run_test(const struct test *t, const char *dir)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGHUP, SIG_DFL); /* nohup(1) leaves it ignored */
 	/* Nothing of the user's: neither files nor a running herod. */
 	setenv("HOME", dir, 1);
 	setenv("TMPDIR", dir, 1);
