@@ -545,7 +545,7 @@ process_exited(struct process *p, const struct wire_exit *x)
 	p->c.paused = false;
 	p->c.exited_at = (double)x->at_ns / 1e9;
 	p->c.status = x->status;
-	p->c.status_known = true;
+	p->c.status_known = !x->unknown;
 	p->c.rusage = x->rusage;
 	if (!p->c.stage)
 		counter_add(deaths, 1);
@@ -726,6 +726,7 @@ process_asked(struct keeper *k, const struct child_spec *spec,
 	p->program = xstrdup(spec->argv[0]);
 	p->directory = xstrdup(spec->directory);
 	p->cgroup = spec->cgroup;
+	p->tag = xstrdup(spec->tag ? spec->tag : "");
 	if (spec->keep_fd != -1)
 		p->c.keep_fd = fcntl(spec->keep_fd, F_DUPFD_CLOEXEC, 3);
 	return p;

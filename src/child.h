@@ -187,6 +187,14 @@ void keeper_ready(struct keeper *k);
 void keeper_stop(struct keeper *k, int code);
 
 /*
+ * After lost(): all that is known of processes and stored descriptors, in
+ * a new file for herod-keeper --resume; these stay open over an exec from
+ * now on.  Its descriptor, or -1 with errno.  What could not be kept is
+ * logged; what was just being started is killed.
+ */
+int keeper_bequeath(struct keeper *k);
+
+/*
  * After lost(): ends the processes that it kept, since nobody is their
  * parent any more who could tell how they end.  SIGTERM, then SIGKILL after
  * so many seconds; this waits for them.

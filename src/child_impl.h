@@ -56,7 +56,7 @@ struct process {
 	bool left_alone; /* what is left is not our concern */
 	char *program, *directory; /* for texts; NULL when adopted */
 	char *left; /* c.left */
-	char *tag; /* for found() */
+	char *tag; /* for found(), and for a keeper that takes over */
 	int pidfd; /* -1 */
 	struct stream streams[CHILD_STREAMS];
 	struct feed feed;
@@ -116,6 +116,8 @@ struct keeper {
 	pid_t *orphans; /* that came to it, as it was in that turn of */
 	size_t norphans; /* the loop (ev_iteration()) */
 	unsigned orphans_turn;
+	struct stored_fds held; /* copies of all that the keeper stores */
+	struct wire_base base; /* of the keeper, for the one after it */
 	ev_timer left; /* hands out what a killed herod had in hand */
 	struct transit *transit; /* NULL: output is read plainly */
 	char *shared; /* TRANSIT_PIECE */
@@ -134,6 +136,9 @@ int link_send(
     struct keeper *k, struct wire_out *out, const struct wire_fds *fds);
 void link_signal(struct process *p, int sig, bool group);
 void link_ack(struct process *p);
+
+/* The one of an id; NULL when there is none. */
+struct process *keeper_process(struct keeper *k, uint32_t id);
 
 /* Enters a new process (ops NULL) under an id. */
 struct process *process_new(struct keeper *k, uint32_t id);
@@ -178,6 +183,11 @@ void strays_signal(const struct process *p, int sig);
 
 /* SIGKILL, so that they cannot outrun it by forking. */
 void strays_kill(const struct process *p);
+
+/* After the keeper's death its children and we have the same parent.  What
+ * was just being started writes into pipes that nobody else has: it is of
+ * no use, and the next herod would start it a second time. */
+void strays_kill_asked(struct keeper *k);
 
 /* "pid 12 (cat), pid 13 (sh) and 2 more", of its group, too; new, or NULL
  * when nothing is left. */

@@ -68,6 +68,7 @@ struct stored {
 
 struct herod {
 	struct options options;
+	char **argv;
 	struct conf *conf;
 	struct ev_loop *loop;
 	struct keeper *keeper;
@@ -343,6 +344,32 @@ name_orphans(const struct herod *h)
 				    r->name, i->n, (int)i->child->pid);
 }
 
+static int exec_keeper(
+    const char *herod, const char *option, int fd, char **argv);
+
+/*
+ * Becomes the keeper: same pid, everything that lives goes on.  A new herod
+ * finds it as after a crash of ours.  Returns when that cannot be.
+ */
+static void
+take_keepers_place(struct herod *h)
+{
+	sigset_t all, old;
+	int fd;
+
+	keep_flush(h->keep);
+	fd = keeper_bequeath(h->keeper);
+	if (fd == -1) {
+		log_warn("cannot take the place of herod-keeper");
+		return;
+	}
+	/* Those that come meanwhile wait until the keeper can take them. */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &old);
+	exec_keeper(h->argv[0], "--resume", fd, h->argv);
+	sigprocmask(SIG_SETMASK, &old, NULL);
+}
+
 /* Left alone, they would write to nobody, and the next herod would start
  * them a second time. */
 static void
@@ -350,6 +377,11 @@ on_keeper_lost(void *arg)
 {
 	struct herod *h = arg;
 
+	if (!h->ending) {
+		log_errorx("herod-keeper was killed: taking its place; nobody "
+			   "can tell how those end that it had started");
+		take_keepers_place(h);
+	}
 	log_errorx("herod-keeper has ended: nobody can tell how runners end "
 		   "any more, ending too");
 	name_orphans(h);
@@ -410,6 +442,17 @@ refuse_second(const char *path, int fd, struct err *e)
 	return err_hint(e, "end it, or give this one another --state_dir");
 }
 
+/* The keeper's, which may be another one by now. */
+static bool
+write_pid(int fd)
+{
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%d\n", (int)getppid());
+
+	return pwrite(fd, text, (size_t)len, 0) == len &&
+	    ftruncate(fd, len) == 0;
+}
+
 /* The lock is held as long as the keeper lives, which has a copy. */
 static int
 lock_state(struct herod *h, struct err *e)
@@ -426,10 +469,11 @@ lock_state(struct herod *h, struct err *e)
 			    e, ERR_INTERNAL, "%s: %s", path, strerror(errno));
 		else if (flock(h->lock_fd, LOCK_EX | LOCK_NB) != 0)
 			bad = refuse_second(path, h->lock_fd, e);
-		else if (ftruncate(h->lock_fd, 0) == 0 &&
-		    dprintf(h->lock_fd, "%d\n", (int)getppid()) > 0)
+		else
 			keeper_store(h->keeper, LOCK_NAME, h->lock_fd);
 	}
+	if (!bad && !write_pid(h->lock_fd))
+		log_warn("%s", path);
 	free(path);
 	return bad;
 }
@@ -1035,29 +1079,44 @@ keeper_path(const char *self)
 	return xstrdup(LIBEXECDIR "/herod-keeper");
 }
 
-static int
-exec_keeper(char **argv, int ready_fd)
+/* Without what a keeper adds to the words of the user. */
+static void
+add_words(char ***args, char **argv)
 {
-	char self[PATH_MAX];
-	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	char **args = NULL, *keeper;
 	int i;
 
-	self[len > 0 ? len : 0] = '\0';
-	keeper = keeper_path(self);
+	for (i = 1; argv[i] && strcmp(argv[i], "--keeper-fd") != 0; i++)
+		strv_add(args, xstrdup(argv[i]));
+}
+
+/* The option of the keeper goes with a descriptor; -1: there is none. */
+static int
+exec_keeper(const char *herod, const char *option, int fd, char **argv)
+{
+	char **args = NULL, *keeper = keeper_path(herod);
+
 	strv_add(&args, xstrdup("herod-keeper"));
-	if (ready_fd >= 0) {
-		strv_add(&args, xstrdup("--ready-fd"));
-		strv_add(&args, xasprintf("%d", ready_fd));
+	if (fd >= 0) {
+		strv_add(&args, xstrdup(option));
+		strv_add(&args, xasprintf("%d", fd));
 	}
 	strv_add(&args, xstrdup("--"));
-	strv_add(&args, xstrdup(self));
-	for (i = 1; argv[i]; i++)
-		strv_add(&args, xstrdup(argv[i]));
+	strv_add(&args, xstrdup(herod));
+	add_words(&args, argv);
 	execv(keeper, args);
 	fprintf(
 	    stderr, "herod: cannot execute %s: %s\n", keeper, strerror(errno));
 	return EXIT_FAILURE;
+}
+
+static int
+exec_first_keeper(char **argv, int ready_fd)
+{
+	char self[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	self[len > 0 ? len : 0] = '\0';
+	return exec_keeper(self, "--ready-fd", ready_fd, argv);
 }
 
 /* The parent of a daemon ends when it is ready, or has failed. */
@@ -1097,7 +1156,7 @@ go_to_background(char **argv)
 	dup2(null, STDOUT_FILENO);
 	if (null > STDERR_FILENO)
 		close(null);
-	return exec_keeper(argv, ready[1]);
+	return exec_first_keeper(argv, ready[1]);
 }
 
 static int
@@ -1140,7 +1199,7 @@ run_user(struct herod *h, char **argv)
 	}
 	in_force_mark(h->conf);
 	return h->options.daemon ? go_to_background(argv)
-				 : exec_keeper(argv, -1);
+				 : exec_first_keeper(argv, -1);
 }
 
 /* Started with 0, 1 or 2 closed, a socket would become one of them. */
@@ -1159,7 +1218,7 @@ fill_standard_fds(void)
 int
 main(int argc, char **argv)
 {
-	struct herod h = {0};
+	struct herod h = {.argv = argv};
 	struct err e = {0};
 	int code;
 

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,8 +30,8 @@ process_compare(const struct process *a, const struct process *b)
 
 RB_GENERATE(processes, process, by_id, process_compare)
 
-static struct process *
-process_find(struct keeper *k, uint32_t id)
+struct process *
+keeper_process(struct keeper *k, uint32_t id)
 {
 	struct process key = {.c = {.id = id}};
 
@@ -256,6 +257,8 @@ child_tag(struct child *c, const char *tag)
 		    strlen(tag));
 		return;
 	}
+	free(p->tag);
+	p->tag = xstrdup(tag);
 	if (p->tag_message)
 		outgoing_free(c->keeper, p->tag_message);
 	link_begin(c->keeper, &out, WIRE_TAG, c->id);
@@ -279,15 +282,53 @@ send_name(struct keeper *k, enum wire_op op, const char *name, int fd)
 		log_errorx("descriptor %s: cannot be kept", name);
 }
 
+static void
+stored_free(struct stored_fds *list, struct stored_fd *s)
+{
+	TAILQ_REMOVE(list, s, entry);
+	if (s->fd != -1)
+		close(s->fd);
+	free(s);
+}
+
+/* What the keeper stores, a copy is held of: it may be killed. */
+static void
+let_go(struct keeper *k, const char *name)
+{
+	struct stored_fd *s;
+
+	TAILQ_FOREACH (s, &k->held, entry)
+		if (strcmp(s->name, name) == 0) {
+			stored_free(&k->held, s);
+			return;
+		}
+}
+
+static void
+hold(struct keeper *k, const char *name, int fd)
+{
+	struct stored_fd *s;
+
+	let_go(k, name);
+	if (strlen(name) >= sizeof(s->name))
+		return;
+	s = xcalloc(1, sizeof(*s));
+	strcpy(s->name, name);
+	s->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	TAILQ_INSERT_TAIL(&k->held, s, entry);
+}
+
 void
 keeper_store(struct keeper *k, const char *name, int fd)
 {
+	hold(k, name, fd);
 	send_name(k, WIRE_STORE, name, fd);
 }
 
 void
 keeper_drop(struct keeper *k, const char *name)
 {
+	let_go(k, name);
 	send_name(k, WIRE_DROP, name, -1);
 }
 
@@ -370,7 +411,7 @@ hear_child(struct keeper *k, struct wire_message *m)
 {
 	struct wire_child c;
 
-	if (!wire_get_child(&m->body, &c) || process_find(k, m->id))
+	if (!wire_get_child(&m->body, &c) || keeper_process(k, m->id))
 		return;
 	if (m->fds_lost)
 		log_errorx("process %d: too many open files to follow all of "
@@ -391,6 +432,7 @@ hear_stored(struct keeper *k, struct wire_message *m)
 	memcpy(s->name, name, strlen(name) + 1);
 	s->fd = wire_fds_take(&m->fds, WIRE_KEEP);
 	TAILQ_INSERT_TAIL(&k->stored, s, entry);
+	hold(k, s->name, s->fd);
 }
 
 static void
@@ -399,6 +441,7 @@ hear_end_of_list(struct keeper *k, struct wire_message *m)
 	k->listed = true;
 	if (m->id > k->next_id)
 		k->next_id = m->id;
+	wire_get_base(&m->body, &k->base);
 }
 
 static void
@@ -411,7 +454,7 @@ hear_of_process(struct keeper *k, struct wire_message *m)
 	    [WIRE_GONE] = hear_gone,
 	    [WIRE_PAUSED] = hear_paused,
 	};
-	struct process *p = process_find(k, m->id);
+	struct process *p = keeper_process(k, m->id);
 
 	if (p && m->op < sizeof(hear) / sizeof(hear[0]) && hear[m->op])
 		hear[m->op](p, m);
@@ -567,7 +610,7 @@ on_left(struct ev_loop *loop, ev_timer *w, int events)
 	(void)events;
 	if (!transit_left(k->transit, &place, k->shared, &len))
 		return;
-	p = process_find(k, place.process);
+	p = keeper_process(k, place.process);
 	if (p)
 		io_again(p, place.stream, len);
 	else
@@ -594,6 +637,7 @@ keeper_new(
 	TAILQ_INIT(&k->outgoing);
 	TAILQ_INIT(&k->overs);
 	TAILQ_INIT(&k->stored);
+	TAILQ_INIT(&k->held);
 	RB_INIT(&k->processes);
 	ev_io_init(&k->reader, on_message, fd, EV_READ);
 	ev_io_init(&k->writer, on_room, fd, EV_WRITE);
@@ -664,15 +708,10 @@ give_stored(struct keeper *k)
 }
 
 static void
-drop_stored(struct keeper *k)
+drop_stored(struct stored_fds *list)
 {
-	struct stored_fd *s;
-
-	while ((s = TAILQ_FIRST(&k->stored))) {
-		TAILQ_REMOVE(&k->stored, s, entry);
-		close(s->fd);
-		free(s);
-	}
+	while (!TAILQ_EMPTY(list))
+		stored_free(list, TAILQ_FIRST(list));
 }
 
 static void
@@ -717,8 +756,6 @@ give_found(struct keeper *k, bool ended)
 			k->ops->found(k->arg, &p->c, p->tag);
 		if (!p->c.ops)
 			kill_unadopted(p);
-		free(p->tag);
-		p->tag = NULL;
 		process_resume(p);
 	}
 }
@@ -746,6 +783,127 @@ keeper_open(struct ev_loop *loop, int fd, const struct keeper_ops *ops,
 }
 
 /* ---- after the keeper's death ---- */
+
+static int
+stay_open(int fd)
+{
+	if (fd != -1)
+		fcntl(fd, F_SETFD, 0);
+	return fd;
+}
+
+/* Writes one record of the file and empties the buffer. */
+static bool
+record_write(int file, struct wire_out *out)
+{
+	ssize_t n = out->failed ? -1 : write(file, out->buf, out->len);
+	bool ok = n == (ssize_t)out->len;
+
+	out->len = 0;
+	return ok;
+}
+
+static void
+put_exit(const struct process *p, struct wire_exit *x)
+{
+	x->status = p->c.status;
+	x->unknown = !p->c.status_known;
+	x->rusage = p->c.rusage;
+	x->at_ns = (int64_t)(p->c.exited_at * 1e9);
+	x->group_left = p->group_left;
+}
+
+static void
+put_process(const struct process *p, struct wire_out *out)
+{
+	struct wire_kept kept = {.id = p->c.id,
+	    .pid = p->c.pid,
+	    .ended = p->phase == PHASE_ENDED,
+	    .paused = p->c.paused,
+	    .started_ns = (int64_t)(p->c.started_at * 1e9),
+	    .tag = p->tag};
+	int i;
+
+	put_exit(p, &kept.exit);
+	kept.fds.fd[WIRE_PIDFD] = stay_open(p->pidfd);
+	kept.fds.fd[WIRE_STDIN] = stay_open(p->feed.fd);
+	kept.fds.fd[WIRE_KEEP] = stay_open(p->c.keep_fd);
+	kept.fds.fd[WIRE_READINESS] = stay_open(p->ready_fd);
+	for (i = 0; i < CHILD_STREAMS; i++)
+		kept.fds.fd[WIRE_STDOUT + i] = stay_open(p->streams[i].fd);
+	wire_put_kept(out, &kept);
+}
+
+/* One without a pidfd could not be told from another of its number. */
+static bool
+can_be_kept(const struct process *p)
+{
+	if (p->unheld || p->phase == PHASE_ASKED || p->c.pid <= 1)
+		return false;
+	if (p->phase == PHASE_ENDED || p->pidfd != -1)
+		return true;
+	log_errorx("process %d: cannot be followed any more", p->c.pid);
+	return false;
+}
+
+static bool
+processes_write(struct keeper *k, int file, struct wire_out *out)
+{
+	struct process *p;
+
+	RB_FOREACH (p, processes, &k->processes) {
+		if (!can_be_kept(p))
+			continue;
+		put_process(p, out);
+		if (!record_write(file, out))
+			return false;
+	}
+	return true;
+}
+
+static bool
+held_write(struct keeper *k, int file, struct wire_out *out)
+{
+	struct stored_fd *s;
+
+	TAILQ_FOREACH (s, &k->held, entry) {
+		if (s->fd == -1)
+			continue; /* there was no room for it */
+		wire_put_u8(out, WIRE_KEPT_FD);
+		wire_put_string(out, s->name);
+		wire_put_u32(out, (uint32_t)stay_open(s->fd));
+		if (!record_write(file, out))
+			return false;
+	}
+	return true;
+}
+
+static bool
+all_write(struct keeper *k, int file)
+{
+	struct wire_out out = {.buf = k->out, .size = WIRE_MAX};
+
+	wire_put_u8(&out, WIRE_RESUME_VERSION);
+	wire_put_u32(&out, k->next_id);
+	wire_put_base(&out, &k->base);
+	if (!processes_write(k, file, &out) || !held_write(k, file, &out))
+		return false;
+	wire_put_u8(&out, WIRE_KEPT_END);
+	return record_write(file, &out);
+}
+
+int
+keeper_bequeath(struct keeper *k)
+{
+	int file = memfd_create("herod-keeper", 0);
+
+	strays_kill_asked(k);
+	if (file != -1 && !all_write(k, file)) {
+		close(file);
+		return -1;
+	}
+	return file;
+}
 
 /* The pidfd is readable when it has ended, whoever reaps it. */
 static bool
@@ -803,7 +961,8 @@ keeper_close(struct keeper *k)
 		process_forget(p);
 	TAILQ_FOREACH_SAFE (o, &k->outgoing, entry, next_o)
 		outgoing_free(k, o);
-	drop_stored(k);
+	drop_stored(&k->stored);
+	drop_stored(&k->held);
 	close(k->fd);
 	if (k->transit)
 		transit_free(k->transit);

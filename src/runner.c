@@ -1016,7 +1016,8 @@ is_expected_status(const struct instance *i, int status)
 static bool
 is_expected(const struct instance *i)
 {
-	return is_expected_status(i, i->child->status);
+	return i->child->status_known &&
+	    is_expected_status(i, i->child->status);
 }
 
 static bool

@@ -17,6 +17,7 @@
 
 #include "cgroup.h"
 #include "child_impl.h"
+#include "log.h"
 #include "mem.h"
 #include "process.h"
 
@@ -249,6 +250,47 @@ strays_kill(const struct process *p)
 	}
 	for (i = 0; i < stopped.n; i++)
 		send_signal(p, stopped.v[i], SIGKILL);
+}
+
+/* ---- after the keeper's death ---- */
+
+/* Whom it was asked to start as pid, not yet having told so. */
+static struct process *
+asked_for(struct keeper *k, pid_t pid)
+{
+	char value[STRAY_MARK_SIZE];
+	struct process *p;
+	unsigned id;
+	int keeper;
+
+	if (!process_variable(pid, MARK, value, sizeof(value)) ||
+	    sscanf(value, "%d-%u", &keeper, &id) != 2 || keeper != k->pid)
+		return NULL;
+	p = keeper_process(k, id);
+	return p && p->phase == PHASE_ASKED ? p : NULL;
+}
+
+void
+strays_kill_asked(struct keeper *k)
+{
+	pid_t *all = xcalloc(ORPHANS_MAX, sizeof(*all));
+	struct process *p;
+	size_t i, n = 0;
+
+	if (k->nasked)
+		n = process_children(getppid(), all, ORPHANS_MAX);
+	for (i = 0; i < n; i++) {
+		p = asked_for(k, all[i]);
+		if (!p)
+			continue;
+		log_warnx("process %d: was being started, its output is lost: "
+			  "killing it",
+		    (int)all[i]);
+		if (getpgid(all[i]) == all[i])
+			kill(-all[i], SIGKILL);
+		send_signal(p, all[i], SIGKILL);
+	}
+	free(all);
 }
 
 /* ---- for people ---- */

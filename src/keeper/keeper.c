@@ -1,7 +1,7 @@
 /*
  * herod-keeper: parent of herod and of every process that herod starts.
  *
- *	herod-keeper [--ready-fd N] -- /path/to/herod ARGUMENT...
+ *	herod-keeper [--ready-fd N | --resume N] -- /path/to/herod ARGUMENT...
  *
  * It executes herod with "--keeper-fd N" behind its arguments, N being one
  * end of a socket on which the two talk (keeper_wire.h).  It is small and
@@ -13,6 +13,10 @@
  *	table.c		what is known, and what herod must be told
  *	spawn.c		from fork to exec
  *	keeper_wire.c	messages
+ *
+ * Should it be killed itself, herod executes it anew in its own place, with
+ * all that herod knows in a file (--resume).  Processes of the earlier
+ * keeper are then foreign: children of init, followed by their pidfds.
  *
  * Nothing is allocated after the start, and nothing wakes it up while
  * nothing happens.
@@ -30,10 +34,12 @@
 
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -42,6 +48,9 @@
 
 #define ARGUMENTS_MAX 1024
 #define MESSAGES_AT_ONCE 64 /* of herod, before others get their turn */
+#ifndef PIDFD_SIGNAL_PROCESS_GROUP
+#define PIDFD_SIGNAL_PROCESS_GROUP (1U << 2) /* Linux 6.9 */
+#endif
 
 /* Milliseconds. */
 enum {
@@ -52,6 +61,7 @@ enum {
 	HEROD_DEAF = 10000, /* hung up but did not end */
 	LINGER = 10, /* look at signalled groups, doubled too */
 	LINGER_MAX = 1000,
+	ZOMBIE_MAX = 1000, /* for others to bury a foreign one */
 	RESEND = 50, /* the system has no room for a message */
 	END_GRACE = 5000, /* from SIGTERM to SIGKILL without a herod */
 	END_MAX = 5000 /* for those that do not die of SIGKILL */
@@ -66,6 +76,7 @@ struct keeper {
 	char *argv[ARGUMENTS_MAX + 3]; /* of herod */
 	int epoll, signals, spare;
 	int ready_fd; /* told of READY; -1 */
+	int resume_fd; /* what an earlier keeper knew; -1 */
 	pid_t herod; /* 0: none lives */
 	int herod_status;
 	bool herod_reaped; /* its end is still to be dealt with */
@@ -178,11 +189,21 @@ pid_exists(pid_t pid)
 /*
  * Of an entry whose leader was reaped.  A process of the leader's number
  * proves that the group is gone: while it lives the kernel does not give
- * the number away again.
+ * the number away again.  Unless it is the foreign leader itself, which
+ * others have to bury, if they ever do.
  */
+static bool
+number_proves_nothing(const struct entry *e)
+{
+	return e->foreign && now_ms() < e->zombie_ms &&
+	    pidfd_send_signal(e->fds.fd[WIRE_PIDFD], 0, NULL, 0) == 0;
+}
+
 static bool
 group_is_left(const struct entry *e)
 {
+	if (number_proves_nothing(e))
+		return true;
 	return !pid_exists(e->pid) && (kill(-e->pid, 0) == 0 || errno != ESRCH);
 }
 
@@ -218,6 +239,21 @@ signal_living(const struct entry *e, int sig, bool group)
 		kill(e->pid, sig);
 }
 
+/* Not ours to reap, its number may become another's at any time. */
+static void
+signal_foreign(const struct entry *e, int sig, bool group)
+{
+	int fd = e->fds.fd[WIRE_PIDFD];
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	if (!group)
+		pidfd_send_signal(fd, sig, NULL, 0);
+	else if (pidfd_send_signal(fd, sig, NULL, PIDFD_SIGNAL_PROCESS_GROUP) ==
+		-1 &&
+	    errno == EINVAL && poll(&p, 1, 0) == 0)
+		kill(-e->pid, sig);
+}
+
 static void
 signal_left(struct keeper *k, struct entry *e, int sig)
 {
@@ -233,7 +269,9 @@ signal_entry(void *arg, struct entry *e, int sig, bool group)
 {
 	if (e->pid <= 1)
 		return;
-	if (!e->reaped)
+	if (!e->reaped && e->foreign)
+		signal_foreign(e, sig, group);
+	else if (!e->reaped)
 		signal_living(e, sig, group);
 	else if (group && e->exit.group_left)
 		signal_left(arg, e, sig);
@@ -488,12 +526,37 @@ on_pidfd(void *arg, pid_t pid)
 	return pidfd_open(pid, 0);
 }
 
+static int
+on_inherit(void *arg, int number)
+{
+	(void)arg;
+	if (number <= 2 || fcntl(number, F_GETFD) != 0 ||
+	    fcntl(number, F_SETFD, FD_CLOEXEC) == -1)
+		return -1;
+	return number;
+}
+
+/* Of one that has ended, what is left of its group is looked at. */
+static void
+on_follow(void *arg, struct entry *e)
+{
+	struct keeper *k = arg;
+	uint32_t source = SOURCE_ENTRIES + (uint32_t)(e - k->table.entries);
+
+	if (e->reaped)
+		follow_groups(k);
+	else
+		watch(k, e->fds.fd[WIRE_PIDFD], source, EPOLLIN, EPOLL_CTL_ADD);
+}
+
 static const struct table_ops ops = {
     .spawn = on_spawn,
     .signal = signal_entry,
     .ready = on_ready,
     .stop = on_stop,
     .pidfd = on_pidfd,
+    .inherit = on_inherit,
+    .follow = on_follow,
 };
 
 /* One message: false when there is none, or no more. */
@@ -679,6 +742,21 @@ entry_ended(struct keeper *k, struct entry *e, const siginfo_t *si,
 		follow_groups(k);
 }
 
+/* Its status went to whoever is its parent now. */
+static void
+foreign_ended(struct keeper *k, struct entry *e)
+{
+	struct wire_exit x = {.unknown = true,
+	    .at_ns = clock_ns(CLOCK_REALTIME),
+	    .group_left = kill(-e->pid, 0) == 0 || errno != ESRCH};
+
+	watch(k, e->fds.fd[WIRE_PIDFD], 0, 0, EPOLL_CTL_DEL);
+	e->zombie_ms = now_ms() + ZOMBIE_MAX;
+	table_reaped(&k->table, e, &x);
+	if (x.group_left)
+		follow_groups(k);
+}
+
 static void
 process_changed(struct keeper *k, const siginfo_t *si, const struct rusage *ru)
 {
@@ -772,12 +850,21 @@ signals_read(struct keeper *k)
 }
 
 static void
+entry_event(struct keeper *k, struct entry *e)
+{
+	if (!e->foreign)
+		settle_start(k, e);
+	else if (e->state == ENTRY_RUNNING)
+		foreign_ended(k, e);
+}
+
+static void
 event_handle(struct keeper *k, const struct epoll_event *ev)
 {
 	uint32_t source = ev->data.u32;
 
 	if (source >= SOURCE_ENTRIES)
-		settle_start(k, &k->table.entries[source - SOURCE_ENTRIES]);
+		entry_event(k, &k->table.entries[source - SOURCE_ENTRIES]);
 	else if (source == SOURCE_HEROD && k->sock != -1) {
 		if (ev->events & EPOLLOUT)
 			stick(k, false);
@@ -848,7 +935,8 @@ turn(struct keeper *k)
 static void
 usage(void)
 {
-	static const char text[] = "usage: herod-keeper [--ready-fd number] -- "
+	static const char text[] = "usage: herod-keeper [--ready-fd number | "
+				   "--resume number] -- "
 				   "/path/to/herod [argument ...]\n";
 	ssize_t ignored;
 
@@ -858,14 +946,14 @@ usage(void)
 }
 
 static int
-descriptor_number(const char *text)
+descriptor_number(const char *option, const char *text)
 {
 	char *rest;
 	long n = strtol(text, &rest, 10);
 
 	if (*text == '\0' || *rest != '\0' || n < 0 || n > 1048576 ||
 	    fcntl((int)n, F_SETFD, FD_CLOEXEC) == -1) {
-		say("--ready-fd: '%s' is not an open descriptor", text);
+		say("%s: '%s' is not an open descriptor", option, text);
 		exit(2);
 	}
 	return (int)n;
@@ -876,11 +964,13 @@ arguments_read(struct keeper *k, int argc, char **argv)
 {
 	int i = 1;
 
-	k->ready_fd = -1;
-	if (i + 1 < argc && strcmp(argv[i], "--ready-fd") == 0) {
-		k->ready_fd = descriptor_number(argv[i + 1]);
+	k->ready_fd = k->resume_fd = -1;
+	if (i + 1 < argc && strcmp(argv[i], "--ready-fd") == 0)
+		k->ready_fd = descriptor_number(argv[i], argv[i + 1]);
+	else if (i + 1 < argc && strcmp(argv[i], "--resume") == 0)
+		k->resume_fd = descriptor_number(argv[i], argv[i + 1]);
+	if (k->ready_fd != -1 || k->resume_fd != -1)
 		i += 2;
-	}
 	if (i + 1 >= argc || strcmp(argv[i], "--") != 0 ||
 	    argc - i > ARGUMENTS_MAX)
 		usage();
@@ -955,6 +1045,43 @@ setup(struct keeper *k)
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == -1)
 		die("prctl");
 	table_init(&k->table);
+	k->table.base.nofile = k->base.nofile;
+	strcpy(k->table.base.oom_score_adj, k->base.oom_score_adj);
+}
+
+static bool
+resume_from(struct keeper *k, const void *bytes, size_t len)
+{
+	struct wire_in in = {.at = bytes, .left = len};
+
+	if (!table_resume(&k->table, &in, &ops, k))
+		return false;
+	k->was_ready = true;
+	k->base.nofile = k->table.base.nofile;
+	strcpy(k->base.oom_score_adj, k->table.base.oom_score_adj);
+	return true;
+}
+
+/* With half of it, herod would start what lives a second time. */
+static void
+resume(struct keeper *k)
+{
+	struct stat st;
+	void *bytes;
+	size_t len;
+
+	if (fstat(k->resume_fd, &st) == -1)
+		die("--resume");
+	len = (size_t)st.st_size;
+	bytes = mmap(NULL, len, PROT_READ, MAP_PRIVATE, k->resume_fd, 0);
+	if (bytes == MAP_FAILED)
+		die("--resume");
+	if (!resume_from(k, bytes, len)) {
+		say("--resume: this file makes no sense");
+		exit(1);
+	}
+	munmap(bytes, len);
+	close(k->resume_fd);
 }
 
 int
@@ -965,6 +1092,8 @@ main(int argc, char **argv)
 
 	arguments_read(k, argc, argv);
 	setup(k);
+	if (k->resume_fd != -1)
+		resume(k);
 	herod_start(k);
 	while (!k->ending || !everything_has_ended(k))
 		turn(k);

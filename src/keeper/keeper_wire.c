@@ -494,22 +494,32 @@ wire_put_exit(struct wire_out *out, const struct wire_exit *x)
 {
 	wire_put_u32(out, (uint32_t)x->status);
 	wire_put_u64(out, (uint64_t)x->at_ns);
-	wire_put_u8(out, x->group_left);
+	wire_put_u8(out, (uint8_t)(x->group_left | x->unknown << 1));
 #define PUT_LONG(field) wire_put_u64(out, (uint64_t)x->rusage.field);
 	RUSAGE_LONGS(PUT_LONG)
 #undef PUT_LONG
 }
 
-bool
-wire_get_exit(struct wire_in *in, struct wire_exit *x)
+static void
+get_exit(struct wire_in *in, struct wire_exit *x)
 {
+	unsigned flags;
+
 	*x = (struct wire_exit){0};
 	x->status = (int)wire_get_u32(in);
 	x->at_ns = (int64_t)wire_get_u64(in);
-	x->group_left = wire_get_u8(in) != 0;
+	flags = wire_get_u8(in);
+	x->group_left = flags & 1;
+	x->unknown = flags & 2;
 #define GET_LONG(field) x->rusage.field = (long)wire_get_u64(in);
 	RUSAGE_LONGS(GET_LONG)
 #undef GET_LONG
+}
+
+bool
+wire_get_exit(struct wire_in *in, struct wire_exit *x)
+{
+	get_exit(in, x);
 	return wire_is_whole(in);
 }
 
@@ -532,4 +542,58 @@ wire_get_child(struct wire_in *in, struct wire_child *c)
 	c->started_ns = (int64_t)wire_get_u64(in);
 	c->tag = wire_get_string(in, WIRE_TAG_MAX);
 	return wire_is_whole(in);
+}
+
+/* ---- END_OF_LIST, and what a keeper leaves to the next ---- */
+
+void
+wire_put_base(struct wire_out *out, const struct wire_base *b)
+{
+	wire_put_u64(out, b->nofile.rlim_cur);
+	wire_put_u64(out, b->nofile.rlim_max);
+	wire_put_string(out, b->oom_score_adj);
+}
+
+bool
+wire_get_base(struct wire_in *in, struct wire_base *b)
+{
+	b->nofile.rlim_cur = wire_get_u64(in);
+	b->nofile.rlim_max = wire_get_u64(in);
+	strcpy(b->oom_score_adj, wire_get_string(in, sizeof(b->oom_score_adj)));
+	return !in->failed;
+}
+
+void
+wire_put_kept(struct wire_out *out, const struct wire_kept *c)
+{
+	size_t i;
+
+	wire_put_u8(out, WIRE_KEPT_CHILD);
+	wire_put_u32(out, c->id);
+	wire_put_u32(out, (uint32_t)c->pid);
+	wire_put_u8(out, (uint8_t)(c->ended | c->paused << 1));
+	wire_put_u64(out, (uint64_t)c->started_ns);
+	wire_put_exit(out, &c->exit);
+	wire_put_string(out, c->tag);
+	for (i = 0; i < WIRE_FDS; i++)
+		wire_put_u32(out, (uint32_t)c->fds.fd[i]);
+}
+
+bool
+wire_get_kept(struct wire_in *in, struct wire_kept *c)
+{
+	unsigned flags;
+	size_t i;
+
+	c->id = wire_get_u32(in);
+	c->pid = (pid_t)wire_get_u32(in);
+	flags = wire_get_u8(in);
+	c->ended = flags & 1;
+	c->paused = flags & 2;
+	c->started_ns = (int64_t)wire_get_u64(in);
+	get_exit(in, &c->exit);
+	c->tag = wire_get_string(in, WIRE_TAG_MAX);
+	for (i = 0; i < WIRE_FDS; i++)
+		c->fds.fd[i] = (int)wire_get_u32(in);
+	return !in->failed && c->id != 0 && c->id != UINT32_MAX && c->pid > 1;
 }

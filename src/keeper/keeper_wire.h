@@ -204,6 +204,7 @@ struct wire_exit {
 	struct rusage rusage;
 	int64_t at_ns; /* Unix time */
 	bool group_left; /* its process group has members left */
+	bool unknown; /* how it ended: status and rusage tell nothing */
 };
 
 void wire_put_exit(struct wire_out *out, const struct wire_exit *x);
@@ -219,5 +220,43 @@ struct wire_child {
 
 void wire_put_child(struct wire_out *out, const struct wire_child *c);
 bool wire_get_child(struct wire_in *in, struct wire_child *c);
+
+/* What children get back of what the keeper changed for itself; told with
+ * END_OF_LIST for a herod that has to take the keeper's place. */
+struct wire_base {
+	struct rlimit nofile;
+	char oom_score_adj[16]; /* "" when it was not changed */
+};
+
+void wire_put_base(struct wire_out *out, const struct wire_base *b);
+bool wire_get_base(struct wire_in *in, struct wire_base *b);
+
+/*
+ * What a keeper is told that is executed with --resume, in a file:
+ *
+ *	WIRE_RESUME_VERSION, next id, base
+ *	WIRE_KEPT_CHILD or WIRE_KEPT_FD with their fields, any number
+ *	WIRE_KEPT_END
+ *
+ * Descriptors are numbers of open ones without close-on-exec.
+ */
+#define WIRE_RESUME_VERSION 1
+
+enum { WIRE_KEPT_END, WIRE_KEPT_CHILD, WIRE_KEPT_FD };
+
+/* A process that was executed by a keeper before. */
+struct wire_kept {
+	uint32_t id;
+	pid_t pid;
+	bool ended; /* then exit tells how */
+	bool paused;
+	int64_t started_ns;
+	struct wire_exit exit;
+	const char *tag;
+	struct wire_fds fds; /* all but the pidfd as in struct entry */
+};
+
+void wire_put_kept(struct wire_out *out, const struct wire_kept *c);
+bool wire_get_kept(struct wire_in *in, struct wire_kept *c);
 
 #endif

@@ -246,6 +246,7 @@ struct pipes {
 	int in, out, err; /* the child's ends; err may be out */
 	int ready; /* -1: none */
 	int exec;
+	pid_t keeper;
 };
 
 /* Where the exec pipe is put, behind all that the program may get. */
@@ -323,12 +324,22 @@ set_privs(const struct wire_spawn *s)
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
 }
 
+/* Before exec it is of use to nobody else.  Another uid forgets this. */
+static void
+die_with_keeper(const struct pipes *p)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != p->keeper)
+		_exit(127);
+}
+
 static _Noreturn void
 child_run(const struct wire_spawn *s, const struct pipes *p,
     const struct spawn_base *base)
 {
 	int exec_fd = p->exec;
 
+	die_with_keeper(p);
 	if (setsid() == -1)
 		child_fail(exec_fd, WIRE_STAGE_SETSID);
 	signals_reset();
@@ -343,8 +354,10 @@ child_run(const struct wire_spawn *s, const struct pipes *p,
 	set_user(s, exec_fd);
 	if (!set_privs(s))
 		child_fail(exec_fd, WIRE_STAGE_PRIVS);
+	die_with_keeper(p);
 	if (chdir(s->directory[0] ? s->directory : "/") == -1)
 		child_fail(exec_fd, WIRE_STAGE_CHDIR);
+	prctl(PR_SET_PDEATHSIG, 0);
 	if (strchr(s->argv[0], '/'))
 		execve(s->argv[0], s->argv, s->envp);
 	else
@@ -470,7 +483,8 @@ spawn(struct table *t, struct entry *e, const struct wire_spawn *s,
 	    .out = -1,
 	    .err = -1,
 	    .ready = -1,
-	    .exec = -1};
+	    .exec = -1,
+	    .keeper = getpid()};
 
 	if (!make_pipes(e, s, &p, base))
 		table_failed(t, e, WIRE_STAGE_PIPE, errno);

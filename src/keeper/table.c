@@ -5,6 +5,7 @@
 #include "table.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -398,6 +399,99 @@ table_take(struct table *t, struct wire_message *m, const struct table_ops *ops,
 	return ok;
 }
 
+/* ---- what an earlier keeper knew ---- */
+
+/* A number of -1 stands for none. */
+static bool
+inherit_fd(const struct table_ops *ops, void *arg, int number, int *fd)
+{
+	if (number != -1)
+		*fd = ops->inherit(arg, number);
+	return number == -1 || *fd != -1;
+}
+
+static bool
+inherit_fds(const struct table_ops *ops, void *arg,
+    const struct wire_fds *numbers, struct wire_fds *fds)
+{
+	size_t i;
+
+	for (i = 0; i < WIRE_FDS; i++)
+		if (!inherit_fd(ops, arg, numbers->fd[i], &fds->fd[i]))
+			return false;
+	return true;
+}
+
+static bool
+resume_child(
+    struct table *t, struct wire_in *in, const struct table_ops *ops, void *arg)
+{
+	struct wire_kept c;
+	struct entry *e;
+
+	if (!wire_get_kept(in, &c) || table_find(t, c.id) ||
+	    (!c.ended && table_find_pid(t, c.pid)))
+		return false;
+	e = entry_new(t, c.id, c.tag);
+	if (!e)
+		return false;
+	e->pid = c.pid;
+	e->state = ENTRY_RUNNING;
+	e->started_ns = c.started_ns;
+	e->paused = c.paused;
+	e->foreign = true;
+	table_forked(t, e);
+	if (c.ended)
+		table_reaped(t, e, &c.exit);
+	if (!inherit_fds(ops, arg, &c.fds, &e->fds))
+		return false;
+	if (!e->reaped && e->fds.fd[WIRE_PIDFD] == -1)
+		return false;
+	ops->follow(arg, e);
+	return true;
+}
+
+static bool
+resume_stored(
+    struct table *t, struct wire_in *in, const struct table_ops *ops, void *arg)
+{
+	const char *name = wire_get_string(in, WIRE_NAME_MAX);
+	int number = (int)wire_get_u32(in);
+	struct stored *s = stored_find(t, "");
+
+	if (in->failed || name[0] == '\0' || !s || stored_find(t, name))
+		return false;
+	s->fd = ops->inherit(arg, number);
+	if (s->fd == -1)
+		return false;
+	strcpy(s->name, name);
+	return true;
+}
+
+bool
+table_resume(
+    struct table *t, struct wire_in *in, const struct table_ops *ops, void *arg)
+{
+	unsigned kind;
+	bool ok;
+
+	if (wire_get_u8(in) != WIRE_RESUME_VERSION)
+		return false;
+	t->next_id = wire_get_u32(in);
+	if (!wire_get_base(in, &t->base))
+		return false;
+	do {
+		kind = wire_get_u8(in);
+		if (kind == WIRE_KEPT_CHILD)
+			ok = resume_child(t, in, ops, arg);
+		else if (kind == WIRE_KEPT_FD)
+			ok = resume_stored(t, in, ops, arg);
+		else
+			ok = kind == WIRE_KEPT_END && wire_is_whole(in);
+	} while (ok && kind != WIRE_KEPT_END);
+	return ok;
+}
+
 /* ---- what herod is told ---- */
 
 void
@@ -420,9 +514,13 @@ add_fds(const struct entry *e, struct wire_fds *fds,
     const struct table_ops *ops, void *arg)
 {
 	*fds = e->fds;
-	fds->fd[WIRE_KEEP] = -1;
-	if (!e->reaped)
-		fds->fd[WIRE_PIDFD] = ops->pidfd(arg, e->pid);
+	fds->fd[WIRE_KEEP] = fds->fd[WIRE_PIDFD] = -1;
+	if (e->reaped)
+		return;
+	/* The number of one that is not ours may be another's by now. */
+	fds->fd[WIRE_PIDFD] = e->foreign
+	    ? fcntl(e->fds.fd[WIRE_PIDFD], F_DUPFD_CLOEXEC, 3)
+	    : ops->pidfd(arg, e->pid);
 }
 
 static void
@@ -529,8 +627,10 @@ table_tell(struct table *t, struct wire_out *out, void *buf, size_t size,
 		return true;
 	if (!t->list_end_due)
 		return false;
-	if (!tell_stored(t, out, buf, size, telling))
+	if (!tell_stored(t, out, buf, size, telling)) {
 		wire_begin(out, buf, size, WIRE_END_OF_LIST, t->next_id);
+		wire_put_base(out, &t->base);
+	}
 	return true;
 }
 

@@ -44,10 +44,13 @@ struct entry {
 	unsigned due;
 	bool reaped; /* pid is no process of ours any more */
 	bool paused;
+	bool foreign; /* an earlier keeper's child: nobody tells us its end */
 	int exec_fd; /* tells that it could not be executed; -1 */
-	struct wire_fds fds; /* our ends of its pipes, and keep */
+	struct wire_fds fds; /* our ends of its pipes, and keep; its pidfd
+			      * only when it is foreign */
 	int64_t started_ns;
 	struct wire_exit exit;
+	int64_t zombie_ms; /* foreign: waits for its burial until then */
 	unsigned stage; /* what failed, with errno */
 	int error;
 	LIST_ENTRY(entry) by_id, by_pid;
@@ -79,6 +82,7 @@ struct table {
 	uint32_t next_id; /* greater than any seen */
 	bool listed; /* this herod has asked; before, it is told nothing */
 	bool list_end_due;
+	struct wire_base base; /* told at the end of the list */
 	char *strings[WIRE_STRINGS_MAX]; /* of the SPAWN in hand */
 };
 
@@ -95,6 +99,11 @@ struct table_ops {
 	void (*stop)(void *arg, int code);
 	/* A new descriptor for a process that lives, or -1. */
 	int (*pidfd)(void *arg, pid_t pid);
+	/* Takes over a descriptor by its number; -1: it is not open, or was
+	 * taken already. */
+	int (*inherit)(void *arg, int number);
+	/* A foreign child that may live: its pidfd is to be watched. */
+	void (*follow)(void *arg, struct entry *e);
 };
 
 void table_init(struct table *t);
@@ -102,6 +111,13 @@ void table_init(struct table *t);
 /* Applies a message of herod, closing its descriptors.  False when it
  * makes no sense. */
 bool table_take(struct table *t, struct wire_message *m,
+    const struct table_ops *ops, void *arg);
+
+/*
+ * Fills a new table with what was kept in a file for --resume.  False when
+ * that makes no sense: nobody should go on with half of it.
+ */
+bool table_resume(struct table *t, struct wire_in *in,
     const struct table_ops *ops, void *arg);
 
 /* A new herod, or none: it has asked for nothing yet. */

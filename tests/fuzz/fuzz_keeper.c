@@ -6,6 +6,8 @@
  * The input is a list of steps: a byte that says what happens, a length
  * (two bytes), so many bytes.  A step is a datagram of herod (with so many
  * descriptors), or something that happens to a child, or herod reading.
+ * With the byte RESUME first, the first step is what a keeper finds in the
+ * file of --resume.
  */
 #include <fcntl.h>
 #include <stdint.h>
@@ -20,6 +22,8 @@
 		if (!(cond)) \
 			abort(); \
 	} while (0)
+
+#define RESUME 0x0f /* no step: these are counted modulo STEPS */
 
 enum step {
 	MESSAGE,
@@ -94,8 +98,23 @@ play_pidfd(void *arg, pid_t pid)
 	return dup(null_fd);
 }
 
-static const struct table_ops ops = {
-    play_spawn, play_signal, play_ready, play_stop, play_pidfd};
+static int
+play_inherit(void *arg, int number)
+{
+	(void)arg;
+	return number <= 2 ? -1 : dup(null_fd);
+}
+
+static void
+play_follow(void *arg, struct entry *e)
+{
+	(void)arg;
+	NEED(e->pid > 1 && e->foreign);
+	NEED(e->reaped || e->fds.fd[WIRE_PIDFD] != -1);
+}
+
+static const struct table_ops ops = {play_spawn, play_signal, play_ready,
+    play_stop, play_pidfd, play_inherit, play_follow};
 
 /* ---- steps ---- */
 
@@ -190,6 +209,15 @@ hear(bool arrives)
 	return arrives;
 }
 
+/* A keeper that cannot resume ends. */
+static bool
+resume(const uint8_t *bytes, size_t len)
+{
+	struct wire_in in = {.at = bytes, .left = len};
+
+	return table_resume(&table, &in, &ops, NULL);
+}
+
 static void
 take_step(unsigned what, const uint8_t *bytes, size_t len)
 {
@@ -218,7 +246,7 @@ check_entry(const struct entry *e, size_t *nliving, size_t *nlingering)
 	NEED(memchr(e->tag, '\0', sizeof(e->tag)) != NULL);
 	NEED(table.listed || e->due == 0);
 	if (e->pid != 0 && !e->reaped) {
-		NEED(table_find_pid(&table, e->pid) == e);
+		NEED(table_find_pid(&table, e->pid));
 		++*nliving;
 	}
 	if (e->exit.group_left) {
@@ -281,6 +309,7 @@ finish(int next_fd)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	bool first = true, goes_on = true;
 	int next_fd;
 	size_t len;
 
@@ -289,13 +318,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	next_fd = dup(null_fd);
 	close(next_fd);
 	table_init(&table);
-	while (size >= 3) {
+	for (; size >= 3 && goes_on; size -= 3 + len, data += 3 + len) {
 		len = data[1] | (size_t)data[2] << 8;
 		if (len > size - 3)
 			len = size - 3;
-		take_step(data[0], data + 3, len);
-		data += 3 + len;
-		size -= 3 + len;
+		if (first && data[0] == RESUME)
+			goes_on = resume(data + 3, len);
+		else
+			take_step(data[0], data + 3, len);
+		first = false;
 	}
 	check_table();
 	finish(next_fd);

@@ -1,6 +1,6 @@
 /*
  * What is left behind when something goes wrong around herod itself: its
- * keeper is killed, its directory is spoilt, its starter waits for a pipe.
+ * directory is spoilt, its starter waits for a pipe.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -11,33 +11,6 @@
 #include "herod.h"
 
 CHECK_TIMEOUT(180);
-
-/* ---- the keeper is killed ---- */
-
-void
-test_a_killed_keeper_leaves_no_process(void)
-{
-	struct herod *h = herod_start(AT_ONCE
-	    "[runner:web]\ncommand = %s\n[runner:deaf]\ncommand = %s\n",
-	    script("web", text("sleep 1000 & echo $! >%s; wait", here("kid"))),
-	    script("deaf", "trap '' TERM; while :; do sleep 0.1; done"));
-	pid_t daemon = herod_pid(h), web, deaf, redis;
-
-	rpc(h, "start_all", NULL);
-	wait_for(is_state(h, "herod-redis", "RUNNING"));
-	wait_for(pid_in(here("kid")) != 0);
-	web = pid_of(h, "web");
-	deaf = pid_of(h, "deaf");
-	redis = pid_of(h, "herod-redis");
-	kill(h->keeper, SIGKILL);
-	wait_for(!is_alive(daemon));
-	check(!is_alive(web));
-	check(!is_alive(pid_in(here("kid"))));
-	check(!is_alive(redis));
-	wait_for(!is_alive(deaf));
-	check_has(herod_log(), "herod-keeper has ended");
-	check_has(herod_log(), text("runner web.0: pid %d has lost", web));
-}
 
 /* ---- the next herod cannot begin ---- */
 
