@@ -23,7 +23,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-#define WIRE_VERSION 1
+#define WIRE_VERSION 2
 #define WIRE_MAX (128 * 1024) /* bytes of one message */
 #define WIRE_CHILDREN_MAX 8192 /* that the keeper has room for */
 #define WIRE_STRINGS_MAX 8192 /* argv and envp with their final NULLs */

@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "mem.h"
+#include "still_child.h"
 
 /* ---- processes that obey ---- */
 
@@ -15,7 +16,6 @@ static struct child *live[LIVE_MAX];
 static size_t nlive;
 static int nstarts;
 static char last_command[256];
-static char last_tag[CHILD_TAG_MAX];
 static char last_environment[64 * 1024];
 static int last_ready_fd;
 static double extended;
@@ -72,13 +72,6 @@ child_stop(struct child *c, const struct stop_rules *rules)
 }
 
 void
-child_tag(struct child *c, const char *tag)
-{
-	(void)c;
-	(void)tag;
-}
-
-void
 child_kill(struct child *c)
 {
 	c->stopping = c->killed = true;
@@ -89,13 +82,6 @@ child_extend(struct child *c, double seconds)
 {
 	(void)c;
 	extended = seconds;
-}
-
-void
-child_tag(struct child *c, const char *tag)
-{
-	(void)c;
-	snprintf(last_tag, sizeof(last_tag), "%s", tag);
 }
 
 void

@@ -5,9 +5,19 @@
 #ifndef STILL_CHILD_H
 #define STILL_CHILD_H
 
+#include <stdio.h>
+
 #include "child.h"
 
 static struct child_limits adjusted; /* the last */
+static char last_tag[CHILD_TAG_MAX];
+
+void
+child_tag(struct child *c, const char *tag)
+{
+	(void)c;
+	snprintf(last_tag, sizeof(last_tag), "%s", tag);
+}
 
 void
 child_cgroup(struct child *c, struct cgroup *cgroup)

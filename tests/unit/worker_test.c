@@ -80,13 +80,6 @@ child_stop(struct child *c, const struct stop_rules *rules)
 }
 
 void
-child_tag(struct child *c, const char *tag)
-{
-	(void)c;
-	(void)tag;
-}
-
-void
 child_kill(struct child *c)
 {
 	c->stopping = c->killed = true;
@@ -112,13 +105,6 @@ child_extend(struct child *c, double seconds)
 {
 	(void)c;
 	(void)seconds;
-}
-
-void
-child_tag(struct child *c, const char *tag)
-{
-	(void)c;
-	(void)tag;
 }
 
 void
