@@ -101,10 +101,10 @@ client_begin(struct client *c, double seconds)
 /* ---- refusals ---- */
 
 static int
-is_away(struct client *c, struct err *e, const char *why)
+is_lost(struct client *c, struct err *e, const char *why)
 {
 	hang_up(c);
-	c->trouble = TROUBLE_AWAY;
+	c->trouble = TROUBLE_LOST;
 	return err_set(e, ERR_SHUTTING_DOWN, "%s: the connection was lost: %s",
 	    c->server, why);
 }
@@ -234,7 +234,7 @@ wait_ready(struct client *c, short events, struct err *e)
 	if (n == -1 && errno == EINTR)
 		return is_interrupted(c, e);
 	if (n == -1)
-		return is_away(c, e, strerror(errno));
+		return is_lost(c, e, strerror(errno));
 	return n == 0 ? is_late(c, e) : 0;
 }
 
@@ -257,7 +257,7 @@ write_all(struct client *c, const char *text, size_t len, struct err *e)
 		if (n == -1 && is_refused_early(errno))
 			return 0;
 		if (n == -1 && errno != EAGAIN && errno != EINTR)
-			return is_away(c, e, strerror(errno));
+			return is_lost(c, e, strerror(errno));
 		if (n > 0) {
 			text += n;
 			len -= (size_t)n;
@@ -276,15 +276,15 @@ read_some(struct client *c, struct err *e)
 	if (wait_ready(c, POLLIN, e) != 0)
 		return -1;
 	if (frame_rest(&c->in) > ANSWER_MAX)
-		return is_away(c, e, "its answer is too long");
+		return is_lost(c, e, "its answer is too long");
 	to = frame_room(&c->in, 65536, &room);
 	n = recv(c->fd, to, room, MSG_DONTWAIT);
 	if (n == 0)
-		return is_away(c, e, "herod closed it");
+		return is_lost(c, e, "herod closed it");
 	if (n == -1)
 		return errno == EAGAIN || errno == EINTR
 		    ? 0
-		    : is_away(c, e, strerror(errno));
+		    : is_lost(c, e, strerror(errno));
 	frame_add(&c->in, (size_t)n);
 	return 0;
 }
@@ -319,7 +319,7 @@ client_receive(struct client *c, struct err *e)
 	char *line;
 
 	if (c->fd == -1) {
-		is_away(c, e, "herod closed it");
+		is_lost(c, e, "herod closed it");
 		return NULL;
 	}
 	while ((line = frame_line(&c->in, &len)) == NULL)
@@ -329,7 +329,7 @@ client_receive(struct client *c, struct err *e)
 	if (message == NULL || !json_is_object(message)) {
 		json_decref(message);
 		err_clear(e);
-		is_away(c, e, "what answers does not speak JSON-RPC");
+		is_lost(c, e, "what answers does not speak JSON-RPC");
 		return NULL;
 	}
 	return message;

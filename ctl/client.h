@@ -18,7 +18,8 @@ struct client;
 enum trouble {
 	TROUBLE_NONE,
 	TROUBLE_ADDRESS, /* not one that could be dialled */
-	TROUBLE_AWAY, /* nobody there, or gone in the middle */
+	TROUBLE_AWAY, /* nobody there */
+	TROUBLE_LOST, /* gone in the middle */
 	TROUBLE_INTERRUPTED
 };
 

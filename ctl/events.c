@@ -26,12 +26,14 @@ news_in(const json_t *message, struct err *e)
 	return client_result(message, e);
 }
 
+#define UNHEARD_MAX 10 /* connections in a row that were lost unanswered */
+
 struct following {
 	struct ctl *ctl;
 	const json_t *params;
 	news_fn take;
 	void *arg;
-	bool heard; /* something, over this connection */
+	unsigned unheard; /* connections lost before anything was heard */
 };
 
 /* False when it is over: *e tells why, unless take() wanted it so. */
@@ -42,7 +44,8 @@ follow_one(struct following *f, struct err *e)
 	const json_t *news = message ? news_in(message, e) : NULL;
 	enum follow next = news ? f->take(f->arg, news) : FOLLOW_END;
 
-	f->heard = f->heard || news;
+	if (news)
+		f->unheard = 0;
 	json_decref(message);
 	if (next == FOLLOW_ANEW)
 		return subscribe(f->ctl, f->params, e) == 0;
@@ -53,18 +56,19 @@ follow_one(struct following *f, struct err *e)
 static void
 follow_once(struct following *f, struct err *e)
 {
-	f->heard = false;
+	f->unheard++;
 	if (subscribe(f->ctl, f->params, e) == 0)
 		while (follow_one(f, e))
 			;
 }
 
-/* A herod that has died has a successor at once. */
+/* A herod that has died has a successor at once, to whom the connections go
+ * that it had not yet taken. */
 static bool
 may_go_on(const struct following *f, struct err *e)
 {
-	if (!err_is_set(e) || !f->heard ||
-	    client_trouble(f->ctl->client) != TROUBLE_AWAY)
+	if (!err_is_set(e) || f->unheard > UNHEARD_MAX ||
+	    client_trouble(f->ctl->client) != TROUBLE_LOST)
 		return false;
 	err_clear(e);
 	return true;
@@ -74,7 +78,7 @@ int
 follow_events(struct ctl *ctl, const json_t *params, news_fn take, void *arg,
     struct err *e)
 {
-	struct following f = {ctl, params, take, arg, false};
+	struct following f = {ctl, params, take, arg, 0};
 
 	client_begin(ctl->client, ctl->timeout);
 	do

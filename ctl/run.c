@@ -57,6 +57,7 @@ ctl_complain(const struct ctl *ctl, const struct err *e)
 	say(e);
 	switch (client_trouble(ctl->client)) {
 	case TROUBLE_AWAY:
+	case TROUBLE_LOST:
 		return STATUS_NO_DAEMON;
 	case TROUBLE_INTERRUPTED:
 		return STATUS_INTERRUPTED;

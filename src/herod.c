@@ -819,9 +819,8 @@ make_parts(struct herod *h, struct err *e)
 	h->workers = workers_new(h->loop, h->redis, d, d->state_dir);
 	workers_publish(h->workers, h->events);
 	workers_hooks(h->workers, &h->hooks);
-	h->watch = (struct runner_watch){
-	    h, on_added, on_removed, on_wanted, on_changed, on_lost,
-	    on_reconfigured, on_health};
+	h->watch = (struct runner_watch){h, on_added, on_removed, on_wanted,
+	    on_changed, on_lost, on_reconfigured, on_health};
 	h->runners = runners_new(h->loop, d, &h->hooks, &h->watch);
 	h->notify = notify_new(h->loop);
 	runners_set_notify(h->runners, h->notify);

@@ -14,6 +14,7 @@
 
 #define LOG_MODULE "keeper"
 #include "child_impl.h"
+#include "clock.h"
 #include "log.h"
 #include "mem.h"
 
@@ -653,21 +654,12 @@ keeper_new(
 	return k;
 }
 
-static double
-clock_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 /* Waits for the socket; false when the time is over. */
 static bool
 wait_until(struct keeper *k, short events, double deadline)
 {
 	struct pollfd p = {.fd = k->fd, .events = events};
-	double left = deadline - clock_now();
+	double left = deadline - clock_monotonic();
 
 	return left > 0 && poll(&p, 1, (int)(left * 1000) + 1) != 0;
 }
@@ -675,7 +667,7 @@ wait_until(struct keeper *k, short events, double deadline)
 static int
 hear_list(struct keeper *k, struct err *e)
 {
-	double deadline = clock_now() + LIST_TIMEOUT;
+	double deadline = clock_monotonic() + LIST_TIMEOUT;
 	int heard;
 
 	while (!k->listed) {
@@ -824,6 +816,7 @@ put_process(const struct process *p, struct wire_out *out)
 	    .tag = p->tag};
 	int i;
 
+	wire_fds_init(&kept.fds);
 	put_exit(p, &kept.exit);
 	kept.fds.fd[WIRE_PIDFD] = stay_open(p->pidfd);
 	kept.fds.fd[WIRE_STDIN] = stay_open(p->feed.fd);
@@ -935,9 +928,9 @@ keeper_end_orphans(struct keeper *k, double grace)
 		kill(-p->c.pid, SIGTERM);
 		kill(-p->c.pid, SIGCONT);
 	}
-	deadline = clock_now() + grace;
+	deadline = clock_monotonic() + grace;
 	RB_FOREACH (p, processes, &k->processes) {
-		if (orphan_lives(p, deadline - clock_now()))
+		if (orphan_lives(p, deadline - clock_monotonic()))
 			log_warnx("process %d: has not ended in time, SIGKILL",
 			    p->c.pid);
 		else if (!orphans_group_is_left(p))
@@ -976,7 +969,7 @@ keeper_close(struct keeper *k)
 void
 keeper_stop(struct keeper *k, int code)
 {
-	double deadline = clock_now() + STOP_TIMEOUT;
+	double deadline = clock_monotonic() + STOP_TIMEOUT;
 	struct wire_out out;
 
 	link_begin(k, &out, WIRE_STOP, 0);

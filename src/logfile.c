@@ -13,6 +13,7 @@
 
 #include <sys/queue.h>
 
+#include "clock.h"
 #include "counters.h"
 #include "log.h"
 #include "mem.h"
@@ -254,7 +255,7 @@ static bool
 is_old(const struct logfile *f)
 {
 	return f->rules.maxage > 0 && f->size > 0 &&
-	    (double)(time(NULL) - f->begun) >= f->rules.maxage;
+	    clock_wall() - (double)f->begun >= f->rules.maxage;
 }
 
 /* ---- in case herod is killed while it writes ---- */

@@ -21,6 +21,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "log.h"
 #include "mem.h"
 
@@ -35,7 +36,7 @@
 /* A datagram of a session that nobody knows yet. */
 struct early {
 	TAILQ_ENTRY(early) entry;
-	ev_tstamp at;
+	double at; /* clock_monotonic() */
 	pid_t pid, session;
 	uid_t uid;
 	struct notify_message message;
@@ -52,7 +53,7 @@ struct notify {
 	struct members members;
 	TAILQ_HEAD(, early) early;
 	size_t nearly;
-	ev_tstamp complained;
+	double complained; /* clock_monotonic() */
 	unsigned long rejected;
 };
 
@@ -217,7 +218,7 @@ owner_of(struct notify *n, pid_t pid)
 static void
 complain(struct notify *n, pid_t pid, uid_t uid, const char *why)
 {
-	ev_tstamp now = ev_now(n->loop);
+	double now = clock_monotonic();
 
 	n->rejected++;
 	if (n->complained > 0 && now - n->complained < COMPLAINT_TIME)
@@ -251,10 +252,10 @@ on_late(struct ev_loop *loop, ev_timer *w, int revents)
 
 	(void)revents;
 	while ((early = TAILQ_FIRST(&n->early)) != NULL &&
-	    early->at + EARLY_TIME <= ev_now(loop))
+	    early->at + EARLY_TIME <= clock_monotonic())
 		early_reject(n, early);
 	if (early) {
-		ev_timer_set(w, early->at + EARLY_TIME - ev_now(loop), 0);
+		ev_timer_set(w, early->at + EARLY_TIME - clock_monotonic(), 0);
 		ev_timer_start(loop, w);
 	}
 }
@@ -268,7 +269,7 @@ keep_early(struct notify *n, const struct ucred *sender,
 	if (n->nearly >= EARLY_MAX)
 		early_reject(n, TAILQ_FIRST(&n->early));
 	early = xcalloc(1, sizeof(*early));
-	early->at = ev_now(n->loop);
+	early->at = clock_monotonic();
 	early->pid = sender->pid;
 	early->uid = sender->uid;
 	early->session = getsid(sender->pid);

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "log.h"
 #include "mem.h"
 #include "ready.h"
@@ -139,8 +140,7 @@ is_early(const struct probe *p)
 {
 	return ready_is_awaited(p->instance) ||
 	    (p->health == HEALTH_STARTING &&
-		ev_now(context(p)->loop) - p->begun <
-		    conf(p)->health_start_period);
+		clock_monotonic() - p->begun < conf(p)->health_start_period);
 }
 
 static void
@@ -261,6 +261,8 @@ launch_command(struct probe *p, const char *command)
 		    "runner %s: health: %s", p->instance->runner->name, e.text);
 		return;
 	}
+	/* What is in there is not all its own: found by its mark instead. */
+	spec.cgroup = NULL;
 	argv = words_split(command, &e);
 	if (argv)
 		launch(p, &spec, argv);
@@ -279,7 +281,8 @@ launch_look(struct probe *p, const char *target)
 	    .directory = "/",
 	    .umask = 022,
 	    .stdin_fd = -1,
-	    .keep_fd = -1};
+	    .keep_fd = -1,
+	    .cgroup_fd = -1};
 	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	char *gone;
 
@@ -353,7 +356,7 @@ start_probing(struct probe *p)
 	p->active = true;
 	p->health = HEALTH_STARTING;
 	p->since = ev_time();
-	p->begun = ev_now(context(p)->loop);
+	p->begun = clock_monotonic();
 	p->failures = 0;
 	p->output[0] = '\0';
 	if (p->child == NULL)

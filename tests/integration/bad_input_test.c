@@ -76,7 +76,7 @@ test_odd_runners_are_refused_by_name_of_the_setting(void)
 	check_has(
 	    refused_runner(h, "{\"name\":\"a/b\",\"command\":\"x\"}"), "a/b");
 	check_has(refused_runner(h, "{\"name\":\"all\",\"command\":\"x\"}"),
-	    "every runner");
+	    "stands for all runners");
 	check_has(
 	    refused_runner(h, "{\"name\":\"a b\",\"command\":\"x\"}"), "name");
 	check_has(

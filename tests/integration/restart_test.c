@@ -78,7 +78,7 @@ test_a_lack_of_descriptors_of_the_keeper_heals(void)
 
 	check_shortage_heals(h,
 	    &(struct shortage){h->keeper, "",
-		"nofile=8:", "nofile=1000:", "pipe: Too many open files"});
+		"nofile=8:", "nofile=1000:", "Too many open files"});
 	herod_stop(h);
 }
 
@@ -93,8 +93,8 @@ test_a_lack_of_descriptors_of_the_daemon_heals(void)
 	wait_for_redis(h);
 	least = text("nofile=%d:", count_fds(pid) + 8);
 	check_shortage_heals(h,
-	    &(struct shortage){pid, "", least,
-		"nofile=1000:", "descriptors: Too many open files"});
+	    &(struct shortage){
+		pid, "", least, "nofile=1000:", "Too many open files"});
 	herod_stop(h);
 }
 
@@ -120,8 +120,7 @@ test_a_lack_of_processes_heals(void)
 
 	check_shortage_heals(h,
 	    &(struct shortage){h->keeper, geteuid() == 0 ? NOBODY : "",
-		"nproc=1:", "nproc=1000:",
-		"fork: Resource temporarily unavailable"});
+		"nproc=1:", "nproc=1000:", "Resource temporarily unavailable"});
 	herod_stop(h);
 }
 
