@@ -725,6 +725,7 @@ on_reconfigured(void *arg, struct runner *r, const struct runner_conf *before)
 
 	workers_runner_changed(h->workers, r, before);
 	keep_touch(h->keep);
+	news_changed(&h->services, r);
 }
 
 static void

@@ -336,34 +336,23 @@ begin_group(struct child_spec *spec, const struct instance *i)
 	spec->cgroup_fd = cgroup_begin(i->cgroup, &limits);
 }
 
-static void
-apply_to(struct instance *i, const struct child_limits *limits,
-    const struct cgroup_limits *group)
+void
+instance_apply_limits(struct instance *i, const struct runner_conf *old)
 {
+	const struct runner_conf *now = &i->runner->conf;
+	struct cgroup_limits group;
+	struct child_limits limits;
 	struct err e = {0};
 
-	if (group && cgroup_limit(i->cgroup, group) != 0)
+	set_limits(&limits, now, old);
+	set_group_limits(&group, now);
+	if (groups_differ(now, old) && cgroup_limit(i->cgroup, &group) != 0)
 		log_warn(
 		    "runner %s.%d: limits of its group", i->runner->name, i->n);
-	if (i->child && child_adjust(i->child, limits, &e) == -1)
+	if (i->child && child_adjust(i->child, &limits, &e) == -1)
 		log_warnx("runner %s.%d: %s; it takes effect with the next "
 			  "start",
 		    i->runner->name, i->n, e.text);
-}
-
-void
-runner_apply_limits(struct runner *r, const struct runner_conf *old)
-{
-	bool differ = groups_differ(&r->conf, old);
-	struct child_limits limits;
-	struct cgroup_limits group;
-	struct instance *i;
-	size_t k;
-
-	set_limits(&limits, &r->conf, old);
-	set_group_limits(&group, &r->conf);
-	RUNNER_FOREACH_INSTANCE (i, r, k)
-		apply_to(i, &limits, differ ? &group : NULL);
 }
 
 /* ---- all of it ---- */

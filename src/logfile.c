@@ -87,7 +87,7 @@ birth_of(int fd)
 	if (statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &st) == 0 &&
 	    st.stx_mask & STATX_BTIME)
 		return (time_t)st.stx_btime.tv_sec;
-	return time(NULL);
+	return (time_t)clock_wall();
 }
 
 /* A symbolic link could lead root's writes anywhere; those in /dev are the

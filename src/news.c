@@ -41,6 +41,22 @@ news_added(const struct services *s, const struct runner *r)
 }
 
 static json_t *
+changed(const void *arg)
+{
+	const struct news *n = arg;
+
+	return json_pack("{s:s, s:s, s:o}", "what", "changed", "runner",
+	    n->runner->name, "status", runner_json(n->services, n->runner));
+}
+
+/* It has other settings. */
+void
+news_changed(const struct services *s, const struct runner *r)
+{
+	publish(&(struct news){.services = s, .runner = r}, changed);
+}
+
+static json_t *
 removed(const void *arg)
 {
 	const struct news *n = arg;

@@ -12,6 +12,7 @@
 #define LAST_LINE_MAX 1000
 
 void news_added(const struct services *s, const struct runner *r);
+void news_changed(const struct services *s, const struct runner *r);
 void news_removed(const struct services *s, const struct runner *r);
 void news_wanted(const struct services *s, const struct runner *r);
 void news_state(

@@ -391,6 +391,15 @@ probe_state(struct instance *i)
 }
 
 void
+probe_settings(struct instance *i)
+{
+	struct probe *p = i->probe;
+
+	if (p && p->active && p->child == NULL)
+		set_timer(p, pause_between(p));
+}
+
+void
 probe_free(struct instance *i)
 {
 	if (i->probe == NULL)

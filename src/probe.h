@@ -14,6 +14,9 @@
  * RUNNING, or while ready = probe is awaited. */
 void probe_state(struct instance *i);
 
+/* It has other settings: the next one begins when those say. */
+void probe_settings(struct instance *i);
+
 /* About to be freed. */
 void probe_free(struct instance *i);
 

@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "depend.h"
 #include "in_force.h"
 #include "log.h"
 #include "mem.h"
+#include "order.h"
 
 /* One reload: what the file says, and the answer while it is made. */
 struct reload {
@@ -106,6 +108,32 @@ compare(struct reload *d)
 		if (runner_is_of_file(r) && r->wanted != WANTED_REMOVED &&
 		    !conf_runner_of(d, r->name))
 			json_array_append_new(d->removed, json_string(r->name));
+}
+
+/* Would those that were added by RPC close a cycle with the file's? */
+static int
+check_order(const struct reload *d, char ***errors)
+{
+	struct depend_node *nodes = NULL;
+	struct err e = {0};
+	struct runner *r;
+	size_t i, n = 0;
+
+	for (i = 0; i < d->conf->nrunners; i++) {
+		nodes = xreallocarray(nodes, n + 1, sizeof(*nodes));
+		nodes[n++] = (struct depend_node){
+		    d->conf->runners[i].name, &d->conf->runners[i].settings};
+	}
+	RUNNERS_FOREACH (r, d->to->runners) {
+		if (runner_is_of_file(r) || conf_runner_of(d, r->name))
+			continue;
+		nodes = xreallocarray(nodes, n + 1, sizeof(*nodes));
+		nodes[n++] = (struct depend_node){r->name, &r->conf};
+	}
+	if (depend_check_cycle(nodes, n, &e) != 0)
+		strv_add(errors, xstrdup(e.text));
+	free(nodes);
+	return err_is_set(&e) ? -1 : 0;
 }
 
 /* ---- doing it ---- */
@@ -255,6 +283,10 @@ configured_reload(struct configured *c, bool dry_run, char ***errors)
 	d.conf = conf_load(c->file, c->overrides, errors);
 	if (d.conf == NULL)
 		return NULL;
+	if (check_order(&d, errors) != 0) {
+		conf_free(d.conf);
+		return NULL;
+	}
 	d.added = json_array();
 	d.changed = json_object();
 	d.removed = json_array();
@@ -296,7 +328,8 @@ configured_update(struct runner *r, const json_t *settings, struct err *e)
 		    e, ERR_NO_RUNNER, "runner %s is being removed", r->name);
 	settings_copy(runner_settings, &conf, &r->conf);
 	bad = settings_from_json(runner_settings, &conf, settings, e) != 0 ||
-	    conf_check_runner(r->name, &conf, e) != 0;
+	    conf_check_runner(r->name, &conf, e) != 0 ||
+	    order_check(r->all, r->name, &conf, e) != 0;
 	if (!bad)
 		runner_reconfigure(r, &conf, r->origin);
 	settings_clear(runner_settings, &conf);

@@ -1218,9 +1218,12 @@ on_timer(struct ev_loop *loop, ev_timer *w, int revents)
 void
 instance_apply_live(struct instance *i, const struct runner_conf *before)
 {
-	(void)before;
+	instance_apply_limits(i, before);
 	if (i->child && !is_exec(i))
 		watch_leftover(i);
+	probe_settings(i);
+	if (i->state == RUNNING)
+		recycle_watch(i);
 }
 
 void

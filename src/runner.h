@@ -245,7 +245,7 @@ void runners_note_kill(struct runners *rs);
 /* Its limits differ from those of old: processes that run get what can be
  * changed while they do (the LIVE settings of the group Limits).  What is
  * refused is logged, and is so from the next start. */
-void runner_apply_limits(struct runner *r, const struct runner_conf *old);
+void instance_apply_limits(struct instance *i, const struct runner_conf *old);
 
 /* ---- for ready.c ---- */
 

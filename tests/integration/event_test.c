@@ -102,6 +102,11 @@ test_a_snapshot_then_every_change(void)
 	event = next(fd);
 	check_str(text_at(event, "what"), "added");
 	check_str(text_at(event, "status.kind"), "service");
+	rpc(h, "update_runner", "{s:s, s:{s:i}}", "name", "web", "settings",
+	    "priority", 5);
+	while (strcmp(text_at(event = next(fd), "what"), "changed") != 0)
+		;
+	check_str(text_at(event, "status.name"), "web");
 	close(fd);
 	herod_stop(h);
 }

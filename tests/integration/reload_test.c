@@ -162,6 +162,43 @@ test_a_file_with_mistakes_changes_nothing(void)
 	herod_stop(h);
 }
 
+/* Pitfall 25: prlimit(2) reaches those that run. */
+void
+test_limits_apply_to_those_that_run(void)
+{
+	struct herod *h =
+	    start_up(AT_ONCE "[runner:same]\n" SLEEPER "nice = 1\n", "same");
+	pid_t same = pid_of(h, "same");
+
+	reload(h,
+	    AT_ONCE "[runner:same]\n" SLEEPER
+		    "nice = 1\nrlimit_core = 4096\nrlimit_nofile = 77\n");
+	check_has(proc_text(same, "limits"),
+	    "Max core file size        4096                 4096");
+	check_has(proc_text(same, "limits"),
+	    "Max open files            77                   77");
+	check_int(pid_of(h, "same"), same);
+	herod_stop(h);
+}
+
+void
+test_a_cycle_with_a_runner_added_by_rpc_changes_nothing(void)
+{
+	struct herod *h = start_up(THREE, "old");
+	json_t *error;
+
+	rpc(h, "add_runner", "{s:{s:s, s:s, s:s}}", "runner", "name", "mine",
+	    "command", "sleep 1000", "after", "same");
+	write_file(h->conf, AT_ONCE "[runner:same]\n" SLEEPER "after = mine\n");
+	error = rpc_error(h, "reload", NULL);
+	check_has(names(error, "data.errors"), "same -> mine -> same");
+	check(is_there(h, "old"));
+	error = rpc_error(h, "update_runner", "{s:s, s:{s:s}}", "name", "mine",
+	    "settings", "after", "mine");
+	check_has(text_at(error, "message"), "mine -> mine");
+	herod_stop(h);
+}
+
 void
 test_sighup_reloads(void)
 {

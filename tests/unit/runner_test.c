@@ -911,14 +911,14 @@ test_only_limits_that_differ_are_applied(void)
 	runner_start(h.runner);
 	executed();
 	settings_copy(runner_settings, &old, &h.runner->conf);
-	runner_apply_limits(h.runner, &old);
+	instance_apply_limits(h.runner->instances[0], &old);
 	check(!adjusted.set_nice && !adjusted.set_oom);
 	check_int(adjusted.nrlimits, 0);
 	old.nice = 4;
 	old.oom_score_adj = 7;
 	old.rlimit_core = 5;
 	old.rlimit_as = 5; /* back to herod's own: with the next start */
-	runner_apply_limits(h.runner, &old);
+	instance_apply_limits(h.runner->instances[0], &old);
 	check(adjusted.set_nice && adjusted.set_oom);
 	check_int(adjusted.nice, 3);
 	check_int(adjusted.oom_score_adj, 0);
