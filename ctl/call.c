@@ -43,6 +43,13 @@ set_timeout(const struct ctl *ctl, const struct method *m, json_t *params)
 			    params, "timeout", json_real(ctl->timeout));
 }
 
+/* Whether it was done or not: what only looks may be done again. */
+static bool
+may_repeat(struct ctl *ctl, const struct method *m, struct err *e)
+{
+	return m->scope == SCOPE_OBSERVE && client_may_repeat(ctl->client, e);
+}
+
 json_t *
 call_once(struct ctl *ctl, const struct method *m, json_t *stolen,
     enum status *status)
@@ -53,8 +60,12 @@ call_once(struct ctl *ctl, const struct method *m, json_t *stolen,
 
 	set_timeout(ctl, m, params);
 	client_begin(ctl->client, wait_of(ctl, params));
-	if (client_send(ctl->client, m->name, params, 1, &e) == 0)
-		answer = client_receive(ctl->client, &e);
+	do {
+		if (client_send(
+			ctl->client, m->name, json_incref(params), 1, &e) == 0)
+			answer = client_receive(ctl->client, &e);
+	} while (answer == NULL && may_repeat(ctl, m, &e));
+	json_decref(params);
 	if (answer)
 		result = client_result(answer, &e);
 	*status = result ? STATUS_DONE : ctl_complain(ctl, &e);
@@ -89,8 +100,13 @@ each_status(struct each *c, enum status status)
 static int
 each_send(struct each *c, struct err *e)
 {
-	json_t *params = json_copy(c->params);
+	json_t *params;
 
+	if (c->answers[c->sent]) {
+		c->sent++;
+		return 0;
+	}
+	params = json_copy(c->params);
 	json_object_set_new(params, c->param, json_string(c->names[c->sent]));
 	if (client_send(c->ctl->client, c->method->name, params,
 		(long long)c->sent, e) != 0)
@@ -134,19 +150,32 @@ each_show(struct each *c)
 	}
 }
 
+/* All that are still to come. */
+static int
+each_try(struct each *c, struct err *e)
+{
+	int bad = 0;
+
+	c->sent = 0;
+	while (!bad && c->received < c->n) {
+		if (c->sent < c->n && c->sent < c->received + UNDER_WAY)
+			bad = each_send(c, e);
+		else
+			bad = each_receive(c, e);
+		each_show(c);
+	}
+	return bad;
+}
+
 static void
 each_go(struct each *c)
 {
 	struct err e = {0};
-	int bad = 0;
+	int bad;
 
-	while (!bad && c->received < c->n) {
-		if (c->sent < c->n && c->sent - c->received < UNDER_WAY)
-			bad = each_send(c, &e);
-		else
-			bad = each_receive(c, &e);
-		each_show(c);
-	}
+	do
+		bad = each_try(c, &e);
+	while (bad && may_repeat(c->ctl, c->method, &e));
 	if (bad)
 		each_status(c, ctl_complain(c->ctl, &e));
 }

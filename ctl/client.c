@@ -16,6 +16,7 @@
 #include "sock.h"
 
 #define CONNECT_PATIENCE 5.0 /* seconds */
+#define LOST_MAX 10 /* connections in a row */
 #define ANSWER_MAX ((size_t)1 << 30)
 
 struct client {
@@ -24,6 +25,7 @@ struct client {
 	struct frame in;
 	double deadline; /* monotonic seconds; 0: none */
 	enum trouble trouble;
+	unsigned lost; /* connections, since anything was heard */
 };
 
 static double
@@ -77,6 +79,17 @@ enum trouble
 client_trouble(const struct client *c)
 {
 	return c->trouble;
+}
+
+bool
+client_may_repeat(struct client *c, struct err *e)
+{
+	if (c->trouble != TROUBLE_LOST || c->lost >= LOST_MAX)
+		return false;
+	c->lost++;
+	c->trouble = TROUBLE_NONE;
+	err_clear(e);
+	return true;
 }
 
 /* A connection kept from an earlier command may have been closed since. */
@@ -275,8 +288,11 @@ read_some(struct client *c, struct err *e)
 
 	if (wait_ready(c, POLLIN, e) != 0)
 		return -1;
-	if (frame_rest(&c->in) > ANSWER_MAX)
-		return is_lost(c, e, "its answer is too long");
+	if (frame_rest(&c->in) > ANSWER_MAX) {
+		is_lost(c, e, "its answer is too long");
+		c->trouble = TROUBLE_AWAY; /* the next would be no shorter */
+		return -1;
+	}
 	to = frame_room(&c->in, 65536, &room);
 	n = recv(c->fd, to, room, MSG_DONTWAIT);
 	if (n == 0)
@@ -325,6 +341,7 @@ client_receive(struct client *c, struct err *e)
 	while ((line = frame_line(&c->in, &len)) == NULL)
 		if (read_some(c, e) != 0)
 			return NULL;
+	c->lost = 0;
 	message = jsonrpc_parse(line, len, e);
 	if (message == NULL || !json_is_object(message)) {
 		json_decref(message);

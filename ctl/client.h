@@ -39,6 +39,13 @@ void client_begin(struct client *c, double seconds);
 /* What ended the command's last call. */
 enum trouble client_trouble(const struct client *c);
 
+/*
+ * A herod that has died in the middle has a successor at once, to whom go
+ * the connections that it had not yet taken: true when the last call was
+ * lost so, which clears *e.  False after ten in a row.
+ */
+bool client_may_repeat(struct client *c, struct err *e);
+
 /* Sends one call.  params stolen, may be NULL.  Returns -1 with a refusal;
  * the connection is then closed. */
 int client_send(struct client *c, const char *method, json_t *stolen,

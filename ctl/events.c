@@ -26,14 +26,11 @@ news_in(const json_t *message, struct err *e)
 	return client_result(message, e);
 }
 
-#define UNHEARD_MAX 10 /* connections in a row that were lost unanswered */
-
 struct following {
 	struct ctl *ctl;
 	const json_t *params;
 	news_fn take;
 	void *arg;
-	unsigned unheard; /* connections lost before anything was heard */
 };
 
 /* False when it is over: *e tells why, unless take() wanted it so. */
@@ -44,8 +41,6 @@ follow_one(struct following *f, struct err *e)
 	const json_t *news = message ? news_in(message, e) : NULL;
 	enum follow next = news ? f->take(f->arg, news) : FOLLOW_END;
 
-	if (news)
-		f->unheard = 0;
 	json_decref(message);
 	if (next == FOLLOW_ANEW)
 		return subscribe(f->ctl, f->params, e) == 0;
@@ -56,34 +51,21 @@ follow_one(struct following *f, struct err *e)
 static void
 follow_once(struct following *f, struct err *e)
 {
-	f->unheard++;
 	if (subscribe(f->ctl, f->params, e) == 0)
 		while (follow_one(f, e))
 			;
-}
-
-/* A herod that has died has a successor at once, to whom the connections go
- * that it had not yet taken. */
-static bool
-may_go_on(const struct following *f, struct err *e)
-{
-	if (!err_is_set(e) || f->unheard > UNHEARD_MAX ||
-	    client_trouble(f->ctl->client) != TROUBLE_LOST)
-		return false;
-	err_clear(e);
-	return true;
 }
 
 int
 follow_events(struct ctl *ctl, const json_t *params, news_fn take, void *arg,
     struct err *e)
 {
-	struct following f = {ctl, params, take, arg, 0};
+	struct following f = {ctl, params, take, arg};
 
 	client_begin(ctl->client, ctl->timeout);
 	do
 		follow_once(&f, e);
-	while (may_go_on(&f, e));
+	while (client_may_repeat(ctl->client, e));
 	return err_is_set(e) ? -1 : 0;
 }
 

@@ -2,9 +2,13 @@
  * heroctl: its verbs against a real herod, what it prints, and its exit
  * statuses, which scripts live by.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "herod.h"
@@ -398,4 +402,53 @@ test_status_in_brief_leaves_details_out(void)
 	check_has(heroctl(h, "--json status").out, "\"instances\"");
 	check_has(heroctl(h, "status").out, "web\t");
 	herod_stop(h);
+}
+
+/* Answers every call with an empty list but the first ones, on which it
+ * closes the connection, like a herod that is killed. */
+static pid_t
+answer_late(const char *path, int lost)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int asked = open(here("asked"), O_CREAT | O_APPEND | O_WRONLY, 0600);
+	pid_t pid;
+	int k;
+
+	strlcpy(a.sun_path, path, sizeof(a.sun_path));
+	check(bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0);
+	check(listen(fd, 5) == 0);
+	pid = fork();
+	for (k = 0; pid == 0; k++) {
+		int c = accept(fd, NULL, NULL);
+		char buf[4096];
+
+		if (c == -1 || read(c, buf, sizeof(buf)) <= 0)
+			_exit(1);
+		dprintf(asked, "once\n");
+		if (k >= lost)
+			dprintf(c,
+			    "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":[]}\n");
+		close(c);
+	}
+	close(asked);
+	close(fd);
+	return pid;
+}
+
+void
+test_what_only_looks_is_asked_again_when_herod_dies(void)
+{
+	pid_t pid = answer_late(here("bad.sock"), 3);
+	struct ran r;
+
+	r = run("$BUILD/heroctl -s unix:%s start x", here("bad.sock"));
+	check_int(r.status, 5);
+	check_has(r.err, "the connection was lost");
+	check_int(count_lines(here("asked")), 1);
+	check_int(
+	    run("$BUILD/heroctl -s unix:%s list", here("bad.sock")).status, 0);
+	check_int(count_lines(here("asked")), 4);
+	kill(pid, SIGKILL);
+	check_int(waitpid(pid, NULL, 0), pid);
 }

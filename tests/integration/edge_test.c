@@ -266,15 +266,17 @@ test_runners_are_kept_while_redis_hangs(void)
 	pid_t redis, pid;
 
 	wait_for_redis(h);
-	rpc(h, "start_runner", "[s]", "it");
+	wait_for(strcmp(logs_of(h, "it"), "up\n") == 0);
 	redis = pid_of(h, "herod-redis");
 	kill(redis, SIGSTOP);
 	wait_for(is_state(h, "herod-redis", "PAUSED"));
 	pid = pid_of(h, "it");
 	kill(pid, SIGKILL);
-	wait_for(is_state(h, "it", "RUNNING") && pid_of(h, "it") != pid);
+	wait_for(strcmp(logs_of(h, "it"), "up\nup\n") == 0);
+	check(pid_of(h, "it") != pid);
 	rpc(h, "stop_runner", "[s]", "it");
 	rpc(h, "start_runner", "[s]", "it");
+	wait_for(strcmp(logs_of(h, "it"), "up\nup\nup\n") == 0);
 	rpc(h, "restart_runner", "[s]", "it");
 	wait_for(strcmp(logs_of(h, "it"), "up\nup\nup\nup\n") == 0);
 	kill(redis, SIGCONT);
