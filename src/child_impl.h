@@ -95,6 +95,14 @@ struct stored_fd {
 };
 TAILQ_HEAD(stored_fds, stored_fd);
 
+/* An end that the keeper still tells, and the one after it shall tell. */
+struct kept_end {
+	TAILQ_ENTRY(kept_end) entry;
+	struct wire_kept kept;
+	char *tag;
+};
+TAILQ_HEAD(kept_ends, kept_end);
+
 struct keeper {
 	struct ev_loop *loop;
 	int fd;
@@ -117,6 +125,7 @@ struct keeper {
 	size_t norphans; /* the loop (ev_iteration()) */
 	unsigned orphans_turn;
 	struct stored_fds held; /* copies of all that the keeper stores */
+	struct kept_ends ends;
 	struct wire_base base; /* of the keeper, for the one after it */
 	ev_timer left; /* hands out what a killed herod had in hand */
 	struct transit *transit; /* NULL: output is read plainly */

@@ -227,8 +227,45 @@ link_signal(struct process *p, int sig, bool group)
 	link_send(k, &out, NULL);
 }
 
-void
-keeper_forget(struct keeper *k, unsigned id)
+/* What a keeper that takes over is told of a process, but descriptors. */
+static void
+kept_from(const struct process *p, struct wire_kept *kept)
+{
+	*kept = (struct wire_kept){.id = p->c.id,
+	    .pid = p->c.pid,
+	    .ended = p->phase == PHASE_ENDED,
+	    .paused = p->c.paused,
+	    .started_ns = (int64_t)(p->c.started_at * 1e9),
+	    .exit = {.status = p->c.status,
+		.unknown = !p->c.status_known,
+		.rusage = p->c.rusage,
+		.at_ns = (int64_t)(p->c.exited_at * 1e9),
+		.group_left = p->group_left},
+	    .tag = p->tag};
+	wire_fds_init(&kept->fds);
+}
+
+static void
+remember_end(const struct process *p)
+{
+	struct kept_end *end = xcalloc(1, sizeof(*end));
+
+	kept_from(p, &end->kept);
+	end->tag = xstrdup(p->tag);
+	end->kept.tag = end->tag;
+	TAILQ_INSERT_TAIL(&p->c.keeper->ends, end, entry);
+}
+
+static void
+forget_end(struct keeper *k, struct kept_end *end)
+{
+	TAILQ_REMOVE(&k->ends, end, entry);
+	free(end->tag);
+	free(end);
+}
+
+static void
+send_ack(struct keeper *k, unsigned id)
 {
 	struct wire_out out;
 
@@ -237,10 +274,25 @@ keeper_forget(struct keeper *k, unsigned id)
 }
 
 void
+keeper_forget(struct keeper *k, unsigned id)
+{
+	struct kept_end *end, *next;
+
+	TAILQ_FOREACH_SAFE (end, &k->ends, entry, next)
+		if (end->kept.id == id)
+			forget_end(k, end);
+	send_ack(k, id);
+}
+
+void
 link_ack(struct process *p)
 {
-	if (!p->unheld && !p->c.keep_end)
-		keeper_forget(p->c.keeper, p->c.id);
+	if (p->unheld)
+		return;
+	if (p->c.keep_end)
+		remember_end(p);
+	else
+		send_ack(p->c.keeper, p->c.id);
 }
 
 /* Of those that wait only the newest is of use. */
@@ -639,6 +691,7 @@ keeper_new(
 	TAILQ_INIT(&k->overs);
 	TAILQ_INIT(&k->stored);
 	TAILQ_INIT(&k->held);
+	TAILQ_INIT(&k->ends);
 	RB_INIT(&k->processes);
 	ev_io_init(&k->reader, on_message, fd, EV_READ);
 	ev_io_init(&k->writer, on_room, fd, EV_WRITE);
@@ -796,28 +849,12 @@ record_write(int file, struct wire_out *out)
 }
 
 static void
-put_exit(const struct process *p, struct wire_exit *x)
-{
-	x->status = p->c.status;
-	x->unknown = !p->c.status_known;
-	x->rusage = p->c.rusage;
-	x->at_ns = (int64_t)(p->c.exited_at * 1e9);
-	x->group_left = p->group_left;
-}
-
-static void
 put_process(const struct process *p, struct wire_out *out)
 {
-	struct wire_kept kept = {.id = p->c.id,
-	    .pid = p->c.pid,
-	    .ended = p->phase == PHASE_ENDED,
-	    .paused = p->c.paused,
-	    .started_ns = (int64_t)(p->c.started_at * 1e9),
-	    .tag = p->tag};
+	struct wire_kept kept;
 	int i;
 
-	wire_fds_init(&kept.fds);
-	put_exit(p, &kept.exit);
+	kept_from(p, &kept);
 	kept.fds.fd[WIRE_PIDFD] = stay_open(p->pidfd);
 	kept.fds.fd[WIRE_STDIN] = stay_open(p->feed.fd);
 	kept.fds.fd[WIRE_KEEP] = stay_open(p->c.keep_fd);
@@ -855,6 +892,19 @@ processes_write(struct keeper *k, int file, struct wire_out *out)
 }
 
 static bool
+ends_write(struct keeper *k, int file, struct wire_out *out)
+{
+	struct kept_end *end;
+
+	TAILQ_FOREACH (end, &k->ends, entry) {
+		wire_put_kept(out, &end->kept);
+		if (!record_write(file, out))
+			return false;
+	}
+	return true;
+}
+
+static bool
 held_write(struct keeper *k, int file, struct wire_out *out)
 {
 	struct stored_fd *s;
@@ -879,7 +929,8 @@ all_write(struct keeper *k, int file)
 	wire_put_u8(&out, WIRE_RESUME_VERSION);
 	wire_put_u32(&out, k->next_id);
 	wire_put_base(&out, &k->base);
-	if (!processes_write(k, file, &out) || !held_write(k, file, &out))
+	if (!processes_write(k, file, &out) || !ends_write(k, file, &out) ||
+	    !held_write(k, file, &out))
 		return false;
 	wire_put_u8(&out, WIRE_KEPT_END);
 	return record_write(file, &out);
@@ -944,6 +995,7 @@ keeper_close(struct keeper *k)
 {
 	struct process *p, *next_p;
 	struct outgoing *o, *next_o;
+	struct kept_end *end, *next_end;
 
 	ev_io_stop(k->loop, &k->reader);
 	ev_io_stop(k->loop, &k->writer);
@@ -954,6 +1006,8 @@ keeper_close(struct keeper *k)
 		process_forget(p);
 	TAILQ_FOREACH_SAFE (o, &k->outgoing, entry, next_o)
 		outgoing_free(k, o);
+	TAILQ_FOREACH_SAFE (end, &k->ends, entry, next_end)
+		forget_end(k, end);
 	drop_stored(&k->stored);
 	drop_stored(&k->held);
 	close(k->fd);

@@ -244,7 +244,8 @@ test_a_lack_of_descriptors_is_survived(void)
 		fds[i] = door_unix(h);
 	for (i = 0; i < 100; i++)
 		close(fds[i]);
-	rpc(h, "ping", NULL);
+	/* Not before it has seen that they are gone. */
+	wait_for(heroctl(h, "ping").status == 0);
 	stop(h);
 }
 

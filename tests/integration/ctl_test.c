@@ -404,34 +404,39 @@ test_status_in_brief_leaves_details_out(void)
 	herod_stop(h);
 }
 
-/* Answers every call with an empty list but the first ones, on which it
- * closes the connection, like a herod that is killed. */
+/* Answers with an empty list, but closes the first connections instead, as
+ * a herod does that is killed. */
+static _Noreturn void
+answer_late(int fd, int lost)
+{
+	int asked = open(here("asked"), O_CREAT | O_APPEND | O_WRONLY, 0600);
+	char buf[4096];
+	int c;
+
+	while ((c = accept(fd, NULL, NULL)) != -1 &&
+	    read(c, buf, sizeof(buf)) > 0) {
+		dprintf(asked, "once\n");
+		if (lost-- <= 0)
+			dprintf(c,
+			    "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":[]}\n");
+		close(c);
+	}
+	_exit(1);
+}
+
 static pid_t
-answer_late(const char *path, int lost)
+start_late_one(const char *path, int lost)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int asked = open(here("asked"), O_CREAT | O_APPEND | O_WRONLY, 0600);
 	pid_t pid;
-	int k;
 
 	strlcpy(a.sun_path, path, sizeof(a.sun_path));
 	check(bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0);
 	check(listen(fd, 5) == 0);
 	pid = fork();
-	for (k = 0; pid == 0; k++) {
-		int c = accept(fd, NULL, NULL);
-		char buf[4096];
-
-		if (c == -1 || read(c, buf, sizeof(buf)) <= 0)
-			_exit(1);
-		dprintf(asked, "once\n");
-		if (k >= lost)
-			dprintf(c,
-			    "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":[]}\n");
-		close(c);
-	}
-	close(asked);
+	if (pid == 0)
+		answer_late(fd, lost);
 	close(fd);
 	return pid;
 }
@@ -439,7 +444,7 @@ answer_late(const char *path, int lost)
 void
 test_what_only_looks_is_asked_again_when_herod_dies(void)
 {
-	pid_t pid = answer_late(here("bad.sock"), 3);
+	pid_t pid = start_late_one(here("bad.sock"), 3);
 	struct ran r;
 
 	r = run("$BUILD/heroctl -s unix:%s start x", here("bad.sock"));
