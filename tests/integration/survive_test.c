@@ -256,14 +256,14 @@ test_no_second_copy_of_what_was_being_started(void)
 void
 test_what_had_done_its_work_is_not_run_again(void)
 {
-	struct herod *h = herod_start(
-	    AT_ONCE "[runner:it]\ncommand = %s\n",
+	struct herod *h = herod_start(AT_ONCE "[runner:it]\ncommand = %s\n",
 	    script("it", text("echo once >>%s; exit 0", here("told"))));
 	int i;
 
 	for (i = 0; i < 3; i++) {
 		wait_for(is_state(h, "it", "EXITED"));
-		check_int(int_at(status_of(h, "it"), "instances.0.exit.code"), 0);
+		check_int(
+		    int_at(status_of(h, "it"), "instances.0.exit.code"), 0);
 		check_int(count_lines(here("told")), 1);
 		keeper_kill9(h);
 	}
