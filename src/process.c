@@ -131,6 +131,25 @@ process_children(pid_t pid, pid_t *list, size_t max)
 }
 
 bool
+process_name(pid_t pid, char name[PROCESS_NAME_SIZE])
+{
+	ssize_t n =
+	    read_file(name, PROCESS_NAME_SIZE, "/proc/%d/comm", (int)pid);
+
+	if (n > 0)
+		name[strcspn(name, "\n")] = '\0';
+	return n > 0;
+}
+
+bool
+process_has_environment(pid_t pid)
+{
+	char some[2];
+
+	return read_file(some, sizeof(some), "/proc/%d/environ", (int)pid) > 0;
+}
+
+bool
 process_variable(pid_t pid, const char *name, char *buf, size_t size)
 {
 	size_t len = strlen(name);

@@ -25,6 +25,13 @@ bool process_read(pid_t pid, struct process_info *p);
 /* Puts the pids of at most max children into list; returns how many. */
 size_t process_children(pid_t pid, pid_t *list, size_t max);
 
+/* The name that it has given itself, or its program's; false when gone. */
+#define PROCESS_NAME_SIZE 16
+bool process_name(pid_t pid, char name[PROCESS_NAME_SIZE]);
+
+/* Can its environment be seen?  Not within execve(2), nor of a zombie. */
+bool process_has_environment(pid_t pid);
+
 /* The value of a variable in the environment it was started with, cut to
  * size; false when it has none or may not be looked at. */
 bool process_variable(pid_t pid, const char *name, char *buf, size_t size);

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cgroup.h"
@@ -24,6 +25,7 @@
 #define MARK "HERO_SPAWN" /* with HERO_RUNNER, HERO_INSTANCE */
 #define STRAYS_MAX 512 /* dealt with at once; the others in the next turn */
 #define ORPHANS_MAX 4096 /* children of the keeper that are looked at */
+#define EXECVE_TRIES 100 /* milliseconds; it takes less than one */
 #define PASSES 8 /* until no new ones were forked */
 #define NAMED 4 /* told by name */
 
@@ -254,42 +256,81 @@ strays_kill(const struct process *p)
 
 /* ---- after the keeper's death ---- */
 
+/* What a process is that is about to be executed, or was. */
+enum marked { MARKED, UNMARKED, IN_EXECVE };
+
+/* Its keeper and its id: from its name until execve(2), from its
+ * environment after it, and from neither within. */
+static enum marked
+read_mark(pid_t pid, int *keeper, unsigned *id)
+{
+	char value[STRAY_MARK_SIZE];
+	struct process_info info;
+
+	if (process_name(pid, value) &&
+	    sscanf(value, WIRE_CHILD_NAME, (unsigned *)keeper, id) == 2)
+		return MARKED;
+	if (process_variable(pid, MARK, value, sizeof(value)))
+		return sscanf(value, "%d-%u", keeper, id) == 2 ? MARKED
+							       : UNMARKED;
+	return !process_has_environment(pid) && process_read(pid, &info) &&
+		info.state != 'Z'
+	    ? IN_EXECVE
+	    : UNMARKED;
+}
+
 /* Whom it was asked to start as pid, not yet having told so. */
 static struct process *
 asked_for(struct keeper *k, pid_t pid)
 {
-	char value[STRAY_MARK_SIZE];
+	static const struct timespec a_moment = {.tv_nsec = 1000000};
 	struct process *p;
-	unsigned id;
-	int keeper;
+	enum marked marked;
+	unsigned id = 0;
+	int keeper = 0, tries;
 
-	if (!process_variable(pid, MARK, value, sizeof(value)) ||
-	    sscanf(value, "%d-%u", &keeper, &id) != 2 || keeper != k->pid)
+	for (tries = 0; tries < EXECVE_TRIES; tries++) {
+		marked = read_mark(pid, &keeper, &id);
+		if (marked != IN_EXECVE)
+			break;
+		nanosleep(&a_moment, NULL);
+	}
+	if (marked != MARKED || keeper != k->pid)
 		return NULL;
 	p = keeper_process(k, id);
 	return p && p->phase == PHASE_ASKED ? p : NULL;
+}
+
+static void
+kill_asked(struct keeper *k, pid_t pid)
+{
+	struct process *p = asked_for(k, pid);
+	int fd = p ? pidfd_open(pid, 0) : -1;
+
+	if (fd == -1)
+		return;
+	if (asked_for(k, pid) == p) { /* still, and it cannot change now */
+		log_warnx("process %d: was being started, its output is lost: "
+			  "killing it",
+		    (int)pid);
+		if (getpgid(pid) == pid)
+			kill(-pid, SIGKILL);
+		pidfd_send_signal(fd, SIGKILL, NULL, 0);
+	}
+	close(fd);
 }
 
 void
 strays_kill_asked(struct keeper *k)
 {
 	pid_t *all = xcalloc(ORPHANS_MAX, sizeof(*all));
-	struct process *p;
 	size_t i, n = 0;
 
 	if (k->nasked)
 		n = process_children(getppid(), all, ORPHANS_MAX);
-	for (i = 0; i < n; i++) {
-		p = asked_for(k, all[i]);
-		if (!p)
-			continue;
-		log_warnx("process %d: was being started, its output is lost: "
-			  "killing it",
-		    (int)all[i]);
-		if (getpgid(all[i]) == all[i])
-			kill(-all[i], SIGKILL);
-		send_signal(p, all[i], SIGKILL);
-	}
+	for (i = 0; i < n; i++)
+		if (all[i] != getpid())
+			kill_asked(k, all[i]);
 	free(all);
 }
 

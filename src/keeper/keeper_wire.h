@@ -33,6 +33,8 @@
 #define WIRE_GROUPS_MAX 64
 #define WIRE_RLIMITS_MAX RLIM_NLIMITS
 #define WIRE_READY_FD_MAX 9
+/* Name (comm) of a child until it is executed: pid of the keeper, id. */
+#define WIRE_CHILD_NAME "%x-%x"
 
 enum wire_op {
 	/* herod to keeper */

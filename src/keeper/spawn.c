@@ -247,6 +247,7 @@ struct pipes {
 	int ready; /* -1: none */
 	int exec;
 	pid_t keeper;
+	uint32_t id; /* the child's */
 };
 
 /* Where the exec pipe is put, behind all that the program may get. */
@@ -333,6 +334,18 @@ die_with_keeper(const struct pipes *p)
 		_exit(127);
 }
 
+/* From now on it goes on without a keeper, and herod has to find it. */
+static void
+set_name(const struct pipes *p)
+{
+	char name[32];
+
+	snprintf(
+	    name, sizeof(name), WIRE_CHILD_NAME, (unsigned)p->keeper, p->id);
+	prctl(PR_SET_NAME, name);
+	prctl(PR_SET_PDEATHSIG, 0);
+}
+
 static _Noreturn void
 child_run(const struct wire_spawn *s, const struct pipes *p,
     const struct spawn_base *base)
@@ -357,7 +370,7 @@ child_run(const struct wire_spawn *s, const struct pipes *p,
 	die_with_keeper(p);
 	if (chdir(s->directory[0] ? s->directory : "/") == -1)
 		child_fail(exec_fd, WIRE_STAGE_CHDIR);
-	prctl(PR_SET_PDEATHSIG, 0);
+	set_name(p);
 	if (strchr(s->argv[0], '/'))
 		execve(s->argv[0], s->argv, s->envp);
 	else
@@ -484,7 +497,8 @@ spawn(struct table *t, struct entry *e, const struct wire_spawn *s,
 	    .err = -1,
 	    .ready = -1,
 	    .exec = -1,
-	    .keeper = getpid()};
+	    .keeper = getpid(),
+	    .id = e->id};
 
 	if (!make_pipes(e, s, &p, base))
 		table_failed(t, e, WIRE_STAGE_PIPE, errno);

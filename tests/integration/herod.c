@@ -492,6 +492,22 @@ herod_kill9(struct herod *h)
 	wait_for(answers(h));
 }
 
+void
+herod_keeper_gone(struct herod *h, pid_t daemon)
+{
+	kill(h->keeper, SIGKILL);
+	waitpid(h->keeper, NULL, 0);
+	h->keeper = daemon;
+}
+
+void
+herod_keeper_kill9(struct herod *h)
+{
+	herod_keeper_gone(h, herod_pid(h));
+	wait_for(herod_pid(h) != 0);
+	wait_for(answers(h));
+}
+
 /* ---- doors ---- */
 
 static int

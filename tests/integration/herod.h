@@ -65,6 +65,11 @@ pid_t herod_pid(const struct herod *h);
 /* SIGKILL to the daemon alone; returns when the next one answers. */
 void herod_kill9(struct herod *h);
 
+/* SIGKILL to the keeper alone, whose place the daemon takes at once; the
+ * second returns when the next daemon answers. */
+void herod_keeper_gone(struct herod *h, pid_t daemon);
+void herod_keeper_kill9(struct herod *h);
+
 /* What herod itself said so far. */
 const char *herod_log(void);
 

@@ -13,23 +13,6 @@
 
 CHECK_TIMEOUT(240);
 
-/* The daemon becomes the keeper. */
-static void
-keeper_is_gone(struct herod *h, pid_t daemon)
-{
-	kill(h->keeper, SIGKILL);
-	waitpid(h->keeper, NULL, 0);
-	h->keeper = daemon;
-}
-
-static void
-keeper_kill9(struct herod *h)
-{
-	keeper_is_gone(h, herod_pid(h));
-	wait_for(herod_pid(h) != 0);
-	rpc(h, "ping", NULL);
-}
-
 /* Processes that hold this word in their arguments. */
 static int
 count_living(const char *mark)
@@ -53,7 +36,7 @@ test_runners_live_on_when_the_keeper_is_killed(void)
 	    "sleep", "2000");
 	rpc(h, "start_runner", "[s]", "more");
 	before = rpc(h, "get_all_runner_status", NULL);
-	keeper_kill9(h);
+	herod_keeper_kill9(h);
 	check_int(h->keeper, daemon);
 	check_int(pid_in(here("state/herod.pid")), daemon);
 	check_has(herod_log(), "taking its place");
@@ -78,7 +61,7 @@ test_how_an_orphan_ends_is_told_as_unknown(void)
 	pid_t orphan, ours;
 
 	rpc(h, "start_runner", "[s]", "web");
-	keeper_kill9(h);
+	herod_keeper_kill9(h);
 	orphan = pid_of(h, "web");
 	kill(orphan, SIGSEGV);
 	wait_for(pid_of(h, "web") != 0 && pid_of(h, "web") != orphan);
@@ -107,7 +90,7 @@ test_orphans_are_stopped_with_their_group(void)
 	wait_for(pid_in(here("kid")) != 0);
 	kid = pid_in(here("kid"));
 	pid = pid_of(h, "it");
-	keeper_kill9(h);
+	herod_keeper_kill9(h);
 	check(is_alive(kid));
 	rpc(h, "stop_runner", "[s]", "it");
 	check(is_state(h, "it", "STOPPED"));
@@ -129,7 +112,7 @@ test_a_death_while_nobody_is_there_is_seen_later(void)
 	kill(daemon, SIGSTOP);
 	kill(h->keeper, SIGKILL);
 	kill(web, SIGKILL);
-	keeper_is_gone(h, daemon);
+	herod_keeper_gone(h, daemon);
 	kill(daemon, SIGCONT);
 	wait_for(herod_pid(h) != 0);
 	wait_for(pid_of(h, "web") != 0 && pid_of(h, "web") != web);
@@ -149,7 +132,7 @@ test_a_connection_waits_while_the_keeper_is_replaced(void)
 	int call;
 
 	kill(daemon, SIGSTOP);
-	keeper_is_gone(h, daemon);
+	herod_keeper_gone(h, daemon);
 	call = rpc_begin(h, "ping", NULL);
 	kill(daemon, SIGCONT);
 	check_str(text_at(rpc_end(call), "result"), "pong");
@@ -172,7 +155,7 @@ test_output_goes_on_after_the_keepers_death(void)
 
 	wait_for(strstr(logs_of(h, "it"), "line 3\n") != NULL);
 	for (i = 0; i < 3; i++)
-		keeper_kill9(h);
+		herod_keeper_kill9(h);
 	wait_for(is_state(h, "it", "EXITED") || is_state(h, "it", "FATAL"));
 	run("seq 1 200 >expected");
 	check_str(run("sed 's/.* line //' %s | cmp - expected 2>&1",
@@ -196,7 +179,7 @@ test_new_processes_are_as_under_the_first_keeper(void)
 	first = file_text(here("told"));
 	check(strncmp(first, "500\n", 4) == 0);
 	wait_for(is_state(h, "it", "EXITED"));
-	keeper_kill9(h);
+	herod_keeper_kill9(h);
 	rpc(h, "start_runner", "[s]", "it");
 	wait_for(count_lines(here("told")) == 4);
 	check_str(file_text(here("told")), text("%s%s", first, first));
@@ -212,12 +195,12 @@ test_nothing_grows_when_keepers_are_killed_again_and_again(void)
 
 	wait_for_redis(h);
 	rpc(h, "start_runner", "[s]", "web");
-	keeper_kill9(h);
+	herod_keeper_kill9(h);
 	wait_for_redis(h);
 	of_herod = count_fds(herod_pid(h));
 	of_keeper = count_fds(h->keeper);
 	for (i = 0; i < 15; i++) {
-		keeper_kill9(h);
+		herod_keeper_kill9(h);
 		if (i % 3 == 0)
 			herod_kill9(h);
 	}
@@ -243,7 +226,7 @@ test_no_second_copy_of_what_was_being_started(void)
 		    h, "start_runner", "{s:s, s:b}", "name", "web", "wait", 0);
 		wait_for(count_living("'[s]leep 33223'") > i * 3);
 		close(call);
-		keeper_kill9(h);
+		herod_keeper_kill9(h);
 		wait_for(is_state(h, "web", "RUNNING"));
 		wait_for(count_living("'[s]leep 33223'") == 20);
 		rpc(h, "stop_runner", "[s]", "web");
@@ -265,7 +248,7 @@ test_what_had_done_its_work_is_not_run_again(void)
 		check_int(
 		    int_at(status_of(h, "it"), "instances.0.exit.code"), 0);
 		check_int(count_lines(here("told")), 1);
-		keeper_kill9(h);
+		herod_keeper_kill9(h);
 	}
 	rpc(h, "start_runner", "{s:s, s:b}", "name", "it", "wait", 0);
 	wait_for(count_lines(here("told")) == 2);
