@@ -519,20 +519,20 @@ is_memory_kept(void)
 
 /* Log files stay open once something was written. */
 #define LOG_FDS RUNNERS
-#define RSS_MORE 2048 /* kB: the heap's own ups and downs, log rings */
+#define RSS_MORE 4096 /* kB: the heap's own ups and downs, log rings */
 
-static bool
-is_as_before(struct soak *s)
+/* A pidfd of Redis, which is not the child of a later keeper. */
+static void
+wait_for_no_more(struct soak *s)
 {
-	struct rest now = measure(s);
-	/* A pidfd of Redis, which is not the child of a later keeper. */
 	int foreign = s->keeper_kills > 0;
 
-	return now.keeper_fds <= s->first.keeper_fds + foreign &&
-	    now.herod_fds <= s->first.herod_fds + LOG_FDS &&
-	    (is_memory_kept() ||
-		(now.keeper_rss <= s->first.keeper_rss + RSS_MORE &&
-		    now.herod_rss <= s->first.herod_rss + RSS_MORE));
+	wait_for(measure(s).keeper_fds <= s->first.keeper_fds + foreign);
+	wait_for(measure(s).herod_fds <= s->first.herod_fds + LOG_FDS);
+	if (is_memory_kept())
+		return;
+	wait_for(measure(s).keeper_rss <= s->first.keeper_rss + RSS_MORE);
+	wait_for(measure(s).herod_rss <= s->first.herod_rss + RSS_MORE);
 }
 
 static void
@@ -544,7 +544,7 @@ rest(struct soak *s)
 	if (!s->rested)
 		s->first = measure(s);
 	s->rested = true;
-	wait_for(is_as_before(s));
+	wait_for_no_more(s);
 	json_decref(ask(s, "start_all", json_pack("{s:b}", "wait", 0)));
 }
 
