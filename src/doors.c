@@ -471,7 +471,7 @@ on_accepted(void *arg, int fd)
 /* ---- public ---- */
 
 struct doors *
-doors_new(const struct services *services, struct err *e)
+doors_new(const struct services *services)
 {
 	struct doors *d = xcalloc(1, sizeof(*d));
 
@@ -480,11 +480,7 @@ doors_new(const struct services *services, struct err *e)
 	d->conf = services->conf;
 	TAILQ_INIT(&d->clients);
 	d->http =
-	    http_new(d->loop, d->conf, routes, &web_ops, (void *)services, e);
-	if (d->http == NULL) {
-		free(d);
-		return NULL;
-	}
+	    http_new(d->loop, d->conf, routes, &web_ops, (void *)services);
 	d->conns = conns_new(d->loop, d->conf, &line_ops);
 	d->listeners = listeners_new(d->loop, on_accepted, d);
 	return d;

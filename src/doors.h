@@ -10,7 +10,7 @@
 struct doors;
 
 /* services stays the caller's; its loop and conf are used. */
-struct doors *doors_new(const struct services *services, struct err *e);
+struct doors *doors_new(const struct services *services);
 
 /*
  * Listens on an address, or goes on with fd, which listens there already

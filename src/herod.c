@@ -868,9 +868,7 @@ open_doors(struct herod *h, struct err *e)
 {
 	char *const *a;
 
-	h->doors = doors_new(&h->services, e);
-	if (h->doors == NULL)
-		return -1;
+	h->doors = doors_new(&h->services);
 	for (a = h->conf->daemon.listen; a && *a; a++)
 		if (open_door(h, *a, e) != 0)
 			return -1;

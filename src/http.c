@@ -12,6 +12,7 @@
 #include "http.h"
 
 #include <assert.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,7 +84,50 @@ struct http {
 	ev_idle awake; /* active: run before sleeping */
 };
 
-/* ---- running the library ---- */
+/* ---- the library ---- */
+
+#define FUNCTIONS(F) \
+	F(add_connection) \
+	F(add_response_header) \
+	F(create_response_from_buffer) \
+	F(destroy_response) \
+	F(get_connection_info) \
+	F(get_connection_values) \
+	F(get_daemon_info) \
+	F(get_timeout) \
+	F(get_version) \
+	F(queue_response) \
+	F(resume_connection) \
+	F(run) \
+	F(set_panic_func) \
+	F(start_daemon) \
+	F(stop_daemon) \
+	F(suspend_connection)
+
+/* Looked up when the first request comes: with what it needs in turn it
+ * takes more memory than all of herod, and half of the time to start. */
+static struct {
+#define MEMBER(name) __typeof__(MHD_##name) *name;
+	FUNCTIONS(MEMBER)
+#undef MEMBER
+} mhd;
+
+static bool
+load_library(void)
+{
+	void *library = dlopen(MHD_SONAME, RTLD_NOW | RTLD_LOCAL);
+	bool found = library != NULL;
+
+#define LOOK_UP(name) \
+	mhd.name = \
+	    found ? (__typeof__(mhd.name))dlsym(library, "MHD_" #name) : NULL; \
+	found = mhd.name != NULL;
+	FUNCTIONS(LOOK_UP)
+#undef LOOK_UP
+	if (!found)
+		log_errorx("libmicrohttpd cannot be loaded: %s", dlerror());
+	return found;
+}
 
 static void
 run_soon(struct http *h)
@@ -96,7 +140,7 @@ has_more(struct http *h)
 {
 	MHD_UNSIGNED_LONG_LONG ms;
 
-	return MHD_get_timeout(h->daemon, &ms) == MHD_YES && ms == 0;
+	return mhd.get_timeout(h->daemon, &ms) == MHD_YES && ms == 0;
 }
 
 /* The library takes one step of each connection in a run, of which a
@@ -107,7 +151,7 @@ run(struct http *h)
 	int n = RUNS_A_TURN;
 
 	do
-		MHD_run(h->daemon);
+		mhd.run(h->daemon);
 	while (has_more(h) && --n > 0);
 	if (n == 0)
 		run_soon(h);
@@ -209,17 +253,17 @@ make_response(const char *type, char *stolen, size_t len)
 	size_t i;
 
 	if (stolen != NULL)
-		response = MHD_create_response_from_buffer(
+		response = mhd.create_response_from_buffer(
 		    len, stolen, MHD_RESPMEM_MUST_FREE);
 	else
-		response = MHD_create_response_from_buffer(
+		response = mhd.create_response_from_buffer(
 		    0, NULL, MHD_RESPMEM_PERSISTENT);
 	assert(response != NULL);
 	for (i = 0; i < sizeof(safety) / sizeof(safety[0]); i++)
-		MHD_add_response_header(
+		mhd.add_response_header(
 		    response, safety[i].name, safety[i].value);
 	if (type != NULL)
-		MHD_add_response_header(response, "Content-Type", type);
+		mhd.add_response_header(response, "Content-Type", type);
 	return response;
 }
 
@@ -266,14 +310,14 @@ http_reply(struct http_request *shown, int status, const char *type,
 		refuse_to_keep(r);
 	}
 	if (r->status == MHD_HTTP_UNAUTHORIZED)
-		MHD_add_response_header(
+		mhd.add_response_header(
 		    r->response, "WWW-Authenticate", "Bearer");
 	set_deadline(r->link);
 	if (r->stage != SUSPENDED)
 		return;
 	r->stage = ANSWERED;
 	hangup_forget(h->hangups, &r->link->hangup);
-	MHD_resume_connection(r->link->connection);
+	mhd.resume_connection(r->link->connection);
 	run_soon(h);
 }
 
@@ -289,11 +333,11 @@ refuse_allowing(struct MHD_Connection *connection, int status, const char *why,
 	log_debug("refused with %d: %s", status, why);
 	response =
 	    make_response("text/plain; charset=utf-8", text, strlen(text));
-	MHD_add_response_header(response, "Connection", "close");
+	mhd.add_response_header(response, "Connection", "close");
 	if (allow != NULL)
-		MHD_add_response_header(response, "Allow", allow);
-	queued = MHD_queue_response(connection, (unsigned)status, response);
-	MHD_destroy_response(response);
+		mhd.add_response_header(response, "Allow", allow);
+	queued = mhd.queue_response(connection, (unsigned)status, response);
+	mhd.destroy_response(response);
 	return queued;
 }
 
@@ -367,7 +411,7 @@ begin(struct link *l, const char *path, const char *method, const char *version,
 	int status;
 
 	counter_add(http_requests, 1);
-	MHD_get_connection_values(
+	mhd.get_connection_values(
 	    l->connection, MHD_HEADER_KIND, add_header, &head);
 	status = http_head_check(
 	    &head, h->own_name, (size_t)h->conf->max_request, &why);
@@ -426,7 +470,7 @@ collect(struct request *r, const char *data, size_t *len)
 static enum MHD_Result
 queue_answer(struct request *r)
 {
-	return MHD_queue_response(r->link->connection, r->status, r->response);
+	return mhd.queue_response(r->link->connection, r->status, r->response);
 }
 
 /* The whole request is here. */
@@ -453,14 +497,14 @@ handle(struct request *r)
 	r->stage = SUSPENDED;
 	ev_timer_stop(l->http->loop, &l->late);
 	hangup_watch(l->http->hangups, &l->hangup, l->fd, l);
-	MHD_suspend_connection(l->connection);
+	mhd.suspend_connection(l->connection);
 	return MHD_YES;
 }
 
 static struct link *
 link_of(struct MHD_Connection *connection)
 {
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+	const union MHD_ConnectionInfo *info = mhd.get_connection_info(
 	    connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 
 	return info->socket_context;
@@ -491,7 +535,7 @@ request_free(struct request *r)
 	if (r->stage >= HANDLED)
 		l->http->ops->done(&r->shown);
 	if (r->response != NULL)
-		MHD_destroy_response(r->response);
+		mhd.destroy_response(r->response);
 	l->http->waiting -= r->len;
 	l->request = NULL;
 	free(r->body);
@@ -521,7 +565,7 @@ drop(struct link *l)
 	if (r == NULL || r->stage != SUSPENDED)
 		return;
 	r->dropped = true;
-	MHD_resume_connection(l->connection);
+	mhd.resume_connection(l->connection);
 	run_soon(l->http);
 }
 
@@ -551,7 +595,7 @@ link_free(struct link *l)
 static struct link *
 link_of_new(struct http *h, struct MHD_Connection *connection)
 {
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+	const union MHD_ConnectionInfo *info = mhd.get_connection_info(
 	    connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 	struct link *l;
 
@@ -579,8 +623,60 @@ on_connection(void *arg, struct MHD_Connection *connection, void **context,
 	}
 }
 
-void
-http_add(struct http *h, int fd, void *client)
+/* ---- beginning and end ---- */
+
+static void
+on_panic(void *arg, const char *file, unsigned line, const char *why)
+{
+	(void)arg;
+	log_errorx("libmicrohttpd: %s:%u: %s", file, line,
+	    why ? why : "no reason given");
+	abort();
+}
+
+static struct MHD_Daemon *
+start_daemon(struct http *h)
+{
+	mhd.set_panic_func(on_panic, NULL);
+	return mhd.start_daemon(
+	    MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME,
+	    0, NULL, NULL, on_request, h, MHD_OPTION_NOTIFY_COMPLETED,
+	    on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
+	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_LIMIT,
+	    MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT,
+	    MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+	    MHD_OPTION_END);
+}
+
+static void
+follow_daemon(struct http *h)
+{
+	int fd =
+	    mhd.get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+
+	ev_io_set(&h->io, fd, EV_READ);
+	ev_io_start(h->loop, &h->io);
+	ev_prepare_start(h->loop, &h->prepare);
+}
+
+/* With the first connection; false after saying why. */
+static bool
+is_ready(struct http *h)
+{
+	if (h->daemon)
+		return true;
+	if (!load_library())
+		return false;
+	h->daemon = start_daemon(h);
+	if (h->daemon)
+		follow_daemon(h);
+	else
+		log_error("libmicrohttpd does not start");
+	return h->daemon != NULL;
+}
+
+static void
+add(struct http *h, int fd, void *client)
 {
 	struct link *l = xcalloc(1, sizeof(*l));
 	struct sockaddr_storage sa;
@@ -595,7 +691,7 @@ http_add(struct http *h, int fd, void *client)
 	set_deadline(l);
 	getpeername(fd, (struct sockaddr *)&sa, &len);
 	/* On failure it may have begun and ended already, or never begun. */
-	if (MHD_add_connection(h->daemon, fd, (struct sockaddr *)&sa, len) ==
+	if (mhd.add_connection(h->daemon, fd, (struct sockaddr *)&sa, len) ==
 	    MHD_NO) {
 		log_warn("connection not taken");
 		l = TAILQ_FIRST(&h->links);
@@ -605,42 +701,20 @@ http_add(struct http *h, int fd, void *client)
 	run_soon(h);
 }
 
-/* ---- beginning and end ---- */
-
-static void
-on_panic(void *arg, const char *file, unsigned line, const char *why)
+void
+http_add(struct http *h, int fd, void *client)
 {
-	(void)arg;
-	log_errorx("libmicrohttpd: %s:%u: %s", file, line,
-	    why ? why : "no reason given");
-	abort();
-}
-
-static struct MHD_Daemon *
-start_library(struct http *h)
-{
-	MHD_set_panic_func(on_panic, NULL);
-	return MHD_start_daemon(
-	    MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME,
-	    0, NULL, NULL, on_request, h, MHD_OPTION_NOTIFY_COMPLETED,
-	    on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
-	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_LIMIT,
-	    MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT,
-	    MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-	    MHD_OPTION_END);
-}
-
-static int
-library_descriptor(struct http *h)
-{
-	return MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD)
-	    ->epoll_fd;
+	if (is_ready(h)) {
+		add(h, fd, client);
+		return;
+	}
+	close(fd);
+	h->ops->closed(client);
 }
 
 struct http *
 http_new(struct ev_loop *loop, const struct daemon_conf *conf,
-    const struct http_route *routes, const struct http_ops *ops, void *arg,
-    struct err *e)
+    const struct http_route *routes, const struct http_ops *ops, void *arg)
 {
 	struct http *h = xcalloc(1, sizeof(*h));
 
@@ -651,22 +725,13 @@ http_new(struct ev_loop *loop, const struct daemon_conf *conf,
 	h->arg = arg;
 	TAILQ_INIT(&h->links);
 	gethostname(h->own_name, sizeof(h->own_name) - 1);
-	h->daemon = start_library(h);
-	if (h->daemon == NULL) {
-		err_set(e, ERR_INTERNAL, "libmicrohttpd does not start: %s",
-		    strerror(errno));
-		free(h);
-		return NULL;
-	}
 	h->hangups = hangups_new(loop, on_hangup);
-	ev_io_init(&h->io, on_event, library_descriptor(h), EV_READ);
+	ev_init(&h->io, on_event);
 	ev_set_priority(&h->io, -1);
 	ev_prepare_init(&h->prepare, on_prepare);
 	ev_set_priority(&h->prepare, EV_MINPRI);
 	ev_idle_init(&h->awake, on_awake);
 	h->io.data = h->prepare.data = h;
-	ev_io_start(loop, &h->io);
-	ev_prepare_start(loop, &h->prepare);
 	return h;
 }
 
@@ -677,8 +742,10 @@ http_free(struct http *h)
 
 	TAILQ_FOREACH (l, &h->links, entry)
 		drop(l);
-	MHD_run(h->daemon);
-	MHD_stop_daemon(h->daemon);
+	if (h->daemon) {
+		mhd.run(h->daemon);
+		mhd.stop_daemon(h->daemon);
+	}
 	assert(TAILQ_EMPTY(&h->links));
 	ev_io_stop(h->loop, &h->io);
 	ev_prepare_stop(h->loop, &h->prepare);
@@ -690,5 +757,11 @@ http_free(struct http *h)
 const char *
 http_library_version(void)
 {
-	return MHD_get_version();
+	static char text[16];
+
+	if (mhd.get_version)
+		return mhd.get_version();
+	snprintf(text, sizeof(text), "%x.%x.%x", MHD_VERSION >> 24,
+	    MHD_VERSION >> 16 & 0xff, MHD_VERSION >> 8 & 0xff);
+	return text;
 }

@@ -39,10 +39,10 @@ struct http_ops {
 	void (*closed)(void *client);
 };
 
-/* conf, routes and ops stay the caller's; arg is for routes. */
+/* conf, routes and ops stay the caller's; arg is for routes.  The library is
+ * loaded with the first connection. */
 struct http *http_new(struct ev_loop *loop, const struct daemon_conf *conf,
-    const struct http_route *routes, const struct http_ops *ops, void *arg,
-    struct err *e);
+    const struct http_route *routes, const struct http_ops *ops, void *arg);
 void http_free(struct http *h);
 
 /* A connected, non-blocking socket with nothing read yet; it is ours from
@@ -53,6 +53,7 @@ void http_add(struct http *h, int fd, void *client);
 void http_reply(struct http_request *r, int status, const char *type,
     char *stolen, size_t len);
 
+/* Of the one that is loaded, or else that we were built with. */
 const char *http_library_version(void);
 
 #endif

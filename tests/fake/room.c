@@ -33,8 +33,7 @@ room_open(struct room *r, const char *address)
 	int fd;
 
 	if (r->doors == NULL)
-		r->doors = doors_new(&r->services, &e);
-	check(r->doors != NULL);
+		r->doors = doors_new(&r->services);
 	fd = doors_listen(r->doors, address, -1, &e);
 	if (fd == -1)
 		check_fail(__FILE__, __LINE__, "%s", e.text);
