@@ -5,7 +5,8 @@
  *	child once	for exec runners: reads the payload, says it, ends
  *	child worker	for stdio runners: answers each job with it
  *	child mark SOCKET
- *			for services: sends "PID TIME" there and waits
+ *			for services: sends "PID TIME" there (or to
+ *			$BENCH_MARK) and waits
  *	child write SIZE TIMES
  *			for logs: so many writes of SIZE bytes of lines
  */
@@ -158,7 +159,8 @@ main(int argc, char **argv)
 	if (argc == 2 && strcmp(argv[1], "worker") == 0)
 		return worker();
 	if (argc == 3 && strcmp(argv[1], "mark") == 0)
-		return mark(argv[2]);
+		return mark(
+		    getenv("BENCH_MARK") ? getenv("BENCH_MARK") : argv[2]);
 	fprintf(stderr,
 	    "usage: child once | worker | mark SOCKET | "
 	    "write SIZE TIMES\n");

@@ -1,12 +1,13 @@
 /*
  * How soon processes are there (again), beside a bare parent that does the
- * same with vfork(2) and execvp(3).
+ * same with vfork(2) and execvp(3), and beside runit's runsv(8).
  */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include "bench.h"
 
 #define RESPAWNS 100
+#define RESPAWNS_BY_RUNSV 15 /* which lets a second pass before each */
 #define RESTARTS 7 /* of herod itself */
 #define MANY 1000
 
@@ -92,6 +94,56 @@ respawn_by_bare_parent(struct samples *ms, int fd, const char *path)
 	}
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
+}
+
+/* The service is "./run": a file that is interpreted by our program. */
+static pid_t
+start_runsv(const char *path)
+{
+	const char *argv[] = {"runsv", here("sv"), NULL};
+
+	mkdir(here("sv"), 0700);
+	write_file(here("sv/run"), text("#!%s mark\n", child_program()));
+	chmod(here("sv/run"), 0700);
+	setenv("BENCH_MARK", path, 1);
+	return program_start(argv, NULL);
+}
+
+/* It starts at once only what was up for a second. */
+static void
+respawn_by_runsv(struct samples *ms, int fd, const char *path)
+{
+	pid_t pid = start_runsv(path);
+	struct mark m = next_mark(fd);
+	int64_t killed;
+
+	while (ms->n < RESPAWNS_BY_RUNSV) {
+		stay_idle(1.1);
+		killed = now_ns();
+		kill(m.pid, SIGKILL);
+		m = next_mark(fd);
+		sample(ms, (double)(m.at_ns - killed) / 1e6);
+	}
+	kill(pid, SIGTERM);
+	kill(m.pid, SIGKILL);
+	check_int(waitpid(pid, NULL, 0), pid);
+}
+
+void
+test_respawn_beside_runit(void)
+{
+	static struct samples ms, peer;
+	const char *path = here("mark.sock");
+	int fd = mark_socket(path);
+	bool is_there = system("command -v runsv >/dev/null") == 0;
+
+	if (is_there)
+		respawn_by_runsv(&peer, fd, path);
+	unsetenv("BENCH_MARK");
+	respawn_by_herod(&ms, fd, path);
+	report(&(struct report){"respawn_beside_runit", median(&ms), "ms",
+	    is_there ? "runsv" : NULL, is_there ? median(&peer) : 0,
+	    is_there ? AIM_AT_MOST : AIM_NONE, median(&peer)});
 }
 
 void
