@@ -154,6 +154,11 @@ struct keeper_ops {
 	void (*stored)(void *arg, const char *name, int fd /* taken over */);
 	/* The keeper is gone. */
 	void (*lost)(void *arg);
+	/* keeper_upgrade() cannot be, with errno; nothing was changed. */
+	void (*refused)(void *arg, int error);
+	/* keeper_upgrade() is done: another keeper runs, which waits for the
+	 * end of this process and then starts another.  Must not return. */
+	void (*replaced)(void *arg);
 };
 
 /*
@@ -185,6 +190,18 @@ void keeper_ready(struct keeper *k);
 /* We are about to end on purpose; the keeper is to kill what is left and
  * end with this code. */
 void keeper_stop(struct keeper *k, int code);
+
+/*
+ * Asks the keeper to execute the program at path in its own place, with all
+ * that it has; refused() or replaced() follows.  -1: it cannot be asked.
+ */
+int keeper_upgrade(struct keeper *k, const char *path);
+
+/* What a keeper in its place must understand: herod-keeper --resumes. */
+int keeper_resume_version(const struct keeper *k);
+
+/* What a keeper of ours must speak: herod-keeper --speaks. */
+int keeper_wire_version(void);
 
 /*
  * After lost(): all that is known of processes and stored descriptors, in

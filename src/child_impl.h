@@ -127,6 +127,7 @@ struct keeper {
 	struct stored_fds held; /* copies of all that the keeper stores */
 	struct kept_ends ends;
 	struct wire_base base; /* of the keeper, for the one after it */
+	int resume_version; /* of what it writes for that one */
 	ev_timer left; /* hands out what a killed herod had in hand */
 	struct transit *transit; /* NULL: output is read plainly */
 	char *shared; /* TRANSIT_PIECE */

@@ -59,6 +59,7 @@ struct doors {
 	TAILQ_HEAD(, client) clients;
 	size_t nclients;
 	size_t nguests; /* of these, who are no admins */
+	bool hold; /* no more for now */
 	double told_at; /* when the log heard last that no more fit in */
 };
 
@@ -79,7 +80,14 @@ check_number(struct doors *d)
 
 	if (full)
 		tell_full(d);
-	listeners_pause(d->listeners, full);
+	listeners_pause(d->listeners, full || d->hold);
+}
+
+void
+doors_hold(struct doors *d, bool hold)
+{
+	d->hold = hold;
+	check_number(d);
 }
 
 static void

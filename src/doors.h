@@ -19,6 +19,9 @@ struct doors *doors_new(const struct services *services);
  */
 int doors_listen(struct doors *d, const char *address, int fd, struct err *e);
 
+/* New connections wait, until it is called with false. */
+void doors_hold(struct doors *d, bool hold);
+
 /* No more connections; Unix sockets are removed.  The open ones stay. */
 void doors_shut(struct doors *d);
 

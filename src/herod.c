@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <libgen.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -42,6 +41,7 @@
 #include "reload.h"
 #include "rpc.h"
 #include "runners.h"
+#include "upgrade.h"
 #include "worker.h"
 
 #define EXIT_USAGE 2
@@ -82,6 +82,7 @@ struct herod {
 	struct keep *keep;
 	struct doors *doors;
 	struct events *events;
+	struct upgrade *upgrade;
 	struct services services;
 	struct configured configured;
 	TAILQ_HEAD(, stored) stored; /* what the keeper held for us */
@@ -389,10 +390,35 @@ on_keeper_lost(void *arg)
 	ev_break(h->loop, EVBREAK_ALL);
 }
 
+static void
+on_upgrade_refused(void *arg, int error)
+{
+	struct herod *h = arg;
+
+	upgrade_refused(h->upgrade, error);
+}
+
+/* The next herod finds all as after a crash of ours.  When we were about to
+ * end, none is to begin: then the keeper ends what is left. */
+static void
+on_keeper_replaced(void *arg)
+{
+	struct herod *h = arg;
+
+	keep_flush(h->keep);
+	upgrade_replaced(h->upgrade);
+	doors_free(h->doors);
+	if (h->ending)
+		kill(getppid(), SIGTERM);
+	_exit(EXIT_SUCCESS);
+}
+
 static const struct keeper_ops keeper_ops = {
     .found = on_found,
     .stored = on_stored,
     .lost = on_keeper_lost,
+    .refused = on_upgrade_refused,
+    .replaced = on_keeper_replaced,
 };
 
 /* The descriptor, which is the caller's then; -1 when it held none. */
@@ -524,6 +550,8 @@ end(struct herod *h, const char *why)
 		tell_systemd("STOPPING=1");
 		/* Nothing wanted now is to be kept as wanted by the user. */
 		keep_flush(h->keep);
+		if (h->upgrade)
+			upgrade_close(h->upgrade);
 		h->ending = true;
 		news_shutdown(&h->services);
 	}
@@ -833,7 +861,7 @@ make_parts(struct herod *h, struct err *e)
 		own_redis, h->runners, h->workers, h->redis};
 	h->services = (struct services){h->loop, d, h->runners, h->workers,
 	    h->redis, h->keep, h->events, &h->configured, d->node, ev_time(),
-	    on_shutdown_call, h};
+	    on_shutdown_call, h, NULL};
 	return add_runners(h, own_redis, e);
 }
 
@@ -889,6 +917,29 @@ open_notify(struct herod *h, struct err *e)
 	return fd >= 0 ? 0 : -1;
 }
 
+static void add_words(char ***args, char **argv);
+
+/* Who comes now is the next herod's. */
+static void
+on_hold(void *arg, bool hold)
+{
+	struct herod *h = arg;
+
+	doors_hold(h->doors, hold);
+}
+
+static void
+open_upgrade(struct herod *h)
+{
+	char **words = NULL;
+
+	strv_add(&words, xstrdup(h->argv[0]));
+	add_words(&words, h->argv);
+	strv_add(&words, xstrdup("--check"));
+	h->upgrade = upgrade_new(h->loop, h->keeper, words, on_hold, h);
+	h->services.upgrade = h->upgrade;
+}
+
 static int
 begin(struct herod *h, struct err *e)
 {
@@ -901,6 +952,7 @@ begin(struct herod *h, struct err *e)
 	if (h->keeper == NULL)
 		return -1;
 	runners_set_keeper(h->runners, h->keeper);
+	open_upgrade(h);
 	if (lock_state(h, e) != 0 || open_doors(h, e) != 0 ||
 	    open_notify(h, e) != 0)
 		return -1;
@@ -942,6 +994,7 @@ finish(struct herod *h, int code)
 	if (h->redis)
 		redis_free(h->redis);
 	events_free(h->events);
+	upgrade_free(h->upgrade);
 	if (h->keeper) {
 		drop_stored(h);
 		keeper_stop(h->keeper, code);
@@ -1062,21 +1115,6 @@ run_daemon(struct herod *h)
 
 /* ---- what the user typed ---- */
 
-/* herod-keeper lies beside us (a build directory) or where it was
- * installed. */
-static char *
-keeper_path(const char *self)
-{
-	char *copy = xstrdup(self), *path;
-
-	path = xasprintf("%s/herod-keeper", dirname(copy));
-	free(copy);
-	if (access(path, X_OK) == 0)
-		return path;
-	free(path);
-	return xstrdup(LIBEXECDIR "/herod-keeper");
-}
-
 /* Without what a keeper adds to the words of the user. */
 static void
 add_words(char ***args, char **argv)
@@ -1107,14 +1145,20 @@ exec_keeper(const char *herod, const char *option, int fd, char **argv)
 	return EXIT_FAILURE;
 }
 
-static int
-exec_first_keeper(char **argv, int ready_fd)
+static const char *
+own_path(void)
 {
-	char self[PATH_MAX];
+	static char self[PATH_MAX];
 	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
 	self[len > 0 ? len : 0] = '\0';
-	return exec_keeper(self, "--ready-fd", ready_fd, argv);
+	return self;
+}
+
+static int
+exec_first_keeper(char **argv, int ready_fd)
+{
+	return exec_keeper(own_path(), "--ready-fd", ready_fd, argv);
 }
 
 /* The parent of a daemon ends when it is ready, or has failed. */
@@ -1180,6 +1224,9 @@ is_startable(const struct daemon_conf *d)
 		if (listen_check(*address, &e) != 0)
 			good = complain(&e) == EXIT_SUCCESS;
 	if (d->redis_url && check_redis(d, &e) != 0)
+		good = complain(&e) == EXIT_SUCCESS;
+	err_clear(&e);
+	if (keeper_check(own_path(), &e) != 0)
 		good = complain(&e) == EXIT_SUCCESS;
 	return good;
 }

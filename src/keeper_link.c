@@ -233,8 +233,10 @@ kept_from(const struct process *p, struct wire_kept *kept)
 {
 	*kept = (struct wire_kept){.id = p->c.id,
 	    .pid = p->c.pid,
-	    .ended = p->phase == PHASE_ENDED,
-	    .paused = p->c.paused,
+	    .flags = WIRE_KEPT_FOREIGN |
+		(p->phase == PHASE_ENDED ? WIRE_KEPT_ENDED : 0) |
+		(p->c.paused ? WIRE_KEPT_PAUSED : 0),
+	    .exec_fd = -1,
 	    .started_ns = (int64_t)(p->c.started_at * 1e9),
 	    .exit = {.status = p->c.status,
 		.unknown = !p->c.status_known,
@@ -406,6 +408,28 @@ keeper_ready(struct keeper *k)
 	send_plain(k, WIRE_READY);
 }
 
+int
+keeper_resume_version(const struct keeper *k)
+{
+	return k->resume_version;
+}
+
+int
+keeper_wire_version(void)
+{
+	return WIRE_VERSION;
+}
+
+int
+keeper_upgrade(struct keeper *k, const char *path)
+{
+	struct wire_out out;
+
+	link_begin(k, &out, WIRE_UPGRADE, 0);
+	wire_put_string(&out, path);
+	return strlen(path) < WIRE_PATH_MAX ? link_send(k, &out, NULL) : -1;
+}
+
 /* ---- in ---- */
 
 static double
@@ -495,6 +519,16 @@ hear_end_of_list(struct keeper *k, struct wire_message *m)
 	if (m->id > k->next_id)
 		k->next_id = m->id;
 	wire_get_base(&m->body, &k->base);
+	k->resume_version = wire_get_u8(&m->body);
+}
+
+static void
+hear_refused(struct keeper *k, struct wire_message *m)
+{
+	int error = (int)wire_get_u32(&m->body);
+
+	if (wire_is_whole(&m->body) && k->ops->refused)
+		k->ops->refused(k->arg, error);
 }
 
 static void
@@ -525,6 +559,8 @@ hear_message(struct keeper *k, struct wire_message *m)
 		hear_stored(k, m);
 	else if (m->op == WIRE_END_OF_LIST)
 		hear_end_of_list(k, m);
+	else if (m->op == WIRE_REFUSED)
+		hear_refused(k, m);
 	else
 		hear_of_process(k, m);
 	wire_fds_close(&m->fds);
@@ -564,6 +600,16 @@ link_lost(struct keeper *k)
 		k->ops->lost(k->arg);
 }
 
+/* Shut for writing only: one that has taken over awaits our end. */
+static bool
+link_is_replaced(const struct keeper *k)
+{
+	struct pollfd p = {.fd = k->fd, .events = POLLRDHUP};
+
+	return k->ops->replaced && poll(&p, 1, 0) == 1 &&
+	    p.revents & POLLRDHUP && !(p.revents & POLLHUP);
+}
+
 static void
 on_message(struct ev_loop *loop, ev_io *w, int events)
 {
@@ -574,7 +620,9 @@ on_message(struct ev_loop *loop, ev_io *w, int events)
 	(void)events;
 	for (n = 0; n < MESSAGES_AT_ONCE && heard == 1; n++)
 		heard = link_hear(k);
-	if (heard == -1)
+	if (heard == -1 && link_is_replaced(k))
+		k->ops->replaced(k->arg);
+	else if (heard == -1)
 		link_lost(k);
 }
 
@@ -837,17 +885,6 @@ stay_open(int fd)
 	return fd;
 }
 
-/* Writes one record of the file and empties the buffer. */
-static bool
-record_write(int file, struct wire_out *out)
-{
-	ssize_t n = out->failed ? -1 : write(file, out->buf, out->len);
-	bool ok = n == (ssize_t)out->len;
-
-	out->len = 0;
-	return ok;
-}
-
 static void
 put_process(const struct process *p, struct wire_out *out)
 {
@@ -885,7 +922,7 @@ processes_write(struct keeper *k, int file, struct wire_out *out)
 		if (!can_be_kept(p))
 			continue;
 		put_process(p, out);
-		if (!record_write(file, out))
+		if (!wire_write(file, out))
 			return false;
 	}
 	return true;
@@ -898,7 +935,7 @@ ends_write(struct keeper *k, int file, struct wire_out *out)
 
 	TAILQ_FOREACH (end, &k->ends, entry) {
 		wire_put_kept(out, &end->kept);
-		if (!record_write(file, out))
+		if (!wire_write(file, out))
 			return false;
 	}
 	return true;
@@ -915,7 +952,7 @@ held_write(struct keeper *k, int file, struct wire_out *out)
 		wire_put_u8(out, WIRE_KEPT_FD);
 		wire_put_string(out, s->name);
 		wire_put_u32(out, (uint32_t)stay_open(s->fd));
-		if (!record_write(file, out))
+		if (!wire_write(file, out))
 			return false;
 	}
 	return true;
@@ -925,15 +962,15 @@ static bool
 all_write(struct keeper *k, int file)
 {
 	struct wire_out out = {.buf = k->out, .size = WIRE_MAX};
+	struct wire_head head = {
+	    .next_id = k->next_id, .base = k->base, .sock = -1};
 
-	wire_put_u8(&out, WIRE_RESUME_VERSION);
-	wire_put_u32(&out, k->next_id);
-	wire_put_base(&out, &k->base);
+	wire_put_head(&out, &head);
 	if (!processes_write(k, file, &out) || !ends_write(k, file, &out) ||
 	    !held_write(k, file, &out))
 		return false;
 	wire_put_u8(&out, WIRE_KEPT_END);
-	return record_write(file, &out);
+	return wire_write(file, &out);
 }
 
 int

@@ -27,6 +27,7 @@ struct keep;
 struct events;
 struct daemon_conf;
 struct configured;
+struct upgrade;
 
 /* What handlers work on; made by herod.c. */
 struct services {
@@ -42,6 +43,7 @@ struct services {
 	double started_at; /* Unix seconds */
 	void (*shutdown)(void *master);
 	void *master;
+	struct upgrade *upgrade;
 };
 
 /* Who asks, as found when the connection was accepted (auth.c). */

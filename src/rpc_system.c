@@ -3,6 +3,7 @@
 #include "rpc.h"
 
 #include "http.h"
+#include "upgrade.h"
 
 HANDLER(rpc_discover)
 {
@@ -22,6 +23,37 @@ HANDLER(get_version)
 		json_sprintf("%d.%d", ev_version_major(), ev_version_minor()),
 		"jansson", jansson_version_str(), "libmicrohttpd",
 		http_library_version()));
+}
+
+/* It is told what goes, so that it can see when another has come. */
+static void
+on_upgraded(void *arg, const struct err *e)
+{
+	struct call *call = arg;
+
+	if (e)
+		call_refuse(call, e);
+	else
+		call_reply(call,
+		    json_pack("{s:s, s:i}", "version", PACKAGE_VERSION, "pid",
+			(int)getpid()));
+}
+
+static void
+on_asker_gone(void *arg)
+{
+	upgrade_unask(arg);
+}
+
+HANDLER(upgrade)
+{
+	struct upgrade *u = call->services->upgrade;
+	struct err e = {0};
+
+	if (upgrade_begin(u, on_upgraded, call, &e) != 0)
+		call_refuse(call, &e);
+	else
+		call_on_gone(call, on_asker_gone, u);
 }
 
 /* Answered first: the connection goes with herod. */

@@ -2,6 +2,7 @@
  * herod-keeper: parent of herod and of every process that herod starts.
  *
  *	herod-keeper [--ready-fd N | --resume N] -- /path/to/herod ARGUMENT...
+ *	herod-keeper --speaks VERSION | --resumes VERSION
  *
  * It executes herod with "--keeper-fd N" behind its arguments, N being one
  * end of a socket on which the two talk (keeper_wire.h).  It is small and
@@ -17,6 +18,12 @@
  * Should it be killed itself, herod executes it anew in its own place, with
  * all that herod knows in a file (--resume).  Processes of the earlier
  * keeper are then foreign: children of init, followed by their pidfds.
+ *
+ * For an upgrade it executes another keeper in its own place the same way,
+ * with its table in a file; its children remain its own.  The new one shuts
+ * the socket for writing when it has taken over: that asks herod to end.
+ * --speaks and --resumes tell by the exit status whether it understands a
+ * herod (WIRE_VERSION), a keeper (WIRE_RESUME_VERSION) of that version.
  *
  * Nothing is allocated after the start, and nothing wakes it up while
  * nothing happens.
@@ -543,10 +550,81 @@ on_follow(void *arg, struct entry *e)
 	struct keeper *k = arg;
 	uint32_t source = SOURCE_ENTRIES + (uint32_t)(e - k->table.entries);
 
-	if (e->reaped)
+	if (e->exit.group_left)
 		follow_groups(k);
-	else
+	else if (e->exec_fd != -1)
+		watch(k, e->exec_fd, source, EPOLLIN, EPOLL_CTL_ADD);
+	else if (e->foreign && !e->reaped)
 		watch(k, e->fds.fd[WIRE_PIDFD], source, EPOLLIN, EPOLL_CTL_ADD);
+}
+
+static void
+set_descriptor_flags(int fd, int flags)
+{
+	fcntl(fd, F_SETFD, flags);
+}
+
+static void
+bequeath_descriptors(struct keeper *k, bool bequeath)
+{
+	int flags = bequeath ? 0 : FD_CLOEXEC;
+
+	table_each_fd(&k->table, set_descriptor_flags, flags);
+	set_descriptor_flags(k->sock, flags);
+}
+
+/* Returns when it cannot be executed. */
+static void
+exec_next(struct keeper *k, const char *path, int file)
+{
+	char *argv[ARGUMENTS_MAX + 6], number[16];
+	size_t i, n = 0;
+
+	snprintf(number, sizeof(number), "%d", file);
+	argv[n++] = (char *)"herod-keeper";
+	argv[n++] = (char *)"--resume";
+	argv[n++] = number;
+	argv[n++] = (char *)"--";
+	for (i = 0; k->argv[i]; i++)
+		argv[n++] = k->argv[i];
+	argv[n] = NULL;
+	execv(path, argv);
+}
+
+static int
+upgrade_by(struct keeper *k, const char *path, int file)
+{
+	struct wire_head head = {.next_id = k->table.next_id,
+	    .base = k->table.base,
+	    .herod = k->herod,
+	    .sock = k->sock};
+	int error;
+
+	if (!table_bequeath(&k->table, &head, file, k->out, sizeof(k->out)))
+		return ENOSPC;
+	bequeath_descriptors(k, true);
+	exec_next(k, path, file);
+	error = errno;
+	bequeath_descriptors(k, false);
+	say("cannot execute %s: %s", path, strerror(error));
+	return error;
+}
+
+/* Signals stay blocked over it, and pending. */
+static int
+on_upgrade(void *arg, const char *path)
+{
+	struct keeper *k = arg;
+	int file, error;
+
+	if (k->ending || k->stop_asked || k->asked_by != 0)
+		return ECANCELED;
+	file = memfd_create("herod-keeper", 0);
+	if (file == -1)
+		return errno;
+	error = upgrade_by(k, path, file);
+	close(file);
+	return error;
 }
 
 static const struct table_ops ops = {
@@ -554,6 +632,7 @@ static const struct table_ops ops = {
     .signal = signal_entry,
     .ready = on_ready,
     .stop = on_stop,
+    .upgrade = on_upgrade,
     .pidfd = on_pidfd,
     .inherit = on_inherit,
     .follow = on_follow,
@@ -654,7 +733,7 @@ send_again(struct keeper *k)
 static void
 herod_hang_up(struct keeper *k)
 {
-	while (k->due[DEAF] == 0 && herod_hear(k))
+	while (herod_hear(k))
 		;
 	alarm_stop(k, DEAF);
 	alarm_stop(k, SEND);
@@ -693,7 +772,7 @@ herod_ended(struct keeper *k)
 	}
 	if (WIFSIGNALED(k->herod_status))
 		say("herod was ended by signal %d", WTERMSIG(k->herod_status));
-	else if (k->was_ready)
+	else if (k->was_ready && code != 0)
 		say("herod ended with code %d", code);
 	/* Asked to end, it died over it: that is an end, too. */
 	if (k->was_ready && k->asked_by == 0)
@@ -935,9 +1014,10 @@ turn(struct keeper *k)
 static void
 usage(void)
 {
-	static const char text[] = "usage: herod-keeper [--ready-fd number | "
-				   "--resume number] -- "
-				   "/path/to/herod [argument ...]\n";
+	static const char text[] =
+	    "usage: herod-keeper [--ready-fd number | --resume number] -- "
+	    "/path/to/herod [argument ...]\n"
+	    "       herod-keeper --speaks version | --resumes version\n";
 	ssize_t ignored;
 
 	ignored = write(2, text, sizeof(text) - 1);
@@ -959,11 +1039,29 @@ descriptor_number(const char *option, const char *text)
 	return (int)n;
 }
 
+/* A question of --check or of an upgrade: ends with the answer. */
+static void
+answer(const char *option, const char *text)
+{
+	int version = strcmp(option, "--speaks") == 0 ? WIRE_VERSION
+	    : strcmp(option, "--resumes") == 0	      ? WIRE_RESUME_VERSION
+						      : 0;
+
+	if (version == 0)
+		return;
+	if (strtol(text, NULL, 10) == version)
+		exit(0);
+	say("%s %s: this one is of version %d", option + 2, text, version);
+	exit(1);
+}
+
 static void
 arguments_read(struct keeper *k, int argc, char **argv)
 {
 	int i = 1;
 
+	if (argc == 3)
+		answer(argv[1], argv[2]);
 	k->ready_fd = k->resume_fd = -1;
 	if (i + 1 < argc && strcmp(argv[i], "--ready-fd") == 0)
 		k->ready_fd = descriptor_number(argv[i], argv[i + 1]);
@@ -1053,9 +1151,12 @@ static bool
 resume_from(struct keeper *k, const void *bytes, size_t len)
 {
 	struct wire_in in = {.at = bytes, .left = len};
+	struct wire_head head;
 
-	if (!table_resume(&k->table, &in, &ops, k))
+	if (!table_resume(&k->table, &in, &head, &ops, k))
 		return false;
+	if (head.herod != 0)
+		herod_forked(k, head.herod, head.sock);
 	k->was_ready = true;
 	k->base.nofile = k->table.base.nofile;
 	strcpy(k->base.oom_score_adj, k->table.base.oom_score_adj);
@@ -1082,6 +1183,16 @@ resume(struct keeper *k)
 	}
 	munmap(bytes, len);
 	close(k->resume_fd);
+	/* The signal for those who have ended meanwhile may be lost. */
+	reap(k);
+}
+
+/* All is ours now, and another herod begins when this one has ended. */
+static void
+herod_make_way(struct keeper *k)
+{
+	shutdown(k->sock, SHUT_WR);
+	alarm_set(k, DEAF, HEROD_DEAF);
 }
 
 int
@@ -1094,7 +1205,10 @@ main(int argc, char **argv)
 	setup(k);
 	if (k->resume_fd != -1)
 		resume(k);
-	herod_start(k);
+	if (k->herod != 0)
+		herod_make_way(k);
+	else
+		herod_start(k);
 	while (!k->ending || !everything_has_ended(k))
 		turn(k);
 	return k->code;

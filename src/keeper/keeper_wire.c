@@ -564,6 +564,31 @@ wire_get_base(struct wire_in *in, struct wire_base *b)
 }
 
 void
+wire_put_head(struct wire_out *out, const struct wire_head *h)
+{
+	wire_put_u8(out, WIRE_RESUME_VERSION);
+	wire_put_u32(out, h->next_id);
+	wire_put_base(out, &h->base);
+	wire_put_u32(out, (uint32_t)h->herod);
+	wire_put_u32(out, (uint32_t)h->sock);
+}
+
+bool
+wire_get_head(struct wire_in *in, struct wire_head *h)
+{
+	*h = (struct wire_head){.sock = -1};
+	if (wire_get_u8(in) != WIRE_RESUME_VERSION)
+		return false;
+	h->next_id = wire_get_u32(in);
+	if (!wire_get_base(in, &h->base))
+		return false;
+	h->herod = (pid_t)wire_get_u32(in);
+	h->sock = (int)wire_get_u32(in);
+	return !in->failed && h->herod >= 0 &&
+	    (h->herod == 0) == (h->sock == -1);
+}
+
+void
 wire_put_kept(struct wire_out *out, const struct wire_kept *c)
 {
 	size_t i;
@@ -571,29 +596,62 @@ wire_put_kept(struct wire_out *out, const struct wire_kept *c)
 	wire_put_u8(out, WIRE_KEPT_CHILD);
 	wire_put_u32(out, c->id);
 	wire_put_u32(out, (uint32_t)c->pid);
-	wire_put_u8(out, (uint8_t)(c->ended | c->paused << 1));
+	wire_put_u8(out, (uint8_t)c->flags);
 	wire_put_u64(out, (uint64_t)c->started_ns);
 	wire_put_exit(out, &c->exit);
+	wire_put_u64(out, (uint64_t)c->zombie_ms);
+	wire_put_u8(out, (uint8_t)c->stage);
+	wire_put_u32(out, (uint32_t)c->error);
+	wire_put_u32(out, (uint32_t)c->exec_fd);
 	wire_put_string(out, c->tag);
 	for (i = 0; i < WIRE_FDS; i++)
 		wire_put_u32(out, (uint32_t)c->fds.fd[i]);
 }
 
+/* Could a keeper have had it so? */
+static bool
+kept_makes_sense(const struct wire_kept *c)
+{
+	bool starting = c->flags & WIRE_KEPT_STARTING;
+
+	if (c->id == 0 || c->id == UINT32_MAX)
+		return false;
+	if (c->flags & (WIRE_KEPT_STARTING | WIRE_KEPT_FAILED) &&
+	    c->started_ns != 0)
+		return false;
+	if (starting &&
+	    c->flags & (WIRE_KEPT_ENDED | WIRE_KEPT_FAILED | WIRE_KEPT_FOREIGN))
+		return false;
+	return starting == (c->exec_fd != -1) &&
+	    (c->pid > 1 || (c->pid == 0 && c->flags & WIRE_KEPT_FAILED));
+}
+
 bool
 wire_get_kept(struct wire_in *in, struct wire_kept *c)
 {
-	unsigned flags;
 	size_t i;
 
 	c->id = wire_get_u32(in);
 	c->pid = (pid_t)wire_get_u32(in);
-	flags = wire_get_u8(in);
-	c->ended = flags & 1;
-	c->paused = flags & 2;
+	c->flags = wire_get_u8(in);
 	c->started_ns = (int64_t)wire_get_u64(in);
 	get_exit(in, &c->exit);
+	c->zombie_ms = (int64_t)wire_get_u64(in);
+	c->stage = wire_get_u8(in);
+	c->error = (int)wire_get_u32(in);
+	c->exec_fd = (int)wire_get_u32(in);
 	c->tag = wire_get_string(in, WIRE_TAG_MAX);
 	for (i = 0; i < WIRE_FDS; i++)
 		c->fds.fd[i] = (int)wire_get_u32(in);
-	return !in->failed && c->id != 0 && c->id != UINT32_MAX && c->pid > 1;
+	return !in->failed && kept_makes_sense(c);
+}
+
+bool
+wire_write(int file, struct wire_out *out)
+{
+	ssize_t n = out->failed ? -1 : write(file, out->buf, out->len);
+	bool ok = n == (ssize_t)out->len;
+
+	out->len = 0;
+	return ok;
 }

@@ -29,6 +29,7 @@
 #define WIRE_STRINGS_MAX 8192 /* argv and envp with their final NULLs */
 #define WIRE_TAG_MAX 1024 /* with NUL */
 #define WIRE_NAME_MAX 256 /* of a stored descriptor, with NUL */
+#define WIRE_PATH_MAX 4096 /* with NUL */
 #define WIRE_STDERR_NAME "stderr" /* of one that the keeper itself uses */
 #define WIRE_GROUPS_MAX 64
 #define WIRE_RLIMITS_MAX RLIM_NLIMITS
@@ -48,6 +49,7 @@ enum wire_op {
 	WIRE_LIST, /* tell all from the start */
 	WIRE_READY, /* from now on start me again when I die */
 	WIRE_STOP, /* code to end with when I have ended */
+	WIRE_UPGRADE, /* path of the keeper to execute in your place */
 	/* keeper to herod */
 	WIRE_STARTED = 64, /* pid, time; pidfd and pipes come along */
 	WIRE_FAILED, /* stage, errno */
@@ -56,7 +58,9 @@ enum wire_op {
 	WIRE_PAUSED, /* stopped or continued */
 	WIRE_CHILD, /* struct wire_child; what STARTED gave, and keep */
 	WIRE_STORED, /* name, with the descriptor as keep */
-	WIRE_END_OF_LIST /* id: the first that was never used */
+	WIRE_END_OF_LIST, /* id: the first that was never used; base, u8
+			   * WIRE_RESUME_VERSION */
+	WIRE_REFUSED /* errno: the upgrade cannot be, all is as it was */
 };
 
 /* Steps of a start that can fail. */
@@ -234,31 +238,58 @@ void wire_put_base(struct wire_out *out, const struct wire_base *b);
 bool wire_get_base(struct wire_in *in, struct wire_base *b);
 
 /*
- * What a keeper is told that is executed with --resume, in a file:
+ * What a keeper is told that is executed with --resume, in a file, by herod
+ * (the keeper was killed) or the keeper before it (an upgrade):
  *
- *	WIRE_RESUME_VERSION, next id, base
+ *	WIRE_RESUME_VERSION, struct wire_head
  *	WIRE_KEPT_CHILD or WIRE_KEPT_FD with their fields, any number
  *	WIRE_KEPT_END
  *
- * Descriptors are numbers of open ones without close-on-exec.
+ * Descriptors are numbers of open ones without close-on-exec.  Who writes
+ * may be older than who reads: with a new version the old one stays readable,
+ * or --resumes has to say no.
  */
-#define WIRE_RESUME_VERSION 1
+#define WIRE_RESUME_VERSION 2
+
+struct wire_head {
+	uint32_t next_id;
+	struct wire_base base;
+	pid_t herod; /* lives, and makes way for another; 0: none */
+	int sock; /* to it */
+};
+
+void wire_put_head(struct wire_out *out, const struct wire_head *h);
+bool wire_get_head(struct wire_in *in, struct wire_head *h);
 
 enum { WIRE_KEPT_END, WIRE_KEPT_CHILD, WIRE_KEPT_FD };
 
-/* A process that was executed by a keeper before. */
+enum {
+	WIRE_KEPT_PAUSED = 1,
+	WIRE_KEPT_ENDED = 2, /* exit tells how, unless it is FAILED */
+	WIRE_KEPT_FOREIGN = 4, /* no child of who reads this */
+	WIRE_KEPT_STARTING = 8, /* not yet executed: exec_fd will tell */
+	WIRE_KEPT_FAILED = 16 /* was not executed: stage and error tell why */
+};
+
+/* A process that a keeper before has forked. */
 struct wire_kept {
 	uint32_t id;
-	pid_t pid;
-	bool ended; /* then exit tells how */
-	bool paused;
+	pid_t pid; /* 0: FAILED before there was one */
+	unsigned flags;
 	int64_t started_ns;
 	struct wire_exit exit;
+	int64_t zombie_ms; /* as in struct entry */
+	unsigned stage;
+	int error;
+	int exec_fd;
 	const char *tag;
-	struct wire_fds fds; /* all but the pidfd as in struct entry */
+	struct wire_fds fds; /* as in struct entry */
 };
 
 void wire_put_kept(struct wire_out *out, const struct wire_kept *c);
 bool wire_get_kept(struct wire_in *in, struct wire_kept *c);
+
+/* Writes what was put to a file, and empties the buffer. */
+bool wire_write(int file, struct wire_out *out);
 
 #endif

@@ -205,7 +205,7 @@ take_spawn(const struct asked *a)
 	struct entry *e;
 
 	/* An id greater than any has to be left for END_OF_LIST. */
-	if (!wire_get_spawn(&a->m->body, &s, a->t->strings) ||
+	if (!wire_get_spawn(&a->m->body, &s, a->t->strings) || a->m->id == 0 ||
 	    a->m->id == UINT32_MAX || table_find(a->t, a->m->id))
 		return false;
 	e = entry_new(a->t, a->m->id, s.tag);
@@ -375,6 +375,17 @@ take_stop(const struct asked *a)
 	return true;
 }
 
+static bool
+take_upgrade(const struct asked *a)
+{
+	const char *path = wire_get_string(&a->m->body, WIRE_PATH_MAX);
+
+	if (!wire_is_whole(&a->m->body) || path[0] != '/')
+		return false;
+	a->t->refused = a->ops->upgrade(a->arg, path);
+	return true;
+}
+
 bool
 table_take(struct table *t, struct wire_message *m, const struct table_ops *ops,
     void *arg)
@@ -389,6 +400,7 @@ table_take(struct table *t, struct wire_message *m, const struct table_ops *ops,
 	    [WIRE_LIST] = take_list,
 	    [WIRE_READY] = take_ready,
 	    [WIRE_STOP] = take_stop,
+	    [WIRE_UPGRADE] = take_upgrade,
 	};
 	struct asked a = {.t = t, .m = m, .ops = ops, .arg = arg};
 	bool ok = false;
@@ -397,6 +409,91 @@ table_take(struct table *t, struct wire_message *m, const struct table_ops *ops,
 		ok = takers[m->op](&a);
 	wire_fds_close(&m->fds);
 	return ok;
+}
+
+/* ---- what the next keeper is to know ---- */
+
+static unsigned
+kept_flags(const struct entry *e)
+{
+	return (e->paused ? WIRE_KEPT_PAUSED : 0) |
+	    (e->reaped ? WIRE_KEPT_ENDED : 0) |
+	    (e->foreign ? WIRE_KEPT_FOREIGN : 0) |
+	    (e->state == ENTRY_STARTING ? WIRE_KEPT_STARTING : 0) |
+	    (e->state == ENTRY_FAILED ? WIRE_KEPT_FAILED : 0);
+}
+
+static bool
+bequeath_child(const struct entry *e, int file, struct wire_out *out)
+{
+	struct wire_kept c = {.id = e->id,
+	    .pid = e->pid,
+	    .flags = kept_flags(e),
+	    .started_ns = e->started_ns,
+	    .exit = e->exit,
+	    .zombie_ms = e->zombie_ms,
+	    .stage = e->stage,
+	    .error = e->error,
+	    .exec_fd = e->exec_fd,
+	    .tag = e->tag,
+	    .fds = e->fds};
+
+	wire_put_kept(out, &c);
+	return wire_write(file, out);
+}
+
+static bool
+bequeath_stored(const struct stored *s, int file, struct wire_out *out)
+{
+	wire_put_u8(out, WIRE_KEPT_FD);
+	wire_put_string(out, s->name);
+	wire_put_u32(out, (uint32_t)s->fd);
+	return wire_write(file, out);
+}
+
+bool
+table_bequeath(const struct table *t, const struct wire_head *head, int file,
+    void *buf, size_t size)
+{
+	struct wire_out out = {.buf = buf, .size = size};
+	bool ok;
+	size_t i;
+
+	wire_put_head(&out, head);
+	ok = wire_write(file, &out);
+	for (i = 0; ok && i < t->nused; i++)
+		if (t->entries[i].state != ENTRY_FREE)
+			ok = bequeath_child(&t->entries[i], file, &out);
+	for (i = 0; ok && i < STORED_MAX; i++)
+		if (t->stored[i].fd != -1)
+			ok = bequeath_stored(&t->stored[i], file, &out);
+	wire_put_u8(&out, WIRE_KEPT_END);
+	return wire_write(file, &out) && ok;
+}
+
+static void
+entry_each_fd(const struct entry *e, void (*fn)(int fd, int value), int value)
+{
+	size_t i;
+
+	for (i = 0; i < WIRE_FDS; i++)
+		if (e->fds.fd[i] != -1)
+			fn(e->fds.fd[i], value);
+	if (e->exec_fd != -1)
+		fn(e->exec_fd, value);
+}
+
+void
+table_each_fd(const struct table *t, void (*fn)(int fd, int value), int value)
+{
+	size_t i;
+
+	for (i = 0; i < t->nused; i++)
+		if (t->entries[i].state != ENTRY_FREE)
+			entry_each_fd(&t->entries[i], fn, value);
+	for (i = 0; i < STORED_MAX; i++)
+		if (t->stored[i].fd != -1)
+			fn(t->stored[i].fd, value);
 }
 
 /* ---- what an earlier keeper knew ---- */
@@ -422,30 +519,51 @@ inherit_fds(const struct table_ops *ops, void *arg,
 	return true;
 }
 
+static enum entry_state
+kept_state(const struct wire_kept *c)
+{
+	if (c->flags & WIRE_KEPT_FAILED)
+		return ENTRY_FAILED;
+	return c->flags & WIRE_KEPT_STARTING ? ENTRY_STARTING : ENTRY_RUNNING;
+}
+
+static void
+resume_life(struct table *t, struct entry *e, const struct wire_kept *c)
+{
+	e->pid = c->pid;
+	e->state = kept_state(c);
+	e->started_ns = c->started_ns;
+	e->paused = c->flags & WIRE_KEPT_PAUSED;
+	e->foreign = c->flags & WIRE_KEPT_FOREIGN;
+	e->zombie_ms = c->zombie_ms;
+	e->stage = c->stage;
+	e->error = c->error;
+	if (e->pid != 0)
+		table_forked(t, e);
+	if (e->pid != 0 && c->flags & WIRE_KEPT_ENDED)
+		table_reaped(t, e, &c->exit);
+}
+
 static bool
 resume_child(
     struct table *t, struct wire_in *in, const struct table_ops *ops, void *arg)
 {
 	struct wire_kept c;
 	struct entry *e;
+	bool followed;
 
 	if (!wire_get_kept(in, &c) || table_find(t, c.id) ||
-	    (!c.ended && table_find_pid(t, c.pid)))
+	    (!(c.flags & WIRE_KEPT_ENDED) && table_find_pid(t, c.pid)))
 		return false;
 	e = entry_new(t, c.id, c.tag);
 	if (!e)
 		return false;
-	e->pid = c.pid;
-	e->state = ENTRY_RUNNING;
-	e->started_ns = c.started_ns;
-	e->paused = c.paused;
-	e->foreign = true;
-	table_forked(t, e);
-	if (c.ended)
-		table_reaped(t, e, &c.exit);
-	if (!inherit_fds(ops, arg, &c.fds, &e->fds))
+	resume_life(t, e, &c);
+	if (!inherit_fds(ops, arg, &c.fds, &e->fds) ||
+	    !inherit_fd(ops, arg, c.exec_fd, &e->exec_fd))
 		return false;
-	if (!e->reaped && e->fds.fd[WIRE_PIDFD] == -1)
+	followed = e->fds.fd[WIRE_PIDFD] != -1;
+	if (followed ? !e->foreign : e->foreign && !e->reaped)
 		return false;
 	ops->follow(arg, e);
 	return true;
@@ -468,18 +586,28 @@ resume_stored(
 	return true;
 }
 
+static bool
+resume_head(struct wire_in *in, struct wire_head *head,
+    const struct table_ops *ops, void *arg)
+{
+	bool ok = wire_get_head(in, head);
+	int number = head->sock;
+
+	head->sock = -1;
+	return ok && inherit_fd(ops, arg, number, &head->sock);
+}
+
 bool
-table_resume(
-    struct table *t, struct wire_in *in, const struct table_ops *ops, void *arg)
+table_resume(struct table *t, struct wire_in *in, struct wire_head *head,
+    const struct table_ops *ops, void *arg)
 {
 	unsigned kind;
 	bool ok;
 
-	if (wire_get_u8(in) != WIRE_RESUME_VERSION)
+	if (!resume_head(in, head, ops, arg))
 		return false;
-	t->next_id = wire_get_u32(in);
-	if (!wire_get_base(in, &t->base))
-		return false;
+	t->next_id = head->next_id;
+	t->base = head->base;
 	do {
 		kind = wire_get_u8(in);
 		if (kind == WIRE_KEPT_CHILD)
@@ -506,6 +634,7 @@ table_mute(struct table *t)
 		t->stored[i].due = false;
 	t->listed = false;
 	t->list_end_due = false;
+	t->refused = 0;
 }
 
 /* What goes along with STARTED, and with CHILD when it was executed. */
@@ -617,19 +746,33 @@ tell_stored(struct table *t, struct wire_out *out, void *buf, size_t size,
 	return false;
 }
 
+static bool
+tell_refusal(struct table *t, struct wire_out *out, void *buf, size_t size,
+    struct telling *telling)
+{
+	telling->refusal = t->refused != 0;
+	if (!telling->refusal)
+		return false;
+	wire_begin(out, buf, size, WIRE_REFUSED, 0);
+	wire_put_u32(out, (uint32_t)t->refused);
+	return true;
+}
+
 bool
 table_tell(struct table *t, struct wire_out *out, void *buf, size_t size,
     struct telling *telling, const struct table_ops *ops, void *arg)
 {
 	*telling = (struct telling){0};
 	wire_fds_init(&telling->fds);
-	if (tell_entry(t, out, buf, size, telling, ops, arg))
+	if (tell_refusal(t, out, buf, size, telling) ||
+	    tell_entry(t, out, buf, size, telling, ops, arg))
 		return true;
 	if (!t->list_end_due)
 		return false;
 	if (!tell_stored(t, out, buf, size, telling)) {
 		wire_begin(out, buf, size, WIRE_END_OF_LIST, t->next_id);
 		wire_put_base(out, &t->base);
+		wire_put_u8(out, WIRE_RESUME_VERSION);
 	}
 	return true;
 }
@@ -647,7 +790,9 @@ table_told(struct table *t, struct telling *telling)
 	struct entry *e = telling->entry;
 
 	table_untold(telling);
-	if (e)
+	if (telling->refusal)
+		t->refused = 0;
+	else if (e)
 		unmark(t, e, telling->due);
 	else if (telling->stored)
 		telling->stored->due = false;

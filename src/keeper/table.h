@@ -82,6 +82,7 @@ struct table {
 	uint32_t next_id; /* greater than any seen */
 	bool listed; /* this herod has asked; before, it is told nothing */
 	bool list_end_due;
+	int refused; /* errno of an upgrade, to be told; 0: none */
 	struct wire_base base; /* told at the end of the list */
 	char *strings[WIRE_STRINGS_MAX]; /* of the SPAWN in hand */
 };
@@ -97,12 +98,15 @@ struct table_ops {
 	void (*signal)(void *arg, struct entry *e, int sig, bool group);
 	void (*ready)(void *arg);
 	void (*stop)(void *arg, int code);
+	/* Executes another keeper; returns, with errno, when it cannot. */
+	int (*upgrade)(void *arg, const char *path);
 	/* A new descriptor for a process that lives, or -1. */
 	int (*pidfd)(void *arg, pid_t pid);
 	/* Takes over a descriptor by its number; -1: it is not open, or was
 	 * taken already. */
 	int (*inherit)(void *arg, int number);
-	/* A foreign child that may live: its pidfd is to be watched. */
+	/* One that an earlier keeper had: what tells more of it is to be
+	 * watched. */
 	void (*follow)(void *arg, struct entry *e);
 };
 
@@ -114,11 +118,22 @@ bool table_take(struct table *t, struct wire_message *m,
     const struct table_ops *ops, void *arg);
 
 /*
- * Fills a new table with what was kept in a file for --resume.  False when
- * that makes no sense: nobody should go on with half of it.
+ * Writes all of it but the herod and its socket, which are in the head, to a
+ * file for --resume, by a buffer of this size.
  */
-bool table_resume(struct table *t, struct wire_in *in,
+bool table_bequeath(const struct table *t, const struct wire_head *head,
+    int file, void *buf, size_t size);
+
+/*
+ * Fills a new table, and the head, with what was kept in a file for --resume.
+ * False when that makes no sense: nobody should go on with half of it.
+ */
+bool table_resume(struct table *t, struct wire_in *in, struct wire_head *head,
     const struct table_ops *ops, void *arg);
+
+/* Calls fn for each descriptor that it holds. */
+void table_each_fd(
+    const struct table *t, void (*fn)(int fd, int value), int value);
 
 /* A new herod, or none: it has asked for nothing yet. */
 void table_mute(struct table *t);
@@ -132,6 +147,7 @@ struct telling {
 	struct entry *entry;
 	unsigned due;
 	struct stored *stored;
+	bool refusal;
 	struct wire_fds fds; /* ours but for the pidfd */
 };
 bool table_tell(struct table *t, struct wire_out *out, void *buf, size_t size,

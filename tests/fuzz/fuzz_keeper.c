@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "table.h"
@@ -38,7 +39,7 @@ enum step {
 };
 
 static struct table table;
-static pid_t last_pid;
+static pid_t last_pid = 1;
 static int null_fd = -1;
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -64,7 +65,10 @@ play_spawn(void *arg, struct entry *e, const struct wire_spawn *s,
 		return;
 	}
 	e->fds.fd[WIRE_STDOUT] = dup(null_fd);
-	e->pid = ++last_pid;
+	e->exec_fd = dup(null_fd);
+	do
+		e->pid = ++last_pid;
+	while (table_find_pid(&table, e->pid));
 	table_forked(&table, e);
 }
 
@@ -90,6 +94,18 @@ play_stop(void *arg, int code)
 	NEED(code >= 0 && code < 256);
 }
 
+static void check_bequest(void);
+
+/* What is written for another keeper, that one understands. */
+static int
+play_upgrade(void *arg, const char *path)
+{
+	(void)arg;
+	NEED(path[0] == '/');
+	check_bequest();
+	return 2;
+}
+
 static int
 play_pidfd(void *arg, pid_t pid)
 {
@@ -109,12 +125,79 @@ static void
 play_follow(void *arg, struct entry *e)
 {
 	(void)arg;
-	NEED(e->pid > 1 && e->foreign);
-	NEED(e->reaped || e->fds.fd[WIRE_PIDFD] != -1);
+	NEED(e->pid > 1 || (e->pid == 0 && e->state == ENTRY_FAILED));
+	NEED((e->state == ENTRY_STARTING) == (e->exec_fd != -1));
+	if (e->foreign && !e->reaped)
+		NEED(e->fds.fd[WIRE_PIDFD] != -1);
 }
 
 static const struct table_ops ops = {play_spawn, play_signal, play_ready,
-    play_stop, play_pidfd, play_inherit, play_follow};
+    play_stop, play_upgrade, play_pidfd, play_inherit, play_follow};
+
+/* ---- another keeper ---- */
+
+static struct table heir;
+
+static void
+forget_all(struct table *t)
+{
+	memset(t->entries, 0, t->nused * sizeof(t->entries[0]));
+	memset(
+	    (char *)t + sizeof(t->entries), 0, sizeof(*t) - sizeof(t->entries));
+}
+
+static void
+close_one(int fd, int value)
+{
+	(void)value;
+	close(fd);
+}
+
+static void
+check_heir_of(const struct entry *e)
+{
+	const struct entry *h = table_find(&heir, e->id);
+
+	NEED(h && h->state == e->state && h->pid == e->pid);
+	NEED(h->reaped == e->reaped && h->paused == e->paused);
+	NEED(h->foreign == e->foreign && h->due == 0);
+	NEED(h->exit.group_left == e->exit.group_left);
+	NEED(h->stage == e->stage && h->error == e->error);
+	NEED(strcmp(h->tag, e->tag) == 0);
+}
+
+static void
+read_bequest(int file)
+{
+	off_t size = lseek(file, 0, SEEK_END);
+	uint8_t *bytes = malloc((size_t)size);
+	struct wire_in in = {.at = bytes, .left = (size_t)size};
+	struct wire_head head;
+
+	NEED(bytes && pread(file, bytes, (size_t)size, 0) == size);
+	NEED(table_resume(&heir, &in, &head, &ops, NULL));
+	free(bytes);
+}
+
+static void
+check_bequest(void)
+{
+	static uint8_t buf[WIRE_MAX];
+	struct wire_head head = {.next_id = table.next_id, .sock = -1};
+	int file = memfd_create("bequest", 0);
+	size_t i;
+
+	NEED(table_bequeath(&table, &head, file, buf, sizeof(buf)));
+	table_init(&heir);
+	read_bequest(file);
+	close(file);
+	NEED(heir.nliving == table.nliving && heir.next_id == table.next_id);
+	for (i = 0; i < table.nused; i++)
+		if (table.entries[i].state != ENTRY_FREE)
+			check_heir_of(&table.entries[i]);
+	table_each_fd(&heir, close_one, 0);
+	forget_all(&heir);
+}
 
 /* ---- steps ---- */
 
@@ -139,6 +222,15 @@ chosen(const uint8_t *bytes, size_t len)
 	return &table.entries[bytes[0] % table.nused];
 }
 
+/* As the keeper does: before all else that is told of its start. */
+static void
+settle(struct entry *e)
+{
+	if (e->exec_fd != -1)
+		close(e->exec_fd);
+	e->exec_fd = -1;
+}
+
 static void
 end_child(struct entry *e, bool group_left)
 {
@@ -146,9 +238,10 @@ end_child(struct entry *e, bool group_left)
 
 	if (e->pid == 0 || e->reaped)
 		return;
-	/* As the keeper does: settled before it is reaped. */
-	if (e->state == ENTRY_STARTING)
+	if (e->state == ENTRY_STARTING) {
+		settle(e);
 		table_started(&table, e, 1);
+	}
 	x.group_left = group_left;
 	table_reaped(&table, e, &x);
 }
@@ -160,6 +253,9 @@ happen(enum step step, struct entry *e, bool flag)
 
 	if (e->state == ENTRY_FREE)
 		return;
+	if (e->state == ENTRY_STARTING &&
+	    (step == EXECUTED || step == NOT_EXECUTED))
+		settle(e);
 	if (step == EXECUTED && e->state == ENTRY_STARTING)
 		table_started(&table, e, 1);
 	else if (step == NOT_EXECUTED && e->state == ENTRY_STARTING)
@@ -186,7 +282,7 @@ understand(struct wire_message *m)
 	else if (m->op == WIRE_STORED)
 		NEED(wire_get_string(&m->body, WIRE_NAME_MAX)[0] != '\0');
 	else
-		NEED(m->op >= WIRE_STARTED && m->op <= WIRE_END_OF_LIST);
+		NEED(m->op >= WIRE_STARTED && m->op <= WIRE_REFUSED);
 }
 
 static bool
@@ -215,7 +311,12 @@ resume(const uint8_t *bytes, size_t len)
 {
 	struct wire_in in = {.at = bytes, .left = len};
 
-	return table_resume(&table, &in, &ops, NULL);
+	struct wire_head head;
+	bool ok = table_resume(&table, &in, &head, &ops, NULL);
+
+	if (head.sock > 2)
+		close(head.sock);
+	return ok;
 }
 
 static void
@@ -301,9 +402,7 @@ finish(int next_fd)
 	fd = dup(null_fd);
 	NEED(fd == next_fd);
 	close(fd);
-	memset(table.entries, 0, table.nused * sizeof(table.entries[0]));
-	memset((char *)&table + sizeof(table.entries), 0,
-	    sizeof(table) - sizeof(table.entries));
+	forget_all(&table);
 }
 
 int

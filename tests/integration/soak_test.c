@@ -4,7 +4,7 @@
  *
  *	- no instance has two processes;
  *	- an end is told as it was (a ledger of the programs' own says how);
- *	- herod begins again only when it or its keeper was killed;
+ *	- herod begins again only when it or its keeper was killed or upgraded;
  *	- each process's numbered lines stand in the log without a gap, in
  *	  order, once;
  *	- at rest, no process is left, and herod and keeper have neither more
@@ -66,7 +66,7 @@ struct soak {
 	struct herod *h;
 	const char *ledger, *program;
 	unsigned seed;
-	long actions, kills, keeper_kills, checked_exits;
+	long actions, kills, keeper_kills, upgrades, checked_exits;
 	struct process all[PROCESSES_MAX];
 	size_t n;
 	bool rested;
@@ -422,6 +422,20 @@ do_kill_keeper(struct soak *s)
 	json_decref(pong);
 }
 
+/* To what it is: each of the two executes its program anew. */
+static void
+do_upgrade(struct soak *s)
+{
+	pid_t old = herod_pid(s->h), now;
+	json_t *done = ask(s, "upgrade", NULL);
+
+	if (done) {
+		wait_for((now = herod_pid(s->h)) != 0 && now != old);
+		s->upgrades++;
+	}
+	json_decref(done);
+}
+
 static const struct {
 	void (*act)(struct soak *s);
 	unsigned weight;
@@ -440,6 +454,7 @@ static const struct {
     {do_reload, 1},
     {do_kill_herod, 1},
     {do_kill_keeper, 1},
+    {do_upgrade, 1},
 };
 
 static void
@@ -616,8 +631,8 @@ test_whatever_happens_the_invariants_hold(void)
 	rest(&s);
 	check_lines(&s);
 	printf("%ld actions, %ld kills of herod, %ld of its keeper, "
-	       "%ld ends compared\n",
-	    s.actions, s.kills, s.keeper_kills, s.checked_exits);
+	       "%ld upgrades, %ld ends compared\n",
+	    s.actions, s.kills, s.keeper_kills, s.upgrades, s.checked_exits);
 	herod_stop(s.h);
 	find_processes(&s);
 	check_int((int)s.n, 0);

@@ -479,7 +479,8 @@ act_watch_signals(struct actor *a)
 static void
 act_herod(int control, int keeper_fd)
 {
-	static const struct keeper_ops ops = {on_found, on_stored, on_lost};
+	static const struct keeper_ops ops = {
+	    .found = on_found, .stored = on_stored, .lost = on_lost};
 	static struct actor a;
 	struct err e = {0};
 
