@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -964,6 +965,7 @@ begin(struct herod *h, struct err *e)
 	configured_keep(&h->configured);
 	keeper_ready(h->keeper);
 	tell_systemd("READY=1");
+	malloc_trim(0); /* what it took to begin */
 	return 0;
 }
 
@@ -1270,6 +1272,8 @@ main(int argc, char **argv)
 	if (argc == 3 && strcmp(argv[1], "--probe") == 0)
 		return look_at(argv[2]);
 	fill_standard_fds();
+	/* Else the first big piece that is freed makes all others stay. */
+	mallopt(M_MMAP_THRESHOLD, 128 * 1024);
 	if (read_options(&h.options, argv, &e) != 0) {
 		complain(&e);
 		fputs(usage, stderr);

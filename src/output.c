@@ -62,8 +62,7 @@ struct output_source {
 	double tokens; /* lines that the rate limit allows now */
 	double refilled_at;
 	unsigned long long withheld; /* since the last line */
-	char head[LINE_HEAD_SIZE]; /* of the lines of the piece in hand */
-	size_t head_len;
+	struct text head; /* of the lines of the piece in hand */
 };
 
 /* ---- the ring ---- */
@@ -187,7 +186,7 @@ add_line(struct output_source *s, const struct output_line *line)
 	if (line->partial)
 		line_add_text(&o->lines, line);
 	else {
-		text_add(&o->lines, s->head, s->head_len);
+		text_add(&o->lines, s->head.bytes, s->head.len);
 		text_add(&o->lines, line->text, line->len);
 		text_add(&o->lines, "\n", 1);
 	}
@@ -392,6 +391,7 @@ static double
 begin(struct output_source *s, struct progress *p)
 {
 	double now = wall_clock();
+	char head[LINE_HEAD_SIZE];
 	struct output_line line;
 
 	s->output->progress = p;
@@ -410,7 +410,8 @@ begin(struct output_source *s, struct progress *p)
 	    .instance = s->instance,
 	    .stream = s->stream,
 	    .job = s->job};
-	s->head_len = line_head(&line, s->head);
+	s->head.len = 0;
+	text_add(&s->head, head, line_head(&line, head));
 	ring_fill(s->output);
 	return now;
 }
@@ -499,6 +500,7 @@ output_source_end(struct output_source *s)
 	if (s->half.len || s->withheld)
 		end_last(s);
 	text_clear(&s->half);
+	text_clear(&s->head);
 	free(s->job);
 	free(s);
 }

@@ -30,23 +30,13 @@ time_json(double unix_seconds)
 	return json_string(time_text(unix_seconds, stamp));
 }
 
-static double
-seconds(struct timeval t)
-{
-	return (double)t.tv_sec + (double)t.tv_usec / 1e6;
-}
-
-/* Of the process and its children that it waited for; see getrusage(2). */
 static json_t *
 rusage_json(const struct instance *i)
 {
-	const struct rusage *u = &i->exit.rusage;
-
 	if (!i->exit.known)
 		return json_null();
-	return json_pack("{s:f, s:f, s:I}", "utime", seconds(u->ru_utime),
-	    "stime", seconds(u->ru_stime), "maxrss",
-	    (json_int_t)u->ru_maxrss * 1024);
+	return json_pack("{s:f, s:f, s:I}", "utime", i->exit.utime, "stime",
+	    i->exit.stime, "maxrss", (json_int_t)i->exit.maxrss);
 }
 
 json_t *
@@ -103,7 +93,7 @@ is_unhealthy(const json_t *health)
 static json_t *
 why_json(const struct instance *i)
 {
-	char buf[sizeof(i->why) + 320], all[sizeof(buf) + 320];
+	char buf[WHY_MAX + 320], all[sizeof(buf) + 320];
 	json_t *health = probe_json(i);
 
 	snprintf(all, sizeof(all), "%s", ready_why(i, buf, sizeof(buf)));

@@ -390,12 +390,6 @@ static void (*const states[])(struct tale *t) = {
 
 /* ---- how the last process ended ---- */
 
-static double
-seconds(struct timeval t)
-{
-	return (double)t.tv_sec + (double)t.tv_usec / 1e6;
-}
-
 static const char *
 exit_text(const struct instance *i, char buf[96])
 {
@@ -417,7 +411,6 @@ static void
 say_last_exit(struct tale *t)
 {
 	const struct instance *i = t->instance;
-	const struct rusage *u = &i->exit.rusage;
 	char at[96], how[96], cpu[32];
 
 	if (i->exit.at <= 0)
@@ -426,9 +419,8 @@ say_last_exit(struct tale *t)
 	    when(i->exit.at, at));
 	if (i->exit.known)
 		say(t, "That had used %s of CPU time and at most %.1f MB.",
-		    duration_text(
-			seconds(u->ru_utime) + seconds(u->ru_stime), cpu),
-		    (double)u->ru_maxrss / 1024);
+		    duration_text(i->exit.utime + i->exit.stime, cpu),
+		    (double)i->exit.maxrss / 1048576);
 }
 
 /* ---- the whole ---- */

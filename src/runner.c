@@ -99,13 +99,34 @@ jobs_in_hand(const struct instance *i)
 	    : 0;
 }
 
+/* Replaces a text, which may be one of what it is made of. */
+static void
+replace_text(char **text, const char *fmt, va_list ap)
+{
+	char line[WHY_MAX];
+
+	vsnprintf(line, sizeof(line), fmt, ap);
+	free(*text);
+	*text = xstrdup(line);
+}
+
 static void __attribute__((format(printf, 2, 3)))
 because(struct instance *i, const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(i->why, sizeof(i->why), fmt, ap);
+	replace_text(&i->why, fmt, ap);
+	va_end(ap);
+}
+
+static void __attribute__((format(printf, 2, 3)))
+fail_because(struct instance *i, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	replace_text(&i->fault_text, fmt, ap);
 	va_end(ap);
 }
 
@@ -494,7 +515,7 @@ start_now(struct instance *i)
 static enum state
 start(struct instance *i)
 {
-	char why[sizeof(i->why)];
+	char why[WHY_MAX];
 	enum order order = ORDER_GO;
 
 	i->restart = i->held = i->blocked = false;
@@ -770,7 +791,7 @@ start_time_over(struct instance *i)
 	if (i->held)
 		return stop(i);
 	i->fault = FAULT_LATE;
-	snprintf(i->fault_text, sizeof(i->fault_text), "not ready within %s",
+	fail_because(i, "not ready within %s",
 	    duration_text(ev_time() - i->child->started_at, time));
 	return put_down(i);
 }
@@ -792,7 +813,7 @@ instance_fault(struct instance *i, const char *fmt, ...)
 	if (i->state != RUNNING)
 		return;
 	va_start(ap, fmt);
-	vsnprintf(i->fault_text, sizeof(i->fault_text), fmt, ap);
+	replace_text(&i->fault_text, fmt, ap);
 	va_end(ap);
 	instance_event(i, EVENT_FAULT);
 }
@@ -950,9 +971,8 @@ start_in_vain(struct instance *i, const char *what, const char *when)
 static enum state
 over_faulty(struct instance *i)
 {
-	char what[sizeof(i->fault_text)];
+	const char *what = i->fault_text;
 
-	memcpy(what, i->fault_text, sizeof(what));
 	if (i->fault == FAULT_LATE)
 		return start_in_vain(i, what, "");
 	i->failures++;
@@ -1253,6 +1273,13 @@ instance_idle(struct instance *i)
 	instance_event(i, EVENT_IDLE);
 }
 
+static double
+seconds(struct timeval t)
+{
+	return (double)t.tv_sec + (double)t.tv_usec / 1e6;
+}
+
+/* getrusage(2) counts children that it waited for, too. */
 void
 instance_note_exit(struct instance *i, const struct child *c)
 {
@@ -1261,7 +1288,9 @@ instance_note_exit(struct instance *i, const struct child *c)
 	i->exit.at = c->exited_at;
 	i->exit.status = c->status;
 	i->exit.known = c->status_known;
-	i->exit.rusage = c->rusage;
+	i->exit.utime = seconds(c->rusage.ru_utime);
+	i->exit.stime = seconds(c->rusage.ru_stime);
+	i->exit.maxrss = (long long)c->rusage.ru_maxrss * 1024;
 	i->exit.oom = c->oom;
 }
 
@@ -1350,6 +1379,8 @@ instance_free(struct instance *i)
 	flaps_forget(&i->flaps);
 	if (i->former)
 		former_unuse(i->former);
+	free(i->why);
+	free(i->fault_text);
 	free(i);
 }
 

@@ -60,13 +60,16 @@ struct former {
 	struct runner_conf conf;
 };
 
+/* Bytes of a text of why, with its NUL. */
+#define WHY_MAX 320
+
 struct instance {
 	struct runner *runner;
 	struct former *former; /* what its process goes by; NULL: runner.conf */
 	int n; /* from 0 */
 	enum state state; /* assigned by enter() alone */
 	double since; /* Unix seconds */
-	char why[320]; /* what led to the state */
+	char *why; /* what led to the state; never NULL */
 	struct child *child; /* NULL without a process */
 	struct ready *ready; /* ready.c's, or NULL */
 	struct probe *probe; /* probe.c's, or NULL */
@@ -88,18 +91,19 @@ struct instance {
 	bool held; /* that stop waits for runners that depend on us */
 	bool blocked; /* down because what it requires is */
 	enum fault fault; /* why it is STOPPING, unless somebody asked */
-	char fault_text[160];
+	char *fault_text; /* of the last fault, or NULL */
 	ev_timer timer; /* the state's own */
 	ev_timer recycle; /* to look at age and size (recycle.c) */
 	double look; /* seconds between two looks */
 	struct output_source *sources[CHILD_STREAMS];
-	/* How the last process ended; at is 0 before. */
+	/* How the last process ended (getrusage(2)); at is 0 before. */
 	struct {
 		double at;
 		int status;
 		bool known;
 		bool oom; /* the kernel ended it for lack of memory */
-		struct rusage rusage;
+		double utime, stime; /* seconds of CPU, of its children, too */
+		long long maxrss; /* bytes */
 	} exit;
 	struct cgroup *cgroup; /* NULL: there are none */
 	int code; /* of that end, or of a start that failed, as of a shell */

@@ -726,7 +726,7 @@ store_ints(const struct kind *k, struct ints *field, const json_t *array)
 
 	field->n = 0;
 	json_array_foreach (array, i, member)
-		field->v[field->n++] = member_int(k, member);
+		field->v[field->n++] = (unsigned char)member_int(k, member);
 }
 
 static char **

@@ -21,7 +21,7 @@
 #define INTS_MAX 16
 struct ints {
 	int n;
-	int v[INTS_MAX];
+	unsigned char v[INTS_MAX]; /* signals, exit codes */
 };
 
 enum type {

@@ -13,11 +13,17 @@
 
 CHECK_TIMEOUT(240);
 
-/* Processes that hold this word in their arguments. */
-static int
-count_living(const char *mark)
+/* Seconds that nobody else sleeps: a word to find our processes by. */
+static const char *
+number(int n)
 {
-	return atoi(run("pgrep -f -c -- %s", mark).out);
+	return text("3322%d.%d", n, (int)getpid());
+}
+
+static int
+count_sleepers(int n)
+{
+	return atoi(run("pgrep -f -c -- '[s]leep %s'", number(n)).out);
 }
 
 /* Pitfalls 32 and 33. */
@@ -103,8 +109,8 @@ test_orphans_are_stopped_with_their_group(void)
 void
 test_a_death_while_nobody_is_there_is_seen_later(void)
 {
-	struct herod *h =
-	    herod_start(AT_ONCE "[runner:web]\ncommand = sleep 33221\n");
+	struct herod *h = herod_start(
+	    AT_ONCE "[runner:web]\ncommand = sleep %s\n", number(1));
 	pid_t daemon = herod_pid(h), web;
 
 	rpc(h, "start_runner", "[s]", "web");
@@ -118,7 +124,7 @@ test_a_death_while_nobody_is_there_is_seen_later(void)
 	wait_for(pid_of(h, "web") != 0 && pid_of(h, "web") != web);
 	check(json_is_null(at(status_of(h, "web"), "instances.0.exit.signal")));
 	wait_for(is_state(h, "web", "RUNNING"));
-	check_int(count_living("'[s]leep 33221'"), 1);
+	check_int(count_sleepers(1), 1);
 	herod_stop(h);
 }
 
@@ -189,8 +195,9 @@ test_new_processes_are_as_under_the_first_keeper(void)
 void
 test_nothing_grows_when_keepers_are_killed_again_and_again(void)
 {
-	struct herod *h = herod_start(
-	    AT_ONCE "[runner:web]\nnumprocs = 3\ncommand = sleep 33222\n");
+	struct herod *h = herod_start(AT_ONCE
+	    "[runner:web]\nnumprocs = 3\ncommand = sleep %s\n",
+	    number(2));
 	int of_herod, of_keeper, i;
 
 	wait_for_redis(h);
@@ -207,7 +214,7 @@ test_nothing_grows_when_keepers_are_killed_again_and_again(void)
 	wait_for_redis(h);
 	wait_for(count_fds(herod_pid(h)) <= of_herod);
 	check_int(count_fds(h->keeper), of_keeper);
-	check_int(count_living("'[s]leep 33222'"), 3);
+	check_int(count_sleepers(2), 3);
 	herod_stop(h);
 }
 
@@ -216,21 +223,22 @@ test_nothing_grows_when_keepers_are_killed_again_and_again(void)
 void
 test_no_second_copy_of_what_was_being_started(void)
 {
-	struct herod *h = herod_start(
-	    AT_ONCE "[runner:web]\nautostart = false\nnumprocs = 20\n"
-		    "command = sleep 33223\n");
+	struct herod *h = herod_start(AT_ONCE
+	    "[runner:web]\nautostart = false\nnumprocs = 20\n"
+	    "command = sleep %s\n",
+	    number(3));
 	int i, call;
 
 	for (i = 0; i < 5; i++) {
 		call = rpc_begin(
 		    h, "start_runner", "{s:s, s:b}", "name", "web", "wait", 0);
-		wait_for(count_living("'[s]leep 33223'") > i * 3);
+		wait_for(count_sleepers(3) > i * 3);
 		close(call);
 		herod_keeper_kill9(h);
 		wait_for(is_state(h, "web", "RUNNING"));
-		wait_for(count_living("'[s]leep 33223'") == 20);
+		wait_for(count_sleepers(3) == 20);
 		rpc(h, "stop_runner", "[s]", "web");
-		wait_for(count_living("'[s]leep 33223'") == 0);
+		wait_for(count_sleepers(3) == 0);
 	}
 	herod_stop(h);
 }
