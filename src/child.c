@@ -296,7 +296,12 @@ child_signal(struct child *c, int signal, bool group)
 void
 child_leftover(struct child *c, double grace)
 {
-	process_of(c)->leftover = grace;
+	struct process *p = process_of(c);
+	bool left = p->leftover < 0;
+
+	p->leftover = grace;
+	if ((grace < 0) != left)
+		record_process(p);
 }
 
 /* ---- while it lives ---- */
@@ -407,6 +412,7 @@ process_started(struct process *p, pid_t pid, double at, struct wire_fds *fds,
 		return;
 	}
 	counter_add(starts, 1);
+	record_process(p);
 	if (p->found_due)
 		return;
 	io_start(p);
@@ -729,6 +735,9 @@ process_asked(struct keeper *k, const struct child_spec *spec,
 	p->tag = xstrdup(spec->tag ? spec->tag : "");
 	if (spec->keep_fd != -1)
 		p->c.keep_fd = fcntl(spec->keep_fd, F_DUPFD_CLOEXEC, 3);
+	p->needs_us = spec->stdin_pipe || spec->keep_fd != -1;
+	p->marked_by = k->pid;
+	record_process(p);
 	return p;
 }
 

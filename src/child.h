@@ -183,6 +183,10 @@ void keeper_forget(struct keeper *k, unsigned id);
  * (started with --ready-fd) and herod is ready; otherwise nowhere. */
 void keeper_stderr(struct keeper *k, int fd);
 
+/* From now on what lives is written down in the state directory, whose lock
+ * is ours, for revive(). */
+void keeper_record(struct keeper *k, const char *state_dir);
+
 /* Start-up is over: from now on the keeper starts a new herod when this
  * one ends without keeper_stop(). */
 void keeper_ready(struct keeper *k);

@@ -6,6 +6,8 @@
  *	child.c		life and end of a process
  *	child_io.c	its output and its stdin
  *	strays.c	what it leaves behind outside of its group
+ *	child_record.c	what is written down of it while it lives
+ *	revive.c	going on with it when the keeper was killed, too
  */
 #ifndef CHILD_IMPL_H
 #define CHILD_IMPL_H
@@ -58,6 +60,11 @@ struct process {
 	char *left; /* c.left */
 	char *tag; /* for found(), and for a keeper that takes over */
 	int pidfd; /* -1 */
+	bool needs_us; /* see struct living */
+	bool recorded; /* at its place in the record */
+	size_t place;
+	uint64_t began; /* clock ticks after boot; 0: not known */
+	pid_t marked_by; /* the keeper in its mark */
 	struct stream streams[CHILD_STREAMS];
 	struct feed feed;
 	int ready_fd; /* -1: none, or no more of use */
@@ -100,6 +107,8 @@ struct kept_end {
 	TAILQ_ENTRY(kept_end) entry;
 	struct wire_kept kept;
 	char *tag;
+	bool recorded; /* at its place in the record */
+	size_t place;
 };
 TAILQ_HEAD(kept_ends, kept_end);
 
@@ -131,6 +140,7 @@ struct keeper {
 	ev_timer left; /* hands out what a killed herod had in hand */
 	struct transit *transit; /* NULL: output is read plainly */
 	char *shared; /* TRANSIT_PIECE */
+	struct living_file *record; /* or NULL */
 	uint8_t *in, *out; /* WIRE_MAX each */
 };
 
@@ -149,6 +159,9 @@ void link_ack(struct process *p);
 
 /* The one of an id; NULL when there is none. */
 struct process *keeper_process(struct keeper *k, uint32_t id);
+
+/* A stored descriptor of a file for --resume; it stays open over an exec. */
+void resume_put_fd(struct wire_out *out, const char *name, int fd);
 
 /* Enters a new process (ops NULL) under an id. */
 struct process *process_new(struct keeper *k, uint32_t id);
@@ -183,6 +196,8 @@ void processes_sweep(struct keeper *k);
 
 #define STRAY_MARK_SIZE 96
 
+#define STRAY_MARK "HERO_SPAWN" /* with HERO_RUNNER, HERO_INSTANCE */
+
 /* "NAME=VALUE" that shows whose child a process is, whatever it does. */
 void strays_mark(
     const struct keeper *k, unsigned id, char mark[STRAY_MARK_SIZE]);
@@ -193,6 +208,13 @@ void strays_signal(const struct process *p, int sig);
 
 /* SIGKILL, so that they cannot outrun it by forking. */
 void strays_kill(const struct process *p);
+
+/* What a process is that is about to be executed, or was. */
+enum marked { MARKED, UNMARKED, IN_EXECVE };
+
+/* Its keeper and its id: from its name until execve(2), from its
+ * environment after it, and from neither within. */
+enum marked strays_mark_read(pid_t pid, pid_t *keeper, unsigned *id);
 
 /* After the keeper's death its children and we have the same parent.  What
  * was just being started writes into pipes that nobody else has: it is of
@@ -205,6 +227,15 @@ char *strays_names(const struct process *p);
 
 /* "pid 12 (cat) in state D": one that SIGKILL did not end; new, or NULL. */
 char *strays_unkillable(const struct process *p);
+
+/* ---- child_record.c ---- */
+
+/* Writes down what is known of it now, if there is a record. */
+void record_process(struct process *p);
+void record_end(struct process *p);
+
+/* It has ended, and its place is the end's from now on. */
+void record_kept_end(struct process *p, struct kept_end *end);
 
 /* ---- child_io.c ---- */
 

@@ -40,6 +40,7 @@
 #include "private_redis.h"
 #include "redis.h"
 #include "reload.h"
+#include "revive.h"
 #include "rpc.h"
 #include "runners.h"
 #include "upgrade.h"
@@ -47,6 +48,7 @@
 
 #define EXIT_USAGE 2
 #define LOCK_NAME "lock" /* with the keeper */
+#define LOCK_FILE "herod.pid" /* in the state directory */
 #define ORPHANS_GRACE 5.0 /* seconds from SIGTERM to SIGKILL */
 #define NOTIFY_NAME "notify" /* with the keeper, and of the socket */
 #define DESCRIPTORS_OF_OURS 48 /* without any process */
@@ -90,6 +92,7 @@ struct herod {
 	ev_signal signals[6];
 	int lock_fd;
 	bool again; /* one before us was ready, and died */
+	bool reload_due; /* the file has yet to count */
 	bool ending;
 	int code; /* of an essential runner that ended it */
 };
@@ -347,7 +350,7 @@ name_orphans(const struct herod *h)
 }
 
 static int exec_keeper(
-    const char *herod, const char *option, int fd, char **argv);
+    const char *herod, int ready_fd, int resume_fd, char **argv);
 
 /*
  * Becomes the keeper: same pid, everything that lives goes on.  A new herod
@@ -368,7 +371,7 @@ take_keepers_place(struct herod *h)
 	/* Those that come meanwhile wait until the keeper can take them. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &old);
-	exec_keeper(h->argv[0], "--resume", fd, h->argv);
+	exec_keeper(h->argv[0], -1, fd, h->argv);
 	sigprocmask(SIG_SETMASK, &old, NULL);
 }
 
@@ -484,7 +487,7 @@ write_pid(int fd)
 static int
 lock_state(struct herod *h, struct err *e)
 {
-	char *path = xasprintf("%s/herod.pid", h->conf->daemon.state_dir);
+	char *path = xasprintf("%s/" LOCK_FILE, h->conf->daemon.state_dir);
 	int bad = 0;
 
 	h->lock_fd = take_stored(h, LOCK_NAME);
@@ -607,16 +610,11 @@ log_reload(const json_t *done)
 }
 
 static void
-on_reload_signal(struct ev_loop *loop, ev_signal *w, int revents)
+reload(struct herod *h)
 {
-	struct herod *h = w->data;
 	char **errors = NULL, **line;
 	json_t *done;
 
-	(void)loop;
-	(void)revents;
-	if (h->ending || h->doors == NULL)
-		return;
 	done = configured_reload(&h->configured, false, &errors);
 	for (line = errors; line && *line; line++)
 		log_errorx("%s", *line);
@@ -626,6 +624,17 @@ on_reload_signal(struct ev_loop *loop, ev_signal *w, int revents)
 		log_errorx("reload: refused, nothing was changed");
 	strv_free(errors);
 	json_decref(done);
+}
+
+static void
+on_reload_signal(struct ev_loop *loop, ev_signal *w, int revents)
+{
+	struct herod *h = w->data;
+
+	(void)loop;
+	(void)revents;
+	if (!h->ending && h->doors)
+		reload(h);
 }
 
 /* Those that are nobody's wish to end. */
@@ -958,10 +967,13 @@ begin(struct herod *h, struct err *e)
 	    open_notify(h, e) != 0)
 		return -1;
 	drop_stored(h);
+	keeper_record(h->keeper, h->conf->daemon.state_dir);
 	workers_recover(h->workers);
 	runners_settle(h->runners, h->again);
 	if (h->options.daemon)
 		log_to_file(h);
+	if (h->reload_due)
+		reload(h);
 	configured_keep(&h->configured);
 	keeper_ready(h->keeper);
 	tell_systemd("READY=1");
@@ -1067,14 +1079,16 @@ check_room(const struct conf *c, struct err *e)
 /* Loads the configuration, that of a herod which died before us or the file,
  * printing every mistake; NULL when there are. */
 static struct conf *
-load(const struct options *o)
+load(const struct options *o, bool *reload_due)
 {
 	char **errors = NULL, **line;
 	struct conf *c = o->keeper_fd >= 0 ? in_force_load() : NULL;
 	struct err e = {0};
 
-	if (c == NULL)
+	if (c == NULL) {
 		c = conf_load(o->file, o->overrides, &errors);
+		*reload_due = c && o->keeper_fd >= 0 && in_force_before(c);
+	}
 	for (line = errors; line && *line; line++)
 		fprintf(stderr, "%s\n", *line);
 	strv_free(errors);
@@ -1127,17 +1141,24 @@ add_words(char ***args, char **argv)
 		strv_add(args, xstrdup(argv[i]));
 }
 
-/* The option of the keeper goes with a descriptor; -1: there is none. */
+/* An option that goes with a descriptor; -1: there is none. */
+static void
+add_descriptor(char ***args, const char *option, int fd)
+{
+	if (fd < 0)
+		return;
+	strv_add(args, xstrdup(option));
+	strv_add(args, xasprintf("%d", fd));
+}
+
 static int
-exec_keeper(const char *herod, const char *option, int fd, char **argv)
+exec_keeper(const char *herod, int ready_fd, int resume_fd, char **argv)
 {
 	char **args = NULL, *keeper = keeper_path(herod);
 
 	strv_add(&args, xstrdup("herod-keeper"));
-	if (fd >= 0) {
-		strv_add(&args, xstrdup(option));
-		strv_add(&args, xasprintf("%d", fd));
-	}
+	add_descriptor(&args, "--ready-fd", ready_fd);
+	add_descriptor(&args, "--resume", resume_fd);
 	strv_add(&args, xstrdup("--"));
 	strv_add(&args, xstrdup(herod));
 	add_words(&args, argv);
@@ -1157,10 +1178,18 @@ own_path(void)
 	return self;
 }
 
+/* What outlived an earlier keeper and its herod goes on by what was in force
+ * then, until this herod has read what the file says now. */
 static int
-exec_first_keeper(char **argv, int ready_fd)
+exec_first_keeper(struct herod *h, int ready_fd)
 {
-	return exec_keeper(own_path(), "--ready-fd", ready_fd, argv);
+	const char *state_dir = h->conf->daemon.state_dir;
+	char *lock = xasprintf("%s/" LOCK_FILE, state_dir);
+	int resume_fd = revive(state_dir, lock, LOCK_NAME);
+
+	free(lock);
+	in_force_mark(h->conf, resume_fd >= 0);
+	return exec_keeper(own_path(), ready_fd, resume_fd, h->argv);
 }
 
 /* The parent of a daemon ends when it is ready, or has failed. */
@@ -1177,7 +1206,7 @@ wait_ready(int fd)
 }
 
 static int
-go_to_background(char **argv)
+go_to_background(struct herod *h)
 {
 	int ready[2], null;
 
@@ -1200,7 +1229,7 @@ go_to_background(char **argv)
 	dup2(null, STDOUT_FILENO);
 	if (null > STDERR_FILENO)
 		close(null);
-	return exec_first_keeper(argv, ready[1]);
+	return exec_first_keeper(h, ready[1]);
 }
 
 static int
@@ -1234,7 +1263,7 @@ is_startable(const struct daemon_conf *d)
 }
 
 static int
-run_user(struct herod *h, char **argv)
+run_user(struct herod *h)
 {
 	if (h->options.check) {
 		if (!is_startable(&h->conf->daemon))
@@ -1244,9 +1273,8 @@ run_user(struct herod *h, char **argv)
 		    h->conf->nrunners, h->conf->nrunners == 1 ? "" : "s");
 		return EXIT_SUCCESS;
 	}
-	in_force_mark(h->conf);
-	return h->options.daemon ? go_to_background(argv)
-				 : exec_first_keeper(argv, -1);
+	return h->options.daemon ? go_to_background(h)
+				 : exec_first_keeper(h, -1);
 }
 
 /* Started with 0, 1 or 2 closed, a socket would become one of them. */
@@ -1284,11 +1312,10 @@ main(int argc, char **argv)
 	} else if (h.options.version) {
 		puts("herod " PACKAGE_VERSION);
 		code = EXIT_SUCCESS;
-	} else if ((h.conf = load(&h.options)) == NULL) {
+	} else if ((h.conf = load(&h.options, &h.reload_due)) == NULL) {
 		code = EXIT_USAGE;
 	} else {
-		code = h.options.keeper_fd >= 0 ? run_daemon(&h)
-						: run_user(&h, argv);
+		code = h.options.keeper_fd >= 0 ? run_daemon(&h) : run_user(&h);
 	}
 	conf_free(h.conf);
 	options_clear(&h.options);

@@ -15,13 +15,33 @@
 
 /* "MARK:PATH".  limits.c keeps HEROD_ variables from runners. */
 #define VARIABLE "HEROD_IN_FORCE"
+/* "MARK" of the herod whose processes go on. */
+#define VARIABLE_BEFORE "HEROD_BEFORE"
 #define IN_FORCE_VERSION 1
 
+/* So that conf.json counts once more. */
+static void
+mark_before(const struct conf *c)
+{
+	char *path = xasprintf("%s/conf.json", c->daemon.state_dir);
+	json_t *kept = json_load_file(path, 0, NULL);
+	const char *mark = json_string_value(json_object_get(kept, "mark"));
+
+	if (mark)
+		setenv(VARIABLE_BEFORE, mark, 1);
+	json_decref(kept);
+	free(path);
+}
+
 void
-in_force_mark(const struct conf *c)
+in_force_mark(const struct conf *c, bool goes_on)
 {
 	struct timespec now;
 	char *value;
+
+	unsetenv(VARIABLE_BEFORE);
+	if (goes_on)
+		mark_before(c);
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	value = xasprintf("%d-%lld.%09ld:%s/conf.json", (int)getpid(),
@@ -83,22 +103,51 @@ read_conf(json_t *kept)
 	return NULL;
 }
 
-struct conf *
-in_force_load(void)
+/* What is in the file, if it is of that mark. */
+static struct conf *
+load_of(const char *path, const char *mark)
 {
-	char *mark;
-	const char *path = marked_path(&mark), *found;
 	json_t *kept = path ? json_load_file(path, 0, NULL) : NULL;
+	const char *found = json_string_value(json_object_get(kept, "mark"));
 	struct conf *c = NULL;
 
-	found = json_string_value(json_object_get(kept, "mark"));
-	if (found && strcmp(found, mark) == 0 &&
+	if (found && mark && strcmp(found, mark) == 0 &&
 	    json_integer_value(json_object_get(kept, "version")) ==
 		IN_FORCE_VERSION)
 		c = read_conf(kept);
 	json_decref(kept);
+	return c;
+}
+
+struct conf *
+in_force_load(void)
+{
+	char *mark;
+	const char *path = marked_path(&mark);
+	struct conf *c = load_of(path, mark);
+
 	free(mark);
 	return c;
+}
+
+bool
+in_force_before(struct conf *c)
+{
+	char *mark;
+	struct conf *before =
+	    load_of(marked_path(&mark), getenv(VARIABLE_BEFORE));
+	struct conf_runner *runners = c->runners;
+	size_t n = c->nrunners;
+
+	free(mark);
+	if (before == NULL)
+		return false;
+	c->runners = before->runners;
+	c->nrunners = before->nrunners;
+	before->runners = runners;
+	before->nrunners = n;
+	conf_free(before);
+	return true;
 }
 
 /* ---- to disk ---- */

@@ -14,12 +14,17 @@
 #include "runners.h"
 
 /* By the herod that executes the keeper: what comes after it is of one
- * mark. */
-void in_force_mark(const struct conf *c);
+ * mark.  goes_on: processes of an earlier one go on, see in_force_before(). */
+void in_force_mark(const struct conf *c, bool goes_on);
 
 /* What the herod before us left, or NULL: there was none, or it left
  * nothing of use. */
 struct conf *in_force_load(void);
+
+/* Where processes of an earlier herod go on: puts the runners into c that it
+ * had, instead of those of the file.  True when it did, once: then the file
+ * is to be read again (reload) when all of them are found. */
+bool in_force_before(struct conf *c);
 
 /* Keeps daemon settings and the runners of the file.  own_redis: redis_url
  * is herod's own doing.  When that fails nothing is kept. */

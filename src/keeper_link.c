@@ -15,6 +15,7 @@
 #define LOG_MODULE "keeper"
 #include "child_impl.h"
 #include "clock.h"
+#include "living.h"
 #include "log.h"
 #include "mem.h"
 
@@ -63,6 +64,7 @@ process_forget(struct process *p)
 
 	if (p->tag_message)
 		p->tag_message->holder = NULL;
+	record_end(p);
 	RB_REMOVE(processes, &k->processes, p);
 	k->nprocesses--;
 	if (p->phase == PHASE_ASKED)
@@ -248,13 +250,14 @@ kept_from(const struct process *p, struct wire_kept *kept)
 }
 
 static void
-remember_end(const struct process *p)
+remember_end(struct process *p)
 {
 	struct kept_end *end = xcalloc(1, sizeof(*end));
 
 	kept_from(p, &end->kept);
 	end->tag = xstrdup(p->tag);
 	end->kept.tag = end->tag;
+	record_kept_end(p, end);
 	TAILQ_INSERT_TAIL(&p->c.keeper->ends, end, entry);
 }
 
@@ -262,6 +265,8 @@ static void
 forget_end(struct keeper *k, struct kept_end *end)
 {
 	TAILQ_REMOVE(&k->ends, end, entry);
+	if (end->recorded)
+		living_clear(k->record, end->place);
 	free(end->tag);
 	free(end);
 }
@@ -314,6 +319,7 @@ child_tag(struct child *c, const char *tag)
 	}
 	free(p->tag);
 	p->tag = xstrdup(tag);
+	record_process(p);
 	if (p->tag_message)
 		outgoing_free(c->keeper, p->tag_message);
 	link_begin(c->keeper, &out, WIRE_TAG, c->id);
@@ -885,6 +891,14 @@ stay_open(int fd)
 	return fd;
 }
 
+void
+resume_put_fd(struct wire_out *out, const char *name, int fd)
+{
+	wire_put_u8(out, WIRE_KEPT_FD);
+	wire_put_string(out, name);
+	wire_put_u32(out, (uint32_t)stay_open(fd));
+}
+
 static void
 put_process(const struct process *p, struct wire_out *out)
 {
@@ -949,9 +963,7 @@ held_write(struct keeper *k, int file, struct wire_out *out)
 	TAILQ_FOREACH (s, &k->held, entry) {
 		if (s->fd == -1)
 			continue; /* there was no room for it */
-		wire_put_u8(out, WIRE_KEPT_FD);
-		wire_put_string(out, s->name);
-		wire_put_u32(out, (uint32_t)stay_open(s->fd));
+		resume_put_fd(out, s->name, s->fd);
 		if (!wire_write(file, out))
 			return false;
 	}
@@ -1047,6 +1059,7 @@ keeper_close(struct keeper *k)
 		forget_end(k, end);
 	drop_stored(&k->stored);
 	drop_stored(&k->held);
+	living_close(k->record);
 	close(k->fd);
 	if (k->transit)
 		transit_free(k->transit);

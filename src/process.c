@@ -72,7 +72,6 @@ bool
 process_read(pid_t pid, struct process_info *p)
 {
 	char stat[1024], *name, *end;
-	unsigned long long began;
 	long pages;
 	int ppid;
 
@@ -83,12 +82,12 @@ process_read(pid_t pid, struct process_info *p)
 	    sscanf(end + 1,
 		" %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d "
 		"%*d %*d %*d %*d %llu %*u %ld",
-		&p->state, &ppid, &began, &pages) != 4)
+		&p->state, &ppid, &p->began, &pages) != 4)
 		return false;
 	p->pid = pid;
 	p->ppid = ppid;
 	p->rss = (long long)pages * sysconf(_SC_PAGESIZE);
-	p->age = age(began);
+	p->age = age(p->began);
 	read_command(p, name + 1, (size_t)(end - name - 1));
 	return true;
 }

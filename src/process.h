@@ -15,6 +15,7 @@ struct process_info {
 	pid_t pid, ppid;
 	char state; /* R, S, D, T, Z ... */
 	long long rss; /* bytes in memory */
+	unsigned long long began; /* clock ticks after boot */
 	double age; /* seconds since it began, whatever clocks were set */
 	char command[PROCESS_COMMAND_MAX]; /* its words, or its name in [] */
 };

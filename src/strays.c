@@ -22,7 +22,6 @@
 #include "mem.h"
 #include "process.h"
 
-#define MARK "HERO_SPAWN" /* with HERO_RUNNER, HERO_INSTANCE */
 #define STRAYS_MAX 512 /* dealt with at once; the others in the next turn */
 #define ORPHANS_MAX 4096 /* children of the keeper that are looked at */
 #define EXECVE_TRIES 100 /* milliseconds; it takes less than one */
@@ -67,7 +66,7 @@ strays_mark(const struct keeper *k, unsigned id, char mark[STRAY_MARK_SIZE])
 	char value[STRAY_MARK_SIZE];
 
 	mark_value(k, id, value);
-	snprintf(mark, STRAY_MARK_SIZE, MARK "=%.40s", value);
+	snprintf(mark, STRAY_MARK_SIZE, STRAY_MARK "=%.40s", value);
 }
 
 static bool
@@ -76,7 +75,7 @@ has_mark(const struct process *p, pid_t pid)
 	char value[STRAY_MARK_SIZE], wanted[STRAY_MARK_SIZE];
 
 	mark_value(p->c.keeper, p->c.id, wanted);
-	return process_variable(pid, MARK, value, sizeof(value)) &&
+	return process_variable(pid, STRAY_MARK, value, sizeof(value)) &&
 	    strcmp(value, wanted) == 0;
 }
 
@@ -256,13 +255,8 @@ strays_kill(const struct process *p)
 
 /* ---- after the keeper's death ---- */
 
-/* What a process is that is about to be executed, or was. */
-enum marked { MARKED, UNMARKED, IN_EXECVE };
-
-/* Its keeper and its id: from its name until execve(2), from its
- * environment after it, and from neither within. */
-static enum marked
-read_mark(pid_t pid, int *keeper, unsigned *id)
+enum marked
+strays_mark_read(pid_t pid, pid_t *keeper, unsigned *id)
 {
 	char value[STRAY_MARK_SIZE];
 	struct process_info info;
@@ -270,7 +264,7 @@ read_mark(pid_t pid, int *keeper, unsigned *id)
 	if (process_name(pid, value) &&
 	    sscanf(value, WIRE_CHILD_NAME, (unsigned *)keeper, id) == 2)
 		return MARKED;
-	if (process_variable(pid, MARK, value, sizeof(value)))
+	if (process_variable(pid, STRAY_MARK, value, sizeof(value)))
 		return sscanf(value, "%d-%u", keeper, id) == 2 ? MARKED
 							       : UNMARKED;
 	return !process_has_environment(pid) && process_read(pid, &info) &&
@@ -287,10 +281,11 @@ asked_for(struct keeper *k, pid_t pid)
 	struct process *p;
 	enum marked marked;
 	unsigned id = 0;
-	int keeper = 0, tries;
+	pid_t keeper = 0;
+	int tries;
 
 	for (tries = 0; tries < EXECVE_TRIES; tries++) {
-		marked = read_mark(pid, &keeper, &id);
+		marked = strays_mark_read(pid, &keeper, &id);
 		if (marked != IN_EXECVE)
 			break;
 		nanosleep(&a_moment, NULL);

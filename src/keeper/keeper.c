@@ -1,7 +1,7 @@
 /*
  * herod-keeper: parent of herod and of every process that herod starts.
  *
- *	herod-keeper [--ready-fd N | --resume N] -- /path/to/herod ARGUMENT...
+ *	herod-keeper [--ready-fd N] [--resume N] -- /path/to/herod ARGUMENT...
  *	herod-keeper --speaks VERSION | --resumes VERSION
  *
  * It executes herod with "--keeper-fd N" behind its arguments, N being one
@@ -1015,7 +1015,7 @@ static void
 usage(void)
 {
 	static const char text[] =
-	    "usage: herod-keeper [--ready-fd number | --resume number] -- "
+	    "usage: herod-keeper [--ready-fd number] [--resume number] -- "
 	    "/path/to/herod [argument ...]\n"
 	    "       herod-keeper --speaks version | --resumes version\n";
 	ssize_t ignored;
@@ -1063,12 +1063,13 @@ arguments_read(struct keeper *k, int argc, char **argv)
 	if (argc == 3)
 		answer(argv[1], argv[2]);
 	k->ready_fd = k->resume_fd = -1;
-	if (i + 1 < argc && strcmp(argv[i], "--ready-fd") == 0)
-		k->ready_fd = descriptor_number(argv[i], argv[i + 1]);
-	else if (i + 1 < argc && strcmp(argv[i], "--resume") == 0)
-		k->resume_fd = descriptor_number(argv[i], argv[i + 1]);
-	if (k->ready_fd != -1 || k->resume_fd != -1)
-		i += 2;
+	for (; i + 1 < argc; i += 2)
+		if (strcmp(argv[i], "--ready-fd") == 0)
+			k->ready_fd = descriptor_number(argv[i], argv[i + 1]);
+		else if (strcmp(argv[i], "--resume") == 0)
+			k->resume_fd = descriptor_number(argv[i], argv[i + 1]);
+		else
+			break;
 	if (i + 1 >= argc || strcmp(argv[i], "--") != 0 ||
 	    argc - i > ARGUMENTS_MAX)
 		usage();

@@ -400,7 +400,26 @@ make_input_pipe(struct entry *e, struct pipes *p)
 	return true;
 }
 
-/* Our end never blocks; the child's is as programs expect it. */
+/* A pipe's end as one that can be read from, too; or as it was. */
+static int
+open_both_ways(int fd)
+{
+	char path[32];
+	int both;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	both = open(path, O_RDWR | O_CLOEXEC);
+	if (both == -1)
+		return fd;
+	close(fd);
+	return both;
+}
+
+/*
+ * Our end never blocks; the child's is as programs expect it.  But the child
+ * could read there, too: so it is not ended by SIGPIPE should nobody else be
+ * left, and another herod can open our end anew.
+ */
 static bool
 make_output_pipe(int *ours, int *theirs)
 {
@@ -409,7 +428,7 @@ make_output_pipe(int *ours, int *theirs)
 	if (pipe2(fd, O_CLOEXEC) == -1)
 		return false;
 	*ours = fd[0];
-	*theirs = fd[1];
+	*theirs = open_both_ways(fd[1]);
 	fcntl(fd[0], F_SETFL, O_NONBLOCK);
 	return true;
 }

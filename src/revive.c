@@ -1,0 +1,503 @@
+/* Going on with what lives after herod and herod-keeper were both killed. */
+#define LOG_MODULE "herod"
+
+#include "revive.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "child_impl.h"
+#include "clock.h"
+#include "living.h"
+#include "log.h"
+#include "mem.h"
+#include "process.h"
+
+#define KILL_WAIT 5.0 /* seconds for those that are killed to be dead */
+#define PASSES 8 /* until no new ones were forked */
+#define EXECVE_TRIES 20 /* of 5 ms; it takes less than one */
+
+enum fate {
+	FATE_STALE, /* ended: its pid is nobody's, or another's */
+	FATE_GOES_ON,
+	FATE_ENDED, /* before, which its next herod shall know */
+	FATE_KILLED, /* it cannot go on */
+	FATE_UNSEEN /* it may be ours, and may not be looked at */
+};
+
+struct former {
+	struct living l;
+	enum fate fate;
+	int pidfd; /* -1 */
+	char name[160]; /* "runner web.0", for people */
+	bool is_job;
+};
+
+struct formers {
+	struct former *v;
+	size_t n, ngoing, nkilled;
+	uint32_t next_id;
+	double deadline; /* for those that are killed, by clock_monotonic() */
+	struct wire_base base;
+};
+
+/* ---- who lives ---- */
+
+static void
+name_former(struct former *f)
+{
+	json_t *tag = json_loads(f->l.tag, 0, NULL);
+	const char *runner = json_string_value(json_object_get(tag, "runner"));
+	const char *job = json_string_value(json_object_get(tag, "job"));
+
+	f->is_job = job != NULL;
+	snprintf(f->name, sizeof(f->name), "runner %.64s.%d%s%.64s",
+	    runner ? runner : "?",
+	    (int)json_integer_value(json_object_get(tag, "n")),
+	    job ? ", job " : "", job ? job : "");
+	json_decref(tag);
+}
+
+static bool
+wait_ended(int pidfd, double deadline)
+{
+	struct pollfd fd = {.fd = pidfd, .events = POLLIN};
+	double left = deadline - clock_monotonic();
+
+	return poll(&fd, 1, left > 0 ? (int)(left * 1000) + 1 : 0) != 0;
+}
+
+static bool
+has_ended(int pidfd)
+{
+	return wait_ended(pidfd, 0);
+}
+
+/*
+ * The number is held first, then looked at: one that began when the record
+ * says is the recorded one, and nobody else can have its number any more.
+ */
+static enum fate
+fate_of(struct former *f)
+{
+	struct process_info info;
+
+	if (f->l.ended)
+		return FATE_ENDED;
+	if (f->l.pid == 0 || f->l.began == 0)
+		return FATE_STALE;
+	f->pidfd = pidfd_open(f->l.pid, 0);
+	if (f->pidfd == -1)
+		return errno == ESRCH || errno == EINVAL ? FATE_STALE
+							 : FATE_UNSEEN;
+	if (!process_read(f->l.pid, &info))
+		return has_ended(f->pidfd) ? FATE_STALE : FATE_UNSEEN;
+	if (info.began != f->l.began || has_ended(f->pidfd))
+		return FATE_STALE;
+	return f->l.needs_us ? FATE_KILLED : FATE_GOES_ON;
+}
+
+static void
+tell_fate(const struct former *f)
+{
+	if (f->fate == FATE_GOES_ON)
+		log_info("%s: pid %d outlived herod and herod-keeper and goes "
+			 "on; how it ends will not be known",
+		    f->name, (int)f->l.pid);
+	else if (f->fate == FATE_KILLED)
+		log_warnx("%s: pid %d cannot go on without the herod that "
+			  "started it: it is killed%s",
+		    f->name, (int)f->l.pid,
+		    f->is_job ? " and its job is given back" : "");
+	else if (f->fate == FATE_UNSEEN)
+		log_errorx("%s: pid %d may have outlived herod and "
+			   "herod-keeper, but it cannot be looked at: it is "
+			   "left alone; see whether there are two now",
+		    f->name, (int)f->l.pid);
+}
+
+static void
+add_former(struct formers *all, const struct living *l)
+{
+	struct former *f;
+
+	all->v = xreallocarray(all->v, all->n + 1, sizeof(*all->v));
+	f = &all->v[all->n++];
+	*f = (struct former){.l = *l, .pidfd = -1};
+	name_former(f);
+	f->fate = fate_of(f);
+	tell_fate(f);
+	all->ngoing += f->fate == FATE_GOES_ON;
+	all->nkilled += f->fate == FATE_KILLED;
+	if (l->id >= all->next_id)
+		all->next_id = l->id + 1;
+}
+
+static bool
+read_formers(struct formers *all, const char *state_dir)
+{
+	struct living_file *file = living_open(state_dir);
+	struct living l;
+	size_t i;
+
+	if (file == NULL)
+		return false;
+	for (i = 0; i < living_count(file); i++)
+		if (living_get(file, i, &l))
+			add_former(all, &l);
+	living_close(file);
+	return true;
+}
+
+static void
+formers_clear(struct formers *all)
+{
+	size_t i;
+
+	for (i = 0; i < all->n; i++)
+		if (all->v[i].pidfd != -1)
+			close(all->v[i].pidfd);
+	free(all->v);
+}
+
+/* ---- who must end ---- */
+
+/* Is all to be ended that has its mark: was it just being started, can it not
+ * go on, is it gone? */
+static bool
+is_doomed(const struct former *f)
+{
+	return f->fate == FATE_KILLED ||
+	    (f->fate == FATE_STALE && !f->l.leaves);
+}
+
+/* Whose mark a process has, of those.  Where something lives under the number
+ * of the keeper in it, that may be another keeper, and the mark its. */
+static const struct former *
+doomed(const struct formers *all, pid_t pid)
+{
+	const struct former *f;
+	pid_t keeper;
+	unsigned id;
+
+	if (strays_mark_read(pid, &keeper, &id) != MARKED || keeper <= 1 ||
+	    kill(keeper, 0) == 0 || errno != ESRCH)
+		return NULL;
+	for (f = all->v; f < all->v + all->n; f++)
+		if (f->l.id == id && f->l.marked_by == keeper && is_doomed(f))
+			return f;
+	return NULL;
+}
+
+/* Held, and asked again. */
+static bool
+kill_marked(const struct formers *all, pid_t pid)
+{
+	const struct former *f = doomed(all, pid);
+	int fd = f ? pidfd_open(pid, 0) : -1;
+	bool killed;
+
+	if (fd == -1)
+		return false;
+	f = has_ended(fd) ? NULL : doomed(all, pid);
+	killed = f && pidfd_send_signal(fd, SIGKILL, NULL, 0) == 0;
+	if (killed && pid != f->l.pid)
+		log_warnx("%s: pid %d was left behind: it is killed", f->name,
+		    (int)pid);
+	if (killed)
+		wait_ended(fd, all->deadline);
+	close(fd);
+	return killed;
+}
+
+/* Of how many of all processes it is true. */
+static size_t
+each_process(
+    bool (*fn)(const struct formers *all, pid_t pid), const struct formers *all)
+{
+	DIR *dir = opendir("/proc");
+	struct dirent *entry;
+	size_t n = 0;
+	pid_t pid;
+
+	while (dir && (entry = readdir(dir)) != NULL) {
+		pid = (pid_t)strtol(entry->d_name, NULL, 10);
+		if (pid > 1 && pid != getpid())
+			n += fn(all, pid);
+	}
+	if (dir)
+		closedir(dir);
+	return n;
+}
+
+/* Nobody can tell yet whose it is.  The kernel's own, below pid 2, have
+ * nothing to be told by either. */
+static bool
+is_in_execve(const struct formers *all, pid_t pid)
+{
+	struct process_info info;
+	pid_t keeper;
+	unsigned id;
+
+	(void)all;
+	return strays_mark_read(pid, &keeper, &id) == IN_EXECVE &&
+	    process_read(pid, &info) && info.ppid != 2 && info.ppid != 0;
+}
+
+/* While somebody was asked for, those who may be it get past execve(2). */
+static void
+wait_execve(const struct formers *all)
+{
+	static const struct timespec moment = {.tv_nsec = 5000000};
+	bool asked = false;
+	size_t i;
+	int tries;
+
+	for (i = 0; i < all->n; i++)
+		asked |= all->v[i].l.pid == 0;
+	for (tries = 0; asked && tries < EXECVE_TRIES; tries++) {
+		if (each_process(is_in_execve, all) == 0)
+			break;
+		nanosleep(&moment, NULL);
+	}
+}
+
+static bool
+some_are_doomed(const struct formers *all)
+{
+	size_t i;
+
+	for (i = 0; i < all->n; i++)
+		if (is_doomed(&all->v[i]))
+			return true;
+	return false;
+}
+
+/* The leader lives and is held, so its group's number is its own. */
+static void
+kill_group(const struct former *f)
+{
+	if (getpgid(f->l.pid) == f->l.pid && !has_ended(f->pidfd))
+		kill(-f->l.pid, SIGKILL);
+	pidfd_send_signal(f->pidfd, SIGKILL, NULL, 0);
+}
+
+static void
+wait_killed(const struct former *f, double deadline)
+{
+	if (!wait_ended(f->pidfd, deadline))
+		log_errorx("%s: pid %d does not end after SIGKILL%s", f->name,
+		    (int)f->l.pid,
+		    f->is_job ? "; its job may run a second time beside it"
+			      : "");
+}
+
+static void
+kill_doomed(struct formers *all)
+{
+	size_t i;
+	int pass;
+
+	all->deadline = clock_monotonic() + KILL_WAIT;
+	for (i = 0; i < all->n; i++)
+		if (all->v[i].fate == FATE_KILLED)
+			kill_group(&all->v[i]);
+	for (i = 0; i < all->n; i++)
+		if (all->v[i].fate == FATE_KILLED)
+			wait_killed(&all->v[i], all->deadline);
+	wait_execve(all);
+	for (pass = 0; pass < PASSES && some_are_doomed(all); pass++)
+		if (each_process(kill_marked, all) == 0)
+			break;
+}
+
+/* ---- the file for the keeper ---- */
+
+/* The reading end of the pipe of that number that a process writes to; -1
+ * with errno. */
+static int
+open_pipe(pid_t pid, uint64_t inode)
+{
+	char path[64];
+	struct dirent *entry;
+	int fd = -1, error = ENOENT;
+	struct stat st;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	dir = opendir(path);
+	if (dir == NULL)
+		return -1;
+	while (fd == -1 && (entry = readdir(dir)) != NULL) {
+		if (fstatat(dirfd(dir), entry->d_name, &st, 0) == -1 ||
+		    !S_ISFIFO(st.st_mode) || st.st_ino != inode)
+			continue;
+		fd = openat(dirfd(dir), entry->d_name,
+		    O_RDONLY | O_NONBLOCK); /* stays open over an exec */
+		error = fd == -1 ? errno : 0;
+	}
+	closedir(dir);
+	errno = error;
+	return fd;
+}
+
+static void
+open_pipes(const struct former *f, struct wire_fds *fds)
+{
+	static const char *const words[] = {"stdout", "stderr", "ready_fd"};
+	static const int places[] = {WIRE_STDOUT, WIRE_STDERR, WIRE_READINESS};
+	size_t i;
+
+	for (i = 0; i < LIVING_PIPES; i++) {
+		if (f->l.pipes[i] == 0)
+			continue;
+		fds->fd[places[i]] = open_pipe(f->l.pid, f->l.pipes[i]);
+		/* ENOENT: it has closed it, as daemons do. */
+		if (fds->fd[places[i]] == -1 && errno != ENOENT)
+			log_warn("%s: pid %d: its %s cannot be read any more",
+			    f->name, (int)f->l.pid, words[i]);
+	}
+}
+
+static bool
+put_former(int file, struct wire_out *out, const struct former *f)
+{
+	struct wire_kept kept = {.id = f->l.id,
+	    .pid = f->l.pid,
+	    .flags = WIRE_KEPT_FOREIGN |
+		(f->fate == FATE_ENDED ? WIRE_KEPT_ENDED : 0),
+	    .exec_fd = -1,
+	    .started_ns = f->l.started_ns,
+	    .tag = f->l.tag};
+
+	wire_fds_init(&kept.fds);
+	if (f->fate == FATE_ENDED) {
+		kept.exit = (struct wire_exit){.status = f->l.status,
+		    .unknown = !f->l.known,
+		    .at_ns = f->l.ended_ns};
+	} else {
+		open_pipes(f, &kept.fds);
+		kept.fds.fd[WIRE_PIDFD] = f->pidfd;
+		fcntl(f->pidfd, F_SETFD, 0);
+	}
+	wire_put_kept(out, &kept);
+	return wire_write(file, out);
+}
+
+/* What processes that are started from now on get back: what we have now.
+ * Of descriptors we need more, as the keeper does. */
+static void
+base_begin(struct wire_base *b)
+{
+	int fd = open("/proc/self/oom_score_adj", O_RDONLY | O_CLOEXEC);
+	struct rlimit most;
+	ssize_t n = 0;
+
+	if (fd != -1) {
+		n = read(fd, b->oom_score_adj, sizeof(b->oom_score_adj) - 1);
+		close(fd);
+	}
+	b->oom_score_adj[n > 0 ? n : 0] = '\0';
+	getrlimit(RLIMIT_NOFILE, &b->nofile);
+	most = b->nofile;
+	most.rlim_cur = most.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &most);
+}
+
+static bool
+write_all(const struct formers *all, int file, int lock, const char *lock_name)
+{
+	struct wire_out out = {.buf = xmalloc(WIRE_MAX), .size = WIRE_MAX};
+	struct wire_head head = {
+	    .next_id = all->next_id, .base = all->base, .sock = -1};
+	bool good;
+	size_t i;
+
+	wire_put_head(&out, &head);
+	resume_put_fd(&out, lock_name, lock);
+	good = wire_write(file, &out);
+	for (i = 0; good && i < all->n; i++)
+		if (all->v[i].fate == FATE_GOES_ON ||
+		    all->v[i].fate == FATE_ENDED)
+			good = put_former(file, &out, &all->v[i]);
+	wire_put_u8(&out, WIRE_KEPT_END);
+	good = good && wire_write(file, &out);
+	free(out.buf);
+	return good;
+}
+
+static int
+lock_dir(const char *path)
+{
+	int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd != -1 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return fd;
+	if (fd != -1)
+		close(fd);
+	return -1;
+}
+
+static int
+file_for_keeper(struct formers *all, int lock, const char *lock_name)
+{
+	int file = memfd_create("herod-keeper", 0);
+
+	if (file != -1 && write_all(all, file, lock, lock_name))
+		return file;
+	log_warn("what lives cannot be handed to herod-keeper");
+	if (file != -1)
+		close(file);
+	return -1;
+}
+
+static void
+tell_losses(const struct formers *all)
+{
+	if (all->ngoing)
+		log_warnx("herod and herod-keeper were both killed: %zu "
+			  "process%s go%s on; output that was in their hands "
+			  "(at most 64 kB, and half a line of each stream) is "
+			  "lost or stands twice",
+		    all->ngoing, all->ngoing == 1 ? "" : "es",
+		    all->ngoing == 1 ? "es" : "");
+}
+
+int
+revive(const char *state_dir, const char *lock_path, const char *lock_name)
+{
+	struct formers all = {.next_id = 1};
+	int file = -1, lock = lock_dir(lock_path);
+
+	if (lock == -1)
+		return -1;
+	base_begin(&all.base);
+	if (read_formers(&all, state_dir)) {
+		kill_doomed(&all);
+		tell_losses(&all);
+		if (all.ngoing)
+			file = file_for_keeper(&all, lock, lock_name);
+	}
+	if (file == -1) {
+		setrlimit(RLIMIT_NOFILE, &all.base.nofile);
+		formers_clear(&all);
+		close(lock);
+	} else
+		free(all.v); /* its descriptors are the keeper's */
+	return file;
+}
