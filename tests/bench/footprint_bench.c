@@ -4,7 +4,9 @@
  */
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "bench.h"
 
@@ -138,12 +140,50 @@ test_ten_and_three_hundred_runners(void)
 	herod_stop(h);
 }
 
+/* What heroctl status asks for, until the answer's last byte. */
+static double
+status_ms(struct herod *h)
+{
+	static const char call[] =
+	    "{\"jsonrpc\":\"2.0\",\"method\":\"get_all_runner_status\","
+	    "\"params\":{\"brief\":true},\"id\":1}\n";
+	static char answer[1 << 20];
+	int fd = door_unix(h);
+	int64_t since = now_ns();
+	ssize_t n;
+
+	send_text(fd, call);
+	do {
+		n = recv(fd, answer, sizeof(answer), 0);
+		check(n > 0);
+	} while (answer[n - 1] != '\n');
+	close(fd);
+	return ms_since(since);
+}
+
+static void
+report_status(struct herod *h, int nrunners)
+{
+	struct samples ms = {0};
+
+	while (ms.n < 50)
+		sample(&ms, status_ms(h));
+	report(&(struct report){
+	    .bench = text("status_%d_runners", nrunners),
+	    .value = median(&ms),
+	    .unit = "ms",
+	    .aim = AIM_AT_MOST,
+	    .limit = 10,
+	});
+}
+
 void
 test_a_thousand_runners(void)
 {
 	struct herod *h = herod_start("%s", sleepers(1000, ""));
 
 	wait_for(is_state(h, "r999", "RUNNING"));
-	report_heroctl(h, 1000, 10);
+	report_status(h, 1000);
+	report_heroctl(h, 1000, 0);
 	herod_stop(h);
 }
