@@ -111,3 +111,20 @@ test_as_pid_1_it_starts_a_new_herod_for_a_dead_one(void)
 	kill(pid_1(h), SIGTERM);
 	check_int(herod_end(h), 0);
 }
+
+/* Pitfall 41. */
+void
+test_as_pid_1_it_ends_with_the_code_of_the_essential_runner(void)
+{
+	struct herod *h =
+	    start_as_pid_1(text("[runner:side]\ncommand = sleep 1000\n"
+				"[runner:web]\nessential = true\n"
+				"autorestart = never\ncommand = %s\n",
+		script("web",
+		    text("while ! test -e %s; do sleep 0.05; done; exit 7\n",
+			here("go")))));
+
+	wait_for(is_state(h, "web", "RUNNING"));
+	write_file(here("go"), "");
+	check_int(herod_end(h), 7);
+}
