@@ -261,8 +261,11 @@ launch_command(struct probe *p, const char *command)
 		    "runner %s: health: %s", p->instance->runner->name, e.text);
 		return;
 	}
-	/* What is in there is not all its own: found by its mark instead. */
+	/* Outside of it: it is no stray of the runner's, nor that of it. */
 	spec.cgroup = NULL;
+	if (spec.cgroup_fd != -1)
+		close(spec.cgroup_fd);
+	spec.cgroup_fd = -1;
 	argv = words_split(command, &e);
 	if (argv)
 		launch(p, &spec, argv);

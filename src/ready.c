@@ -234,7 +234,9 @@ ready_found(struct instance *i, const json_t *tag)
 		return;
 	i->ready = ready_new(i);
 	i->ready_at = json_number_value(at);
-	i->ready->awaited = i->ready_at <= 0;
+	/* One with a watchdog only was never waited for. */
+	i->ready->awaited =
+	    i->ready_at <= 0 && readiness_of(i).kind != READY_NONE;
 	i->ready->watchdog =
 	    json_number_value(json_object_get(tag, "watchdog"));
 }

@@ -87,10 +87,14 @@ on_look(struct ev_loop *loop, ev_timer *timer, int revents)
 	struct instance *i = timer->data;
 	char why[96];
 
-	(void)loop;
 	(void)revents;
 	if (is_too_old(i, why) || is_too_big(i, why)) {
 		instance_recycle(i, why);
+		if (i->state != RUNNING || !i->held)
+			return;
+		/* It may stay after all. */
+		ev_timer_set(&i->recycle, LOOK_MAX, 0);
+		ev_timer_start(loop, &i->recycle);
 		return;
 	}
 	i->look = fmin(i->look * 2, LOOK_MAX);

@@ -50,7 +50,7 @@ struct former {
 
 struct formers {
 	struct former *v;
-	size_t n, ngoing, nkilled;
+	size_t n, ngoing, nkilled, nended;
 	uint32_t next_id;
 	double deadline; /* for those that are killed, by clock_monotonic() */
 	struct wire_base base;
@@ -120,8 +120,8 @@ tell_fate(const struct former *f)
 			 "on; how it ends will not be known",
 		    f->name, (int)f->l.pid);
 	else if (f->fate == FATE_KILLED)
-		log_warnx("%s: pid %d cannot go on without the herod that "
-			  "started it: it is killed%s",
+		log_errorx("%s: pid %d cannot go on without the herod that "
+			   "started it: it is killed%s",
 		    f->name, (int)f->l.pid,
 		    f->is_job ? " and its job is given back" : "");
 	else if (f->fate == FATE_UNSEEN)
@@ -143,6 +143,7 @@ add_former(struct formers *all, const struct living *l)
 	f->fate = fate_of(f);
 	tell_fate(f);
 	all->ngoing += f->fate == FATE_GOES_ON;
+	all->nended += f->fate == FATE_ENDED;
 	all->nkilled += f->fate == FATE_KILLED;
 	if (l->id >= all->next_id)
 		all->next_id = l->id + 1;
@@ -460,7 +461,7 @@ file_for_keeper(struct formers *all, int lock, const char *lock_name)
 
 	if (file != -1 && write_all(all, file, lock, lock_name))
 		return file;
-	log_warn("what lives cannot be handed to herod-keeper");
+	log_error("what lives cannot be handed to herod-keeper");
 	if (file != -1)
 		close(file);
 	return -1;
@@ -470,10 +471,10 @@ static void
 tell_losses(const struct formers *all)
 {
 	if (all->ngoing)
-		log_warnx("herod and herod-keeper were both killed: %zu "
-			  "process%s go%s on; output that was in their hands "
-			  "(at most 64 kB, and half a line of each stream) is "
-			  "lost or stands twice",
+		log_errorx("herod and herod-keeper were both killed: %zu "
+			   "process%s go%s on; output that was in their hands "
+			   "(at most 64 kB, and half a line of each stream) is "
+			   "lost or stands twice",
 		    all->ngoing, all->ngoing == 1 ? "" : "es",
 		    all->ngoing == 1 ? "es" : "");
 }
@@ -490,8 +491,11 @@ revive(const char *state_dir, const char *lock_path, const char *lock_name)
 	if (read_formers(&all, state_dir)) {
 		kill_doomed(&all);
 		tell_losses(&all);
-		if (all.ngoing)
+		if (all.ngoing || all.nended)
 			file = file_for_keeper(&all, lock, lock_name);
+		/* Else there would be a second copy of each. */
+		if (file == -1 && all.ngoing)
+			exit(EXIT_FAILURE);
 	}
 	if (file == -1) {
 		setrlimit(RLIMIT_NOFILE, &all.base.nofile);

@@ -12,6 +12,7 @@
 #include "probe.h"
 #include "redis.h"
 #include "rpc.h"
+#include "ready.h"
 #include "rpc_runner.h"
 #include "runners.h"
 #include "worker.h"
@@ -220,7 +221,12 @@ say_starting(struct tale *t)
 	}
 	say(t, "Its process, pid %d, lives for %s.", (int)pid_of(t),
 	    duration_text(lifetime(t), lived));
-	if (left_of(t) >= 0)
+	if (left_of(t) >= 0 && ready_is_awaited(t->instance))
+		say(t,
+		    "It has not said that it is ready; it is stopped when it "
+		    "does not within %s (startwaitsecs).",
+		    duration_text(left_of(t), left));
+	else if (left_of(t) >= 0)
 		say(t,
 		    "It counts as RUNNING when it still does in %s "
 		    "(startsecs).",

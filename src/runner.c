@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -177,6 +178,15 @@ drain_time(const struct instance *i)
 	    : 0;
 }
 
+/* Of one that was executed: until it counts as started, or as too late. */
+static double
+start_time_left(const struct instance *i)
+{
+	if (ready_is_awaited(i))
+		return ready_time_left(i);
+	return fmax(i->began + conf(i)->startsecs - clock_monotonic(), 0);
+}
+
 /* Seconds after which the state gets EVENT_TIMER; < 0: never. */
 static double
 time_in(const struct instance *i, enum state s)
@@ -187,9 +197,7 @@ time_in(const struct instance *i, enum state s)
 	case DRAINING:
 		return drain_time(i);
 	case STARTING:
-		return i->child->started_at > 0 && ready_is_awaited(i)
-		    ? ready_time_left(i)
-		    : -1;
+		return i->child->started_at > 0 ? start_time_left(i) : -1;
 	case RUNNING:
 		return i->failures ? conf(i)->backoff_reset : -1;
 	case FATAL:
@@ -228,8 +236,9 @@ enter(struct instance *i, enum state next)
 
 	if (next != EXITED)
 		forget_end(i);
-	/* The start that was under way when they changed is over. */
-	if (next == RUNNING || next == STOPPED)
+	/* The start that was under way when they changed is over, and it is
+	 * not about to be stopped by them. */
+	if ((next == RUNNING && !i->held && !i->restart) || next == STOPPED)
 		drop_former(i);
 	i->state = next;
 	i->since = ev_time();
@@ -733,6 +742,8 @@ started(struct instance *i)
 	i->began = clock_monotonic();
 	i->shortages = 0;
 	ready_executed(i);
+	if (i->state != STARTING)
+		return i->state; /* it had said that it was before */
 	probe_state(i);
 	if (ready_is_awaited(i)) {
 		arm(i, conf(i)->startwaitsecs);
@@ -1093,7 +1104,7 @@ retry_fatal(struct instance *i)
 	    !runners_are_ending(i->runner->all))
 		next = start_anew(i);
 	if (next == FATAL)
-		arm(i, conf(i)->fatal_retry);
+		arm(i, time_in(i, FATAL));
 	return next;
 }
 
@@ -1110,12 +1121,13 @@ adopted(struct instance *i)
 	struct process_info p;
 
 	i->began = clock_monotonic();
-	if (conf(i)->max_age > 0 && i->child && process_read(i->child->pid, &p))
+	if (executed && process_read(i->child->pid, &p))
 		i->began -= p.age;
 	because(i, "outlived the herod before this one");
 	if (executed)
 		ready_executed(i);
-	if (ready_is_awaited(i))
+	if (ready_is_awaited(i) ||
+	    (executed && i->ready_at <= 0 && start_time_left(i) > 0))
 		return STARTING;
 	if (executed && i->ready_at <= 0)
 		i->ready_at = i->child->started_at;
@@ -1244,6 +1256,8 @@ instance_apply_live(struct instance *i, const struct runner_conf *before)
 	probe_settings(i);
 	if (i->state == RUNNING)
 		recycle_watch(i);
+	else if (i->state == FATAL)
+		arm(i, time_in(i, FATAL));
 }
 
 void

@@ -1140,7 +1140,8 @@ end_stray(struct runners *rs, struct child *c, const json_t *tag)
 	settings_clear(runner_settings, &plain);
 }
 
-/* The herod before us had seen its end, and started the next one already. */
+/* The herod before us had seen its end, and started the next one already,
+ * which has the group now. */
 static void
 take_note_of(struct instance *i, struct child *c)
 {
@@ -1160,8 +1161,6 @@ runners_adopt(struct runners *rs, struct child *c, const char *text)
 	struct instance *i = is_probe ? NULL : instance_of(rs, tag);
 	bool is_job = json_object_get(tag, "job") != NULL;
 
-	if (i)
-		child_cgroup(c, i->cgroup);
 	if (is_probe) {
 		probe_forget(c);
 		taken = true;
@@ -1173,10 +1172,14 @@ runners_adopt(struct runners *rs, struct child *c, const char *text)
 		if (taken)
 			end_stray(rs, c, tag);
 	} else if (is_job) {
+		child_cgroup(c, i->cgroup);
 		taken = hooks->adopt && hooks->adopt(hooks->arg, i, c, tag);
 		if (taken)
 			instance_event(i, EVENT_ADOPT);
+		else
+			child_cgroup(c, NULL);
 	} else if (i->child == NULL) {
+		child_cgroup(c, i->cgroup);
 		i->restarts = (unsigned long)json_integer_value(
 		    json_object_get(tag, "restarts"));
 		ready_found(i, tag);

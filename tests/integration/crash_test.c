@@ -180,13 +180,20 @@ void
 test_a_runner_that_was_starting_goes_on_starting(void)
 {
 	struct herod *h = herod_start("[runner:it]\nstartsecs = 2\n"
-				      "command = sleep 1000\n");
+				      "command = sleep 1000\n"
+				      "[runner:late]\nstartsecs = 1000\n"
+				      "command = sleep 1000\n"
+				      "[runner:needs]\ncommand = sleep 1000\n"
+				      "requires = late:ready\n");
 	pid_t pid;
 
 	wait_for((pid = pid_of(h, "it")) != 0);
+	wait_for(is_state(h, "needs", "WAITING"));
 	herod_kill9(h);
 	wait_for(is_state(h, "it", "RUNNING"));
 	check_int(pid_of(h, "it"), pid);
+	check(is_state(h, "late", "STARTING"));
+	check(is_state(h, "needs", "WAITING"));
 	herod_stop(h);
 }
 

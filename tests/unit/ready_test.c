@@ -253,6 +253,26 @@ test_the_watchdog_goes_on(void)
 	close_house(&h);
 }
 
+/* Without ready there is nothing to wait for, then as now. */
+void
+test_a_watchdog_alone_is_not_waited_for(void)
+{
+	struct house h;
+	struct runner *r = start_one(&h, "\"watchdog\": 1000");
+	char tag[CHILD_TAG_MAX];
+
+	strlcpy(tag, house_tag(), sizeof(tag));
+	executed(r);
+	check_int(state_of(r), RUNNING);
+	close_house(&h);
+
+	open_house(&h);
+	r = house_add(&h, "web", "\"watchdog\": 1000, \"startsecs\": 0");
+	found(&h, r, tag);
+	check_int(state_of(r), RUNNING);
+	close_house(&h);
+}
+
 /* ---- watchdog ---- */
 
 void

@@ -407,6 +407,31 @@ test_fatal_is_tried_again_after_fatal_retry(void)
 	close_house(&h);
 }
 
+/* The way a reload does it. */
+void
+test_fatal_retry_may_come_and_go(void)
+{
+	struct runner_conf before = {0};
+	struct house h;
+
+	open_house(&h, "{" COMMAND "}");
+	runner_start(h.runner);
+	failed("exec", ENOENT, false);
+	check_int(h.i->state, FATAL);
+	check(!ev_is_active(&h.i->timer));
+	h.runner->conf.fatal_retry = 0.01;
+	settings_copy(runner_settings, &before, &h.runner->conf);
+	instance_apply_live(h.i, &before);
+	wait_for((turn(&h), h.i->state == STARTING));
+	failed("exec", ENOENT, false);
+	check(ev_is_active(&h.i->timer));
+	h.runner->conf.fatal_retry = 0;
+	instance_apply_live(h.i, &before);
+	check(!ev_is_active(&h.i->timer));
+	settings_clear(runner_settings, &before);
+	close_house(&h);
+}
+
 /* Pitfall 4: those beyond restart_rate wait for their turn. */
 void
 test_a_crowd_that_dies_together_starts_again_in_turns(void)
