@@ -197,7 +197,10 @@ time_in(const struct instance *i, enum state s)
 	case DRAINING:
 		return drain_time(i);
 	case STARTING:
-		return i->child->started_at > 0 ? start_time_left(i) : -1;
+		return i->child->started_at > 0 &&
+			(i->began > 0 || ready_is_awaited(i))
+		    ? start_time_left(i)
+		    : -1;
 	case RUNNING:
 		return i->failures ? conf(i)->backoff_reset : -1;
 	case FATAL:
@@ -472,6 +475,7 @@ spawn_by(struct instance *i, struct child_spec *spec, struct err *e)
 	/* What it answers outlives herod there (worker_stdio.c). */
 	if (spec->stdin_pipe)
 		spec->keep_fd = memfd_create("answers", MFD_CLOEXEC);
+	i->began = 0; /* until it is executed */
 	i->child = child_start(context(i)->keeper, spec, &process_ops, i, e);
 	close_if(spec->keep_fd);
 	close_if(spec->stdin_fd);
