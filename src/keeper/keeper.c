@@ -774,10 +774,11 @@ herod_ended(struct keeper *k)
 		say("herod was ended by signal %d", WTERMSIG(k->herod_status));
 	else if (k->was_ready && code != 0)
 		say("herod ended with code %d", code);
-	/* Asked to end, it died over it: that is an end, too. */
+	/* Asked to end, it died over it: that is an end, too; it may have
+	 * begun when its death was not yet looked at. */
 	if (k->was_ready && k->asked_by == 0)
 		herod_again(k, lived_ms);
-	else
+	else if (!k->ending)
 		end_by_ourselves(k, code);
 }
 
