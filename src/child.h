@@ -102,6 +102,22 @@ struct child_ops {
 	void (*over)(struct child *c);
 };
 
+/* For the ops of one of whom nothing more is wanted. */
+static inline void
+child_ignore_output(struct child *c, int stream, const char *buf, size_t len)
+{
+	(void)c;
+	(void)stream;
+	(void)buf;
+	(void)len;
+}
+
+static inline void
+child_ignore_over(struct child *c)
+{
+	(void)c;
+}
+
 /* For owners to read; only child.c writes, except arg and ops. */
 struct child {
 	const struct child_ops *ops;

@@ -813,27 +813,12 @@ drop_stored(struct stored_fds *list)
 		stored_free(list, TAILQ_FIRST(list));
 }
 
-static void
-ignore_output(struct child *c, int stream, const char *buf, size_t len)
-{
-	(void)c;
-	(void)stream;
-	(void)buf;
-	(void)len;
-}
-
-static void
-ignore_over(struct child *c)
-{
-	(void)c;
-}
-
 /* Nobody knows what it is for. */
 static void
 kill_unadopted(struct process *p)
 {
 	static const struct child_ops ops = {
-	    .output = ignore_output, .over = ignore_over};
+	    .output = child_ignore_output, .over = child_ignore_over};
 
 	log_warnx("process %d: nobody adopts it; it is killed", p->c.pid);
 	child_adopt(&p->c, &ops, NULL);

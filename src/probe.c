@@ -205,23 +205,8 @@ on_output(struct child *c, int stream, const char *buf, size_t len)
 static const struct child_ops probe_ops = {
     .output = on_output, .over = on_over};
 
-static void
-ignore_output(struct child *c, int stream, const char *buf, size_t len)
-{
-	(void)c;
-	(void)stream;
-	(void)buf;
-	(void)len;
-}
-
-static void
-ignore_over(struct child *c)
-{
-	(void)c;
-}
-
 static const struct child_ops forgotten_ops = {
-    .output = ignore_output, .over = ignore_over};
+    .output = child_ignore_output, .over = child_ignore_over};
 
 void
 probe_forget(struct child *c)

@@ -1096,15 +1096,6 @@ instance_of(struct runners *rs, const json_t *tag)
 }
 
 static void
-ignore_output(struct child *c, int stream, const char *buf, size_t len)
-{
-	(void)c;
-	(void)stream;
-	(void)buf;
-	(void)len;
-}
-
-static void
 note_stray(struct child *c)
 {
 	char how[160];
@@ -1113,19 +1104,13 @@ note_stray(struct child *c)
 	    child_end_text(c, how, sizeof(how)));
 }
 
-static void
-note_nothing(struct child *c)
-{
-	(void)c;
-}
-
 /* The configuration has no place for it now, so it is asked to end: by the
  * rules of its runner if that is still there. */
 static void
 end_stray(struct runners *rs, struct child *c, const json_t *tag)
 {
 	static const struct child_ops ops = {
-	    .output = ignore_output, .over = note_stray};
+	    .output = child_ignore_output, .over = note_stray};
 	const char *name = json_string_value(json_object_get(tag, "runner"));
 	struct runner *r = name ? runner_find(rs, name) : NULL;
 	struct runner_conf plain = {0};
@@ -1146,7 +1131,7 @@ static void
 take_note_of(struct instance *i, struct child *c)
 {
 	static const struct child_ops ops = {
-	    .output = ignore_output, .over = note_nothing};
+	    .output = child_ignore_output, .over = child_ignore_over};
 
 	instance_note_exit(i, c);
 	child_adopt(c, &ops, NULL);

@@ -18,7 +18,6 @@ static int nstarts;
 static char last_command[256];
 static char last_environment[64 * 1024];
 static int last_ready_fd;
-static double extended;
 
 static void
 remember(const struct child_spec *spec)
@@ -75,34 +74,6 @@ void
 child_kill(struct child *c)
 {
 	c->stopping = c->killed = true;
-}
-
-void
-child_extend(struct child *c, double seconds)
-{
-	(void)c;
-	extended = seconds;
-}
-
-void
-keeper_forget(struct keeper *k, unsigned id)
-{
-	(void)k;
-	(void)id;
-}
-
-void
-child_leftover(struct child *c, double grace)
-{
-	(void)c;
-	(void)grace;
-}
-
-void
-child_be_lazy(struct child *c, int stream)
-{
-	(void)c;
-	(void)stream;
 }
 
 const char *

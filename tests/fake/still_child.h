@@ -11,6 +11,35 @@
 
 static struct child_limits adjusted; /* the last */
 static char last_tag[CHILD_TAG_MAX];
+static double extended; /* seconds, the last */
+
+void
+child_extend(struct child *c, double seconds)
+{
+	(void)c;
+	extended = seconds;
+}
+
+void
+child_leftover(struct child *c, double grace)
+{
+	(void)c;
+	(void)grace;
+}
+
+void
+child_be_lazy(struct child *c, int stream)
+{
+	(void)c;
+	(void)stream;
+}
+
+void
+keeper_forget(struct keeper *k, unsigned id)
+{
+	(void)k;
+	(void)id;
+}
 
 void
 child_tag(struct child *c, const char *tag)

@@ -50,34 +50,6 @@ child_kill(struct child *c)
 	c->stopping = c->killed = true;
 }
 
-void
-child_extend(struct child *c, double seconds)
-{
-	(void)c;
-	(void)seconds;
-}
-
-void
-keeper_forget(struct keeper *k, unsigned id)
-{
-	(void)k;
-	(void)id;
-}
-
-void
-child_leftover(struct child *c, double grace)
-{
-	(void)c;
-	(void)grace;
-}
-
-void
-child_be_lazy(struct child *c, int stream)
-{
-	(void)c;
-	(void)stream;
-}
-
 const char *
 child_end_text(const struct child *c, char *buf, size_t size)
 {

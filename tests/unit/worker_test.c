@@ -86,34 +86,6 @@ child_kill(struct child *c)
 	fake_of(c)->kills++;
 }
 
-void
-keeper_forget(struct keeper *k, unsigned id)
-{
-	(void)k;
-	(void)id;
-}
-
-void
-child_leftover(struct child *c, double grace)
-{
-	(void)c;
-	(void)grace;
-}
-
-void
-child_extend(struct child *c, double seconds)
-{
-	(void)c;
-	(void)seconds;
-}
-
-void
-child_be_lazy(struct child *c, int stream)
-{
-	(void)c;
-	(void)stream;
-}
-
 bool
 child_write(struct child *c, const char *buf, size_t len, size_t limit)
 {
