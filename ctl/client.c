@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "frame.h"
 #include "jsonrpc.h"
 #include "mem.h"
@@ -27,15 +27,6 @@ struct client {
 	enum trouble trouble;
 	unsigned lost; /* connections, since anything was heard */
 };
-
-static double
-now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
 
 struct client *
 client_new(const char *server)
@@ -105,7 +96,7 @@ is_closed(const struct client *c)
 void
 client_begin(struct client *c, double seconds)
 {
-	c->deadline = seconds > 0 ? now() + seconds : 0;
+	c->deadline = seconds > 0 ? clock_monotonic() + seconds : 0;
 	c->trouble = TROUBLE_NONE;
 	if (c->fd != -1 && is_closed(c))
 		hang_up(c);
@@ -209,7 +200,8 @@ refuse_stranger(struct client *c, struct err *e)
 static int
 dial(struct client *c, struct err *e)
 {
-	double left = c->deadline > 0 ? c->deadline - now() : CONNECT_PATIENCE;
+	double left = c->deadline > 0 ? c->deadline - clock_monotonic()
+				      : CONNECT_PATIENCE;
 	struct err why = {0};
 	struct address a;
 	int error;
@@ -237,7 +229,7 @@ static int
 wait_ready(struct client *c, short events, struct err *e)
 {
 	struct pollfd p = {.fd = c->fd, .events = events};
-	double left = c->deadline > 0 ? c->deadline - now() : 0;
+	double left = c->deadline > 0 ? c->deadline - clock_monotonic() : 0;
 	int n;
 
 	if (c->deadline > 0 && left <= 0)

@@ -17,11 +17,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 #include <sys/queue.h>
 
 #include "child.h"
+#include "clock.h"
 #include "counters.h"
 #include "mem.h"
 
@@ -304,15 +304,6 @@ flush(struct output *o, int stream)
 	text_empty(&o->json_lines);
 }
 
-static double
-wall_clock(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
 /* The rest of a half line has come. */
 static void
 end_half(struct output_source *s, double now, const char *text, size_t len)
@@ -390,7 +381,7 @@ begin_again(struct output_source *s, const struct progress *p)
 static double
 begin(struct output_source *s, struct progress *p)
 {
-	double now = wall_clock();
+	double now = clock_wall();
 	char head[LINE_HEAD_SIZE];
 	struct output_line line;
 

@@ -20,9 +20,9 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "mem.h"
 
 /* ---- addresses ---- */
@@ -375,15 +375,6 @@ address_listen(const struct address *a, int backlog, mode_t mode, struct err *e)
 
 /* ---- connecting ---- */
 
-static double
-now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
 /* Waits for the end of a connect(2) under way; 0 or -1 with errno. */
 static int
 await_connect(int fd, double until)
@@ -393,7 +384,7 @@ await_connect(int fd, double until)
 	int cause = 0, n;
 
 	do {
-		double left = until - now();
+		double left = until - clock_monotonic();
 
 		n = poll(&p, 1, left > 0 ? (int)(left * 1000) + 1 : 0);
 	} while (n == -1 && errno == EINTR);
@@ -420,7 +411,7 @@ connect_until(int fd, const struct address *a, double until)
 		/* A Unix socket whose backlog is full says EAGAIN. */
 		if (errno != EAGAIN && errno != EINTR)
 			return -1;
-		if (now() >= until) {
+		if (clock_monotonic() >= until) {
 			errno = ETIMEDOUT;
 			return -1;
 		}
@@ -436,7 +427,7 @@ address_connect(const struct address *a, double timeout, struct err *e)
 
 	if (fd == -1)
 		return -1;
-	if (connect_until(fd, a, now() + timeout) == -1) {
+	if (connect_until(fd, a, clock_monotonic() + timeout) == -1) {
 		err_set(e, errno == ETIMEDOUT ? ERR_TIMED_OUT : ERR_NOT_RUNNING,
 		    "%s: %s", a->text, strerror(errno));
 		return give_up(fd);
