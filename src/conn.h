@@ -60,6 +60,21 @@ size_t conn_waiting(const struct conn *c);
 /* Something waits, and more is to be sent: caught_up() will tell when. */
 void conn_want_room(struct conn *c);
 
+/* What another process needs to go on with a connection. */
+struct conn_rest {
+	int fd; /* stays the connection's */
+	bool eof; /* the peer has sent its last */
+	const char *input, *output; /* not taken yet, not sent yet */
+	size_t input_len, output_len;
+};
+
+/* Sends what it can.  False: there is nothing to go on with, for it is
+ * closing.  The bytes are borrowed until c is used again. */
+bool conn_leave(struct conn *c, struct conn_rest *rest);
+
+/* A new one goes on with what is left of another. */
+void conn_go_on(struct conn *c, const struct conn_rest *rest);
+
 /* No more lines: the connection closes when all has been sent. */
 void conn_end(struct conn *c, const char *reason);
 

@@ -21,6 +21,7 @@
 #include "clock.h"
 #include "conn.h"
 #include "counters.h"
+#include "handover.h"
 #include "http.h"
 #include "jsonrpc.h"
 #include "listen.h"
@@ -447,33 +448,177 @@ client_new(struct doors *d, int fd, const struct peer *peer)
 	d->nclients++;
 	c->is_guest = is_guest(peer);
 	d->nguests += c->is_guest;
+	ev_io_init(&c->hello, on_hello, fd, EV_READ);
+	ev_set_priority(&c->hello, -1);
+	ev_timer_init(&c->late, on_silence, d->conf->request_timeout, 0);
+	c->hello.data = c->late.data = c;
 	check_number(d);
 	return c;
+}
+
+static void
+await_hello(struct client *c)
+{
+	struct doors *d = c->doors;
+
+	ev_io_start(d->loop, &c->hello);
+	/* A local program may connect long before it has something to say. */
+	if (!c->is_unix)
+		ev_timer_start(d->loop, &c->late);
 }
 
 static void
 on_accepted(void *arg, int fd)
 {
 	struct doors *d = arg;
-	struct client *c;
 	struct peer peer;
 
 	counter_add(connections, 1);
 	auth_peer(&peer, fd, d->conf);
 	log_debug("%s: connected", peer.text);
-	if (is_crowded(d, &peer)) {
+	if (is_crowded(d, &peer))
 		turn_down(d, &peer, fd);
-		return;
+	else
+		await_hello(client_new(d, fd, &peer));
+}
+
+/* ---- from one herod to the next ---- */
+
+static json_t *
+peer_json(const struct peer *p)
+{
+	return json_pack("{s:i, s:b, s:I, s:s}", "scope", p->scope, "known",
+	    p->known, "uid", (json_int_t)p->uid, "text", p->text);
+}
+
+static void
+read_peer(const json_t *json, struct peer *p)
+{
+	const char *text = json_string_value(json_object_get(json, "text"));
+
+	*p = (struct peer){
+	    (enum scope)json_integer_value(json_object_get(json, "scope")),
+	    json_is_true(json_object_get(json, "known")),
+	    (uid_t)json_integer_value(json_object_get(json, "uid")), ""};
+	strlcpy(p->text, text ? text : "?", sizeof(p->text));
+}
+
+/* What is not answered comes first, for it was asked first; how many bytes
+ * that is tells them from what the peer sends only now. */
+static void
+leave_lines(struct client *c, struct handover *h)
+{
+	struct sink input = {0};
+	struct conn_rest rest;
+	struct handed one;
+	json_t *about;
+
+	rpc_door_leave(&c->door, &input);
+	if (conn_leave(c->conn, &rest)) {
+		about =
+		    json_pack("{s:o, s:I, s:b}", "peer", peer_json(&c->peer),
+			"again", (json_int_t)input.len, "eof", rest.eof);
+		if (rest.input_len > 0)
+			sink_put(&input, rest.input, rest.input_len);
+		one = (struct handed){rest.fd, about, input.buf, rest.output,
+		    input.len, rest.output_len};
+		handover_add(h, &one);
+		json_decref(about);
 	}
-	c = client_new(d, fd, &peer);
-	ev_io_init(&c->hello, on_hello, fd, EV_READ);
-	ev_set_priority(&c->hello, -1);
-	ev_timer_init(&c->late, on_silence, d->conf->request_timeout, 0);
-	c->hello.data = c->late.data = c;
-	ev_io_start(d->loop, &c->hello);
-	/* A local program may connect long before it has something to say. */
-	if (!c->is_unix)
-		ev_timer_start(d->loop, &c->late);
+	free(input.buf);
+}
+
+static void
+leave_unheard(struct client *c, struct handover *h)
+{
+	json_t *about = json_pack("{s:o}", "peer", peer_json(&c->peer));
+
+	handover_add(h, &(struct handed){.fd = c->hello.fd, .about = about});
+	json_decref(about);
+}
+
+static void
+refuse_post(struct http_request *r)
+{
+	struct post *p = r->arg;
+
+	if (p != NULL)
+		rpc_door_leave(&p->door, NULL);
+}
+
+void
+doors_leave(struct doors *d, struct handover *h)
+{
+	struct client *c;
+
+	http_waiting(d->http, refuse_post);
+	http_free(d->http);
+	TAILQ_FOREACH (c, &d->clients, entry) {
+		if (c->conn)
+			leave_lines(c, h);
+		else
+			leave_unheard(c, h);
+	}
+}
+
+/* Lines that the herod before has taken and not answered. */
+static void
+ask_again(struct client *c, const char *lines, size_t len)
+{
+	const char *end;
+
+	c->door.again = true;
+	for (; (end = memchr(lines, '\n', len)) != NULL;
+	     len -= (size_t)(end + 1 - lines), lines = end + 1)
+		rpc_take(&c->door, lines, (size_t)(end - lines));
+	c->door.again = false;
+}
+
+static void
+take_over_lines(struct client *c, const struct handed *one)
+{
+	json_int_t again =
+	    json_integer_value(json_object_get(one->about, "again"));
+	struct conn_rest rest = {one->fd,
+	    json_is_true(json_object_get(one->about, "eof")), one->input,
+	    one->output, one->input_len, one->output_len};
+
+	open_lines(c);
+	if (again > 0 && (size_t)again <= rest.input_len) {
+		rest.input += again;
+		rest.input_len -= (size_t)again;
+		ask_again(c, one->input, (size_t)again);
+	}
+	conn_go_on(c->conn, &rest);
+}
+
+static void
+take_over(struct doors *d, const struct handed *one)
+{
+	struct client *c;
+	struct peer peer;
+
+	read_peer(json_object_get(one->about, "peer"), &peer);
+	c = client_new(d, one->fd, &peer);
+	log_debug("%s: goes on", peer.text);
+	if (json_object_get(one->about, "again"))
+		take_over_lines(c, one);
+	else
+		await_hello(c);
+}
+
+void
+doors_take_over(struct doors *d, struct handover *h)
+{
+	struct handed one;
+	size_t n = 0;
+
+	while (handover_next(h, &one)) {
+		take_over(d, &one);
+		n++;
+	}
+	log_info("going on with %zu connection%s of the herod before", n,
+	    n == 1 ? "" : "s");
 }
 
 /* ---- public ---- */

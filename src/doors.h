@@ -29,6 +29,18 @@ void doors_shut(struct doors *d);
  * were not shut stay for the next herod. */
 void doors_free(struct doors *d);
 
+/*
+ * herod makes way for another: what is open is written into h, with what can
+ * be asked of the next one again; what cannot is refused.  HTTP connections
+ * are closed, as HTTP allows at any time between requests.  No loop may be run
+ * after that; h must be closed (handover_close()) before this process ends.
+ */
+struct handover;
+void doors_leave(struct doors *d, struct handover *h);
+
+/* Goes on with those of the herod before. */
+void doors_take_over(struct doors *d, struct handover *h);
+
 /* Connections open now. */
 size_t doors_count(const struct doors *d);
 

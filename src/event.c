@@ -189,6 +189,12 @@ subscriber_free(struct subscriber *s)
 	free(s);
 }
 
+uint64_t
+subscriber_at(const struct subscriber *s)
+{
+	return s->next - 1;
+}
+
 void
 subscriber_go_on(struct subscriber *s)
 {
@@ -280,6 +286,15 @@ events_free(struct events *es)
 	assert(LIST_EMPTY(&es->subscribers));
 	drop_all(es);
 	free(es);
+}
+
+void
+events_go_on(struct events *es, const char *life, uint64_t last)
+{
+	strlcpy(es->life, life, sizeof(es->life));
+	drop_all(es);
+	es->last = last;
+	grow(es);
 }
 
 const char *

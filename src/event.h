@@ -36,6 +36,10 @@ void events_free(struct events *es); /* no subscriber is left */
 /* An id of this herod's life: numbers begin anew with each. */
 const char *events_life(const struct events *es);
 
+/* This herod goes on with the life of the one before, behind its last event;
+ * from now on events are kept for those who listened to that one. */
+void events_go_on(struct events *es, const char *life, uint64_t last);
+
 /* Number of the last event, heard or not; 0: none yet. */
 uint64_t events_last(const struct events *es);
 
@@ -69,6 +73,9 @@ struct subscriber *subscriber_new(
 struct subscriber *subscriber_resume(struct events *es, uint64_t since,
     const struct subscriber_ops *ops, void *arg);
 void subscriber_free(struct subscriber *s);
+
+/* The last event that it was given. */
+uint64_t subscriber_at(const struct subscriber *s);
 
 /* It has room again: what it has missed comes now. */
 void subscriber_go_on(struct subscriber *s);

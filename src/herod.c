@@ -29,6 +29,7 @@
 #include "conf.h"
 #include "doors.h"
 #include "event.h"
+#include "handover.h"
 #include "in_force.h"
 #include "keep.h"
 #include "listen.h"
@@ -54,6 +55,8 @@
 #define DESCRIPTORS_OF_OURS 48 /* without any process */
 #define PROCESSES_MAX 8000 /* that the keeper has room for */
 #define DOOR_PREFIX "listen:" /* with the keeper, then the address */
+#define HANDOVER_NAME "connections" /* with the keeper, from our end on */
+#define SETTLE_SECONDS 0.2 /* for what Redis was asked last */
 
 /* What the command line says. */
 struct options {
@@ -89,6 +92,8 @@ struct herod {
 	struct services services;
 	struct configured configured;
 	TAILQ_HEAD(, stored) stored; /* what the keeper held for us */
+	bool handed_over; /* it held connections, too */
+	struct handover *handover; /* until we go on with them */
 	ev_signal signals[6];
 	int lock_fd;
 	bool again; /* one before us was ready, and died */
@@ -321,11 +326,63 @@ on_found(void *arg, struct child *c, const char *tag)
 	runners_adopt(h->runners, c, tag);
 }
 
+/* Before anything else is found: what happens from now on is told to those
+ * who listened to the herod before. */
+static void
+open_handover(struct herod *h, int fd)
+{
+	const char *life;
+	json_int_t seq;
+
+	h->handed_over = true;
+	h->handover = handover_open(fd);
+	if (h->handover == NULL)
+		return;
+	life = json_string_value(
+	    json_object_get(handover_about(h->handover), "life"));
+	seq = json_integer_value(
+	    json_object_get(handover_about(h->handover), "seq"));
+	if (life)
+		events_go_on(h->events, life, (uint64_t)seq);
+}
+
+static void
+take_over(struct herod *h)
+{
+	if (h->handed_over)
+		keeper_drop(h->keeper, HANDOVER_NAME);
+	if (h->handover == NULL)
+		return;
+	doors_take_over(h->doors, h->handover);
+	handover_free(h->handover);
+	h->handover = NULL;
+}
+
+/* The next herod goes on with the connections that are open. */
+static void
+hand_over(struct herod *h)
+{
+	struct handover *handover = handover_new(json_pack("{s:s, s:I}", "life",
+	    events_life(h->events), "seq", (json_int_t)events_last(h->events)));
+	int fd;
+
+	doors_leave(h->doors, handover);
+	fd = handover_close(handover);
+	if (fd >= 0)
+		keeper_store(h->keeper, HANDOVER_NAME, fd);
+}
+
 static void
 on_stored(void *arg, const char *name, int fd)
 {
 	struct herod *h = arg;
-	struct stored *s = xcalloc(1, sizeof(*s));
+	struct stored *s;
+
+	if (strcmp(name, HANDOVER_NAME) == 0) {
+		open_handover(h, fd);
+		return;
+	}
+	s = xcalloc(1, sizeof(*s));
 
 	s->name = xstrdup(name);
 	s->fd = fd;
@@ -402,8 +459,9 @@ on_upgrade_refused(void *arg, int error)
 	upgrade_refused(h->upgrade, error);
 }
 
-/* The next herod finds all as after a crash of ours.  When we were about to
- * end, none is to begin: then the keeper ends what is left. */
+/* The next herod finds all as after a crash of ours, and goes on with our
+ * connections.  When we were about to end, none is to begin: then the keeper
+ * ends what is left. */
 static void
 on_keeper_replaced(void *arg)
 {
@@ -411,9 +469,14 @@ on_keeper_replaced(void *arg)
 
 	keep_flush(h->keep);
 	upgrade_replaced(h->upgrade);
-	doors_free(h->doors);
-	if (h->ending)
+	redis_settle(h->redis, SETTLE_SECONDS);
+	redis_hang_up(h->redis);
+	if (h->ending) {
+		doors_free(h->doors);
 		kill(getppid(), SIGTERM);
+	} else {
+		hand_over(h);
+	}
 	_exit(EXIT_SUCCESS);
 }
 
@@ -970,6 +1033,7 @@ begin(struct herod *h, struct err *e)
 	keeper_record(h->keeper, h->conf->daemon.state_dir);
 	workers_recover(h->workers);
 	runners_settle(h->runners, h->again);
+	take_over(h);
 	if (h->options.daemon)
 		log_to_file(h);
 	if (h->reload_due)

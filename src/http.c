@@ -743,7 +743,7 @@ http_free(struct http *h)
 	TAILQ_FOREACH (l, &h->links, entry)
 		drop(l);
 	if (h->daemon) {
-		mhd.run(h->daemon);
+		run(h);
 		mhd.stop_daemon(h->daemon);
 	}
 	assert(TAILQ_EMPTY(&h->links));
@@ -752,6 +752,16 @@ http_free(struct http *h)
 	ev_idle_stop(h->loop, &h->awake);
 	hangups_free(h->hangups);
 	free(h);
+}
+
+void
+http_waiting(struct http *h, void (*fn)(struct http_request *r))
+{
+	struct link *l, *next;
+
+	TAILQ_FOREACH_SAFE (l, &h->links, entry, next)
+		if (is_at_work(l))
+			fn(&l->request->shown);
 }
 
 const char *

@@ -53,6 +53,9 @@ void http_add(struct http *h, int fd, void *client);
 void http_reply(struct http_request *r, int status, const char *type,
     char *stolen, size_t len);
 
+/* Each request that a route has and did not answer yet; fn may answer. */
+void http_waiting(struct http *h, void (*fn)(struct http_request *r));
+
 /* Of the one that is loaded, or else that we were built with. */
 const char *http_library_version(void);
 

@@ -166,7 +166,9 @@ restore_wanted(struct runners *rs, const char *name, const char *wanted)
 	struct runner *r = runner_find(rs, name);
 
 	if (r && wanted)
-		r->wanted = strcmp(wanted, "up") == 0 ? WANTED_UP : WANTED_DOWN;
+		r->wanted = strcmp(wanted, "up") == 0 ? WANTED_UP
+		    : strcmp(wanted, "removed") == 0  ? WANTED_REMOVED
+						      : WANTED_DOWN;
 }
 
 /* The settings were changed since it was scaled: theirs is the last word. */
@@ -213,10 +215,12 @@ keep_restore(struct keep *k, struct runners *rs)
 static void
 add_wanted(json_t *wanted, const struct runner *r)
 {
-	if (r->internal || (r->wanted == WANTED_UP) == r->conf.autostart)
-		return;
-	json_object_set_new(wanted, r->name,
-	    json_string(r->wanted == WANTED_UP ? "up" : "down"));
+	static const char *const words[] = {"down", "up", "removed"};
+
+	if (r->wanted == WANTED_REMOVED ||
+	    (!r->internal && (r->wanted == WANTED_UP) != r->conf.autostart))
+		json_object_set_new(
+		    wanted, r->name, json_string(words[r->wanted]));
 }
 
 static void
@@ -238,11 +242,10 @@ everything(const struct keep *k)
 	struct runner *r;
 
 	RUNNERS_FOREACH (r, k->runners) {
-		if (r->wanted == WANTED_REMOVED)
-			continue;
 		add_wanted(wanted, r);
 		add_instances(instances, r);
-		if (r->persist)
+		/* One that is going is stopped by its own rules to the end. */
+		if (r->persist || r->wanted == WANTED_REMOVED)
 			json_object_set_new(runners, r->name,
 			    settings_to_json(runner_settings, &r->conf, false));
 	}

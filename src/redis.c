@@ -20,6 +20,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,7 +100,7 @@ struct redis {
 	bool warned; /* of eviction */
 	char run_id[64]; /* of the server process */
 	bool forgot; /* it is another one than when it was up before */
-	double delay, up_since;
+	double delay, made_at, up_since;
 	ev_timer dial, deadline;
 	ev_prepare flush;
 };
@@ -1131,6 +1132,7 @@ redis_new(struct ev_loop *loop, const char *url, double timeout, struct err *e)
 
 	r->loop = loop;
 	r->timeout = timeout;
+	r->made_at = now();
 	r->delay = DELAY_MIN;
 	for (i = 0; i < LINKS; i++) {
 		r->links[i].redis = r;
@@ -1176,6 +1178,33 @@ redis_hang_up(struct redis *r)
 	ev_timer_stop(r->loop, &r->dial);
 }
 
+/* One step on the way to an answer; at most so many seconds. */
+static void
+await_replies(struct link *l, double seconds)
+{
+	struct pollfd p = {.fd = l->fd, .events = POLLIN};
+
+	link_flush(l);
+	if (l->redis->phase != UP)
+		return;
+	if (l->sent < l->len)
+		p.events |= POLLOUT;
+	if (poll(&p, 1, (int)(seconds * 1000) + 1) > 0 && p.revents & ~POLLOUT)
+		link_read(l);
+}
+
+void
+redis_settle(struct redis *r, double seconds)
+{
+	struct link *l = &r->links[COMMANDS];
+	double end = now() + seconds, left = seconds;
+
+	while (r->phase == UP && l->count > 0 && left > 0) {
+		await_replies(l, left);
+		left = end - now();
+	}
+}
+
 void
 redis_free(struct redis *r)
 {
@@ -1218,6 +1247,12 @@ bool
 redis_is_up(const struct redis *r)
 {
 	return r->phase == UP;
+}
+
+bool
+redis_is_new(const struct redis *r)
+{
+	return r->up_since <= 0 && now() - r->made_at < r->timeout;
 }
 
 bool

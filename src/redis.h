@@ -49,6 +49,10 @@ void redis_set_timeout(struct redis *r, double timeout);
  * by NULL, ops are told nothing any more. */
 void redis_hang_up(struct redis *r);
 
+/* Waits until what was sent is answered, and what is sent meanwhile, but at
+ * most so many seconds: for who is about to end. */
+void redis_settle(struct redis *r, double seconds);
+
 /* A library of functions that must be there before it counts as up; code
  * is kept by the caller. */
 void redis_set_library(struct redis *r, const char *name, const char *code);
@@ -62,6 +66,9 @@ void redis_add_bell(struct redis *r, const char *prefix);
 void redis_dial(struct redis *r);
 
 bool redis_is_up(const struct redis *r);
+
+/* It was not up yet, but may be soon: the timeout is not over. */
+bool redis_is_new(const struct redis *r);
 
 /* This is another server process than the one before: it may not know
  * what that one had acknowledged in its last seconds. */

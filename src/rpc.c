@@ -27,6 +27,7 @@ struct member {
 	json_t *id; /* NULL: a notification */
 	struct sink *slot;
 	bool running; /* its handler has not returned yet */
+	bool outlives; /* the next herod is asked again */
 	bool answered;
 	void (*gone)(void *arg);
 	void *gone_arg;
@@ -41,6 +42,8 @@ struct rpc_text {
 	size_t nopen; /* members not settled, and one while taking */
 	size_t answer; /* bytes of all slots */
 	bool batch;
+	bool settled; /* all slots are full, whoever answers still */
+	bool handed_on; /* the next herod answers */
 	size_t nslots;
 	struct sink slots[];
 };
@@ -50,6 +53,7 @@ struct stream {
 	struct rpc_door *door;
 	void (*gone)(void *arg);
 	void (*ready)(void *arg);
+	json_t *(*outlives)(void *arg);
 	void *arg;
 	bool behind;
 };
@@ -182,7 +186,7 @@ member_done(struct member *m)
 static bool
 member_is_heard(const struct member *m)
 {
-	return m->text != NULL && m->id != NULL;
+	return m->text != NULL && !m->text->settled && m->id != NULL;
 }
 
 static size_t
@@ -251,6 +255,14 @@ call_on_gone(struct call *call, void (*fn)(void *arg), void *arg)
 	m->gone_arg = arg;
 }
 
+void
+call_outlives(struct call *call)
+{
+	struct member *m = call->door;
+
+	m->outlives = true;
+}
+
 /* ---- taking ---- */
 
 static const struct method *
@@ -314,12 +326,13 @@ member_run(struct rpc_text *t, struct sink *slot, const struct method *method,
 {
 	struct member *m = xmalloc(sizeof(*m));
 
-	m->call = (struct call){
-	    method, stolen_params, t->door->peer, t->door->services, m};
+	m->call = (struct call){method, stolen_params, t->door->peer,
+	    t->door->services, t->door->again, m};
 	m->text = t;
 	m->id = json_incref(asked->id);
 	m->slot = slot;
 	m->running = true;
+	m->outlives = method->scope <= SCOPE_OBSERVE;
 	m->answered = false;
 	m->gone = NULL;
 	LIST_INSERT_HEAD(&t->members, m, entry);
@@ -457,6 +470,117 @@ rpc_door_close(struct rpc_door *door)
 	door->nstreams = 0;
 }
 
+/* ---- making way ---- */
+
+static void
+put_again(struct sink *lines, json_t *call)
+{
+	size_t len;
+	char *text = jsonrpc_text(call, &len);
+
+	sink_put(lines, text, len);
+	free(text);
+	json_decref(call);
+}
+
+static void
+refuse_member(struct member *m)
+{
+	struct err e = {0};
+
+	if (!member_is_heard(m))
+		return;
+	err_set(&e, ERR_MADE_WAY,
+	    "%s: herod made way for another (upgrade) before this was done",
+	    m->call.method->name);
+	err_hint(&e, "what has been begun goes on; look, then ask again");
+	put_refusal(m->text, m->slot, m->id, &e);
+}
+
+static void
+text_refuse(struct rpc_text *t)
+{
+	struct member *m;
+
+	LIST_FOREACH (m, &t->members, entry)
+		refuse_member(m);
+	t->settled = true;
+	t->nopen++;
+	while ((m = LIST_FIRST(&t->members)) != NULL)
+		member_orphan(m);
+	text_finish(t);
+}
+
+/* NULL unless it is a single call that the next herod can answer. */
+static const struct member *
+member_to_ask_again(const struct rpc_text *t)
+{
+	const struct member *m = LIST_FIRST(&t->members);
+
+	return !t->batch && m && m->outlives && member_is_heard(m) ? m : NULL;
+}
+
+static json_t *
+call_again(const struct member *m)
+{
+	return json_pack("{s:s, s:O, s:s, s:O}", "jsonrpc", "2.0", "id", m->id,
+	    "method", m->call.method->name, "params", m->call.params);
+}
+
+/* The last one asked is the first in the list. */
+static void
+put_texts_again(struct rpc_text *t, struct sink *lines)
+{
+	const struct member *m;
+
+	if (t == NULL)
+		return;
+	put_texts_again(LIST_NEXT(t, entry), lines);
+	m = member_to_ask_again(t);
+	if (m)
+		put_again(lines, call_again(m));
+	t->handed_on = m != NULL;
+}
+
+/* Each anew from the first: what gone() does may end others. */
+static void
+refuse_texts(struct rpc_door *door)
+{
+	struct rpc_text *t;
+
+	do {
+		LIST_FOREACH (t, &door->texts, entry)
+			if (!t->handed_on)
+				break;
+		if (t)
+			text_refuse(t);
+	} while (t);
+}
+
+static void
+stream_leave(struct stream *s, struct sink *lines)
+{
+	json_t *call = s->outlives ? s->outlives(s->arg) : NULL;
+
+	if (call == NULL)
+		return;
+	json_object_set_new(call, "jsonrpc", json_string("2.0"));
+	put_again(lines, call);
+}
+
+void
+rpc_door_leave(struct rpc_door *door, struct sink *lines)
+{
+	struct stream *s;
+
+	if (lines) {
+		put_texts_again(LIST_FIRST(&door->texts), lines);
+		LIST_FOREACH (s, &door->streams, entry)
+			stream_leave(s, lines);
+	}
+	refuse_texts(door);
+}
+
 /* ---- streams ---- */
 
 struct stream *
@@ -506,6 +630,12 @@ stream_send(struct stream *s, struct sink *text, size_t most)
 	sink_put(text, "\n", 1);
 	s->behind = !s->door->notify(s->door->arg, text->buf, text->len, most);
 	return !s->behind;
+}
+
+void
+stream_outlives(struct stream *s, json_t *(*make)(void *arg))
+{
+	s->outlives = make;
 }
 
 bool

@@ -59,6 +59,10 @@ struct call {
 	json_t *params; /* checked: canonical, defaults filled in */
 	const struct peer *peer;
 	const struct services *services;
+	/* It was asked of the herod before, which made way for us: what it
+	 * wants was begun, and only the answer is owed.  See
+	 * call_outlives(). */
+	bool again;
 	void *door; /* rpc.c's own from here */
 };
 
@@ -91,6 +95,14 @@ void call_refuse(struct call *call, const struct err *e);
 void call_on_gone(struct call *call, void (*fn)(void *arg), void *arg);
 
 /*
+ * Should herod make way for another before this call is answered, the next
+ * one is asked it again, with what params are then and call->again set: then
+ * its handler must begin nothing, only wait.  Calls of scope observe are asked
+ * again anyway; others are refused in that case, with ERR_MADE_WAY.
+ */
+void call_outlives(struct call *call);
+
+/*
  * A stream of notifications to the asker, beside and after the answer.
  * NULL when the door has none (HTTP), has RPC_STREAMS_MAX of them or is
  * gone.  It ends with the connection: then gone(arg) is called and the
@@ -117,6 +129,11 @@ void *call_stream_arg(const struct call *call, void (*gone)(void *arg));
 
 void stream_on_ready(struct stream *s, void (*ready)(void *arg));
 
+/* Should herod make way for another, make(arg) says by which call the next
+ * one goes on with the stream: {"method", "params"}, new.  That call has no
+ * id and call->again set. */
+void stream_outlives(struct stream *s, json_t *(*make)(void *arg));
+
 /* ---- for doors ---- */
 
 /* One asker: a line connection, or one HTTP request. */
@@ -130,6 +147,8 @@ struct rpc_door {
 	 * the reader, who is too far behind.  NULL: no streams. */
 	bool (*notify)(void *arg, char *text, size_t len, size_t most);
 	void *arg;
+	/* What is taken now was asked of the herod before: call->again. */
+	bool again;
 
 	/* rpc.c's from here, for doors to read; begin with zeroes. */
 	LIST_HEAD(, rpc_text) texts; /* not answered yet */
@@ -146,6 +165,15 @@ void rpc_take(struct rpc_door *door, const char *text, size_t len);
 /* The asker has left: nothing is answered any more, streams end.  Not to
  * be called within rpc_take(). */
 void rpc_door_close(struct rpc_door *door);
+
+/*
+ * herod makes way for another: lines for the next one's rpc_take(), with
+ * again set, are added for what is not answered yet and can be asked again;
+ * the rest is refused.  lines NULL: all is refused.  After that nothing but
+ * rpc_door_close() may be called for this door, and no loop be run.
+ */
+struct sink;
+void rpc_door_leave(struct rpc_door *door, struct sink *lines);
 
 /* The asker has read what there was: streams may go on. */
 void rpc_streams_ready(struct rpc_door *door);

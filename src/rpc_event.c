@@ -18,6 +18,7 @@
 /* A connection's subscription. */
 struct listener {
 	struct stream *stream;
+	const struct events *events;
 	struct subscriber *subscriber;
 	struct ev_loop *loop;
 	ev_timer begin; /* the first event comes behind the answer */
@@ -159,6 +160,19 @@ listener_gone(void *arg)
 	free(l);
 }
 
+/* By which the next herod goes on with it. */
+static json_t *
+listener_again(void *arg)
+{
+	const struct listener *l = arg;
+	struct kind list = {TYPE_LIST, NULL};
+
+	return json_pack("{s:s, s:{s:o, s:o}}", "method", "subscribe", "params",
+	    "topics", type_fetch(&list, &l->topics), "since",
+	    json_sprintf("%s:%llu", events_life(l->events),
+		(unsigned long long)subscriber_at(l->subscriber)));
+}
+
 static void
 listener_ready(void *arg)
 {
@@ -199,6 +213,7 @@ listener_new(struct call *call)
 	type_store(&list, &l->topics, call_json(call, "topics"));
 	l->scope = call->peer->scope;
 	l->loop = call->services->loop;
+	l->events = call->services->events;
 	ev_timer_init(&l->begin, on_begin, 0, 0);
 	l->begin.data = l;
 	if (check_topics(l->topics, l->scope, &e) == 0) {
@@ -207,6 +222,7 @@ listener_new(struct call *call)
 	}
 	if (l->stream) {
 		stream_on_ready(l->stream, listener_ready);
+		stream_outlives(l->stream, listener_again);
 		return l;
 	}
 	if (!err_is_set(&e)) {
@@ -248,12 +264,19 @@ snapshot(const struct services *s, struct listener *l)
 	return all;
 }
 
+/* A listener of the herod before is told, with a gap, what is lost. */
 static bool
 may_resume(const struct call *call, uint64_t *since)
 {
 	const char *text = call_string(call, "since");
+	const char *seq = text ? strchr(text, ':') : NULL;
 
-	return text && events_reach(call->services->events, text, since);
+	if (text && events_reach(call->services->events, text, since))
+		return true;
+	if (!call->again || seq == NULL)
+		return false;
+	*since = strtoull(seq + 1, NULL, 10);
+	return true;
 }
 
 HANDLER(subscribe)

@@ -91,22 +91,38 @@ HANDLER(job_wait)
 {
 	struct asked *a = asked_new(call);
 
+	call_outlives(call);
 	a->wait = workers_wait(a->workers, call_string(call, "id"),
 	    call_number(call, "timeout"), false, on_over, a);
 }
 
 /* ---- queueing and waiting ---- */
 
+/* The next herod is asked for the same job. */
 static void
 on_run_queued(void *arg, const struct err *e)
 {
 	struct asked *a = arg;
 
-	if (e || !a->call)
+	if (e || !a->call) {
 		asked_answer(a, NULL, e);
-	else
-		a->wait = workers_wait(
-		    a->workers, a->id, a->timeout, true, on_over, a);
+		return;
+	}
+	json_object_set_new(
+	    call_json(a->call, "job"), "id", json_string(a->id));
+	call_outlives(a->call);
+	a->wait = workers_wait(a->workers, a->id, a->timeout, true, on_over, a);
+}
+
+/* It was queued by the herod before. */
+static void
+run_again(struct call *call, const char *id)
+{
+	struct asked *a = asked_new(call);
+
+	call_outlives(call);
+	a->wait = workers_wait(
+	    a->workers, id, call_number(call, "timeout"), false, on_over, a);
 }
 
 HANDLER(job_run)
@@ -119,6 +135,10 @@ HANDLER(job_run)
 	if (!runner) {
 		err_set(&e, ERR_PARAMS, "job: it must name its runner");
 		call_refuse(call, &e);
+		return;
+	}
+	if (call->again) {
+		run_again(call, json_string_value(json_object_get(job, "id")));
 		return;
 	}
 	a = asked_new(call);
@@ -200,6 +220,7 @@ HANDLER(job_stop)
 	struct asked *a = asked_new(call);
 	struct err e = {0};
 
+	call_outlives(call);
 	if (workers_cancel(
 		a->workers, call_string(call, "id"), on_cancelled, a, &e) == -1)
 		asked_answer(a, NULL, &e);

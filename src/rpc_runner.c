@@ -1,6 +1,8 @@
 /* Methods about runners: their state, start and stop, logs. */
 #include <math.h>
 #include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -674,6 +676,7 @@ waiting_for(struct waiting *w, struct runner_wait *wait)
 		return;
 	w->wait = wait;
 	call_on_gone(w->call, waiting_gone, w);
+	call_outlives(w->call);
 }
 
 /* over() answers the call when the runner is as wanted, or will not be. */
@@ -704,7 +707,8 @@ HANDLER(start_runner)
 
 	if (r == NULL || is_ending(call))
 		return;
-	runner_start_also(r, &also);
+	if (!call->again)
+		runner_start_also(r, &also);
 	if (!call_bool(call, "wait")) {
 		reply_started(call, r, also);
 		strv_free(also);
@@ -723,7 +727,8 @@ HANDLER(stop_runner)
 
 	if (r == NULL)
 		return;
-	runner_stop(r, call_bool(call, "drain"));
+	if (!call->again)
+		runner_stop(r, call_bool(call, "drain"));
 	reply_when(call, r, WANTED_DOWN);
 }
 
@@ -800,8 +805,10 @@ HANDLER(restart_runner)
 		restart_rolling(call, r);
 		return;
 	}
-	rolling_end(r, WAIT_SUPERSEDED);
-	runner_restart(r, call_bool(call, "drain"));
+	if (!call->again) {
+		rolling_end(r, WAIT_SUPERSEDED);
+		runner_restart(r, call_bool(call, "drain"));
+	}
 	reply_when(call, r, WANTED_UP);
 }
 
@@ -814,7 +821,8 @@ HANDLER(scale_runner)
 	if (r == NULL || is_herods_own(call, r) || is_ending(call))
 		return;
 	before = r->nwanted;
-	runner_scale(r, (size_t)call_count(call, "instances"));
+	if (!call->again)
+		runner_scale(r, (size_t)call_count(call, "instances"));
 	if (!call_bool(call, "wait")) {
 		reply_runner(call, r);
 		return;
@@ -927,7 +935,10 @@ bulk_do(struct call *call, enum wanted what)
 	b->nwaiting = 1; /* ourselves, until all have begun */
 	LIST_INIT(&b->waits);
 	call_on_gone(call, bulk_gone, b);
-	if (what == WANTED_UP)
+	call_outlives(call);
+	if (call->again)
+		; /* it was done */
+	else if (what == WANTED_UP)
 		runners_start_all(call->services->runners);
 	else
 		runners_stop_all(
@@ -970,7 +981,7 @@ added_over(void *arg, enum wait_end end)
 static void
 start_added(struct call *call, struct runner *r)
 {
-	if (r->conf.autostart)
+	if (r->conf.autostart && !(call && call->again))
 		runner_start(r);
 	if (call && r->conf.autostart)
 		wait_for_runner(
@@ -1095,13 +1106,28 @@ read_settings(
 	return bad ? -1 : 0;
 }
 
+/* True after answering: the herod before has added it already. */
+static bool
+was_added(struct call *call)
+{
+	const char *name = json_string_value(
+	    json_object_get(call_json(call, "runner"), "name"));
+	struct runner *r = call->again && name
+	    ? runner_find(call->services->runners, name)
+	    : NULL;
+
+	if (r)
+		start_added(call, r);
+	return r != NULL;
+}
+
 HANDLER(add_runner)
 {
 	struct runner_conf conf = {0};
 	const char *name = NULL;
 	struct err e = {0};
 
-	if (is_ending(call))
+	if (is_ending(call) || was_added(call))
 		return;
 	if (read_settings(call_json(call, "runner"), &conf, &name, &e) != 0)
 		call_refuse(call, &e);
@@ -1175,11 +1201,29 @@ removed(void *arg, enum wait_end end)
 	workers_depths(m->call->services->workers, &queue, 1, removed_depth, m);
 }
 
+/* True after answering: it went while the herod before made way for us, and
+ * nobody knows any more which queue was its. */
+static bool
+is_removed(struct call *call)
+{
+	const char *name = call_string(call, "name");
+
+	if (!call->again || runner_find(call->services->runners, name))
+		return false;
+	call_reply(call,
+	    json_pack(
+		"{s:s, s:b, s:n}", "name", name, "removed", 1, "queued_jobs"));
+	return true;
+}
+
 HANDLER(remove_runner)
 {
-	struct runner *r = runner_of(call);
+	struct runner *r;
 	struct removing *m;
 
+	if (is_removed(call))
+		return;
+	r = runner_of(call);
 	if (r == NULL || is_herods_own(call, r))
 		return;
 	m = xcalloc(1, sizeof(*m));
@@ -1188,6 +1232,7 @@ HANDLER(remove_runner)
 	if (r->conf.kind != KIND_SERVICE)
 		m->queue = xstrdup(runner_queue(r));
 	call_on_gone(call, removing_gone, m);
+	call_outlives(call);
 	runner_remove(r);
 	m->wait = runner_wait(r, WANTED_REMOVED, 0, removed, m);
 }
@@ -1343,6 +1388,27 @@ follower_ready(void *arg)
 	follower_flush(arg);
 }
 
+/* What was collected leaves first, or is counted as lost. */
+static json_t *
+follower_again(void *arg)
+{
+	static const char *const words[] = {"all", "stdout", "stderr"};
+	struct follower *f = arg;
+	char text[48];
+	int len;
+
+	follower_flush(f);
+	if (f->dropped) {
+		len = snprintf(
+		    text, sizeof(text), "{\"dropped\":%lld}", f->dropped);
+		stream_notify_text(
+		    f->stream, "log", text, (size_t)len, SIZE_MAX);
+	}
+	return json_pack("{s:s, s:{s:s, s:i, s:s}}", "method", "follow_logs",
+	    "params", "name", f->runner->name, "lines", 0, "stream",
+	    words[f->wanted_stream + 1]);
+}
+
 /* The runner was removed. */
 static void
 follower_end(struct follower *f)
@@ -1392,6 +1458,7 @@ follower_new(struct call *call, struct runner *r)
 	ev_timer_init(&f->flush, on_flush, 0, 0);
 	f->flush.data = f;
 	stream_on_ready(f->stream, follower_ready);
+	stream_outlives(f->stream, follower_again);
 	f->output = output_follow(r->output, follower_line, f);
 	return f;
 }

@@ -4,7 +4,8 @@
  * Both are asked first, as processes of their own, whether they are of use
  * here; only then the keeper is asked to execute the new one in its own
  * place.  The end of this herod, and the next one, are as after a crash: no
- * process is touched.
+ * process is touched.  Beyond that, open connections are handed over
+ * (handover.h).
  */
 #ifndef UPGRADE_H
 #define UPGRADE_H

@@ -343,7 +343,9 @@ workers_wait(struct workers *w, const char *id, double timeout, bool fresh,
 		ev_timer_set(&wait->timer, timeout, 0.);
 		ev_timer_start(w->loop, &wait->timer);
 	}
-	if (!fresh && !work_find(w, id) && watch_read(w, id, &e) == -1)
+	/* Of Redis that was not there yet, all are read when it comes. */
+	if (!fresh && !work_find(w, id) && watch_read(w, id, &e) == -1 &&
+	    !redis_is_new(w->redis))
 		wait_fail_soon(wait, &e);
 	return wait;
 }
