@@ -30,6 +30,7 @@
 #define STUBBORN 5.0 /* seconds after SIGKILL until we say so */
 #define STRAYS_DELAY 0.01 /* seconds, doubled each time */
 #define STRAYS_DELAY_MAX 1.0
+#define SOUGHT_DELAY 0.05 /* seconds to the next look for a search's end */
 
 _Static_assert(CHILD_TAG_MAX == WIRE_TAG_MAX, "the keeper keeps it whole");
 _Static_assert(CHILD_RLIMITS_MAX == WIRE_RLIMITS_MAX, "and these");
@@ -86,10 +87,11 @@ over_soon(struct process *p)
 	processes_sweep(p->c.keeper);
 }
 
+/* What is not found yet is awaited, too. */
 static bool
 rest_is_awaited(const struct process *p)
 {
-	return rest_is_left(p) && !p->left_alone;
+	return p->seeking || (rest_is_left(p) && !p->left_alone);
 }
 
 void
@@ -158,6 +160,10 @@ on_kill(struct ev_loop *loop, ev_timer *w, int events)
 		tell_unkillable(p);
 		return;
 	}
+	if (p->seeking) { /* whom to kill and name is known soon */
+		timer_again(p, &p->kill_timer, SOUGHT_DELAY);
+		return;
+	}
 	names = p->phase == PHASE_ENDED ? strays_names(p) : NULL;
 	log_warnx("process %d: %s%s not ended in time, SIGKILL", p->c.pid,
 	    names ? names : "",
@@ -206,7 +212,8 @@ on_signal(struct ev_loop *loop, ev_timer *w, int events)
 static bool
 is_past_asking(const struct process *p)
 {
-	return p->over_due || (p->phase == PHASE_ENDED && !rest_is_left(p));
+	return p->over_due ||
+	    (p->phase == PHASE_ENDED && !rest_is_left(p) && !p->seeking);
 }
 
 static bool
@@ -488,17 +495,26 @@ follow_strays(struct process *p)
 }
 
 static void
+look_for_strays(struct process *p)
+{
+	p->strays_left = strays_are_left(p);
+	if (p->strays_left && p->kill_sent)
+		strays_kill(p);
+	follow_strays(p);
+	rest_look(p);
+}
+
+static void
 on_strays(struct ev_loop *loop, ev_timer *w, int events)
 {
 	struct process *p = w->data;
 
 	(void)loop;
 	(void)events;
-	p->strays_left = strays_are_left(p);
-	if (p->strays_left && p->kill_sent)
-		strays_kill(p);
-	follow_strays(p);
-	rest_look(p);
+	if (search_is_needed(p))
+		search_begin(p);
+	else
+		look_for_strays(p);
 }
 
 static void
@@ -517,10 +533,10 @@ was_killed(const struct process *p)
 	    WTERMSIG(p->c.status) == SIGKILL && !p->c.killed;
 }
 
+/* What it leaves is known. */
 static void
-deal_with_end(struct process *p)
+deal_with_left(struct process *p)
 {
-	p->c.oom = was_killed(p) && cgroup_ran_out(p->cgroup);
 	p->strays_left = !p->c.stage && strays_are_left(p);
 	p->strays_delay = STRAYS_DELAY;
 	if (rest_is_left(p) && !(p->c.stopping && p->rules.killgroup))
@@ -530,8 +546,28 @@ deal_with_end(struct process *p)
 	else if (rest_is_left(p))
 		deal_with_leftover(p);
 	follow_strays(p);
-	io_hurry(p);
 	rest_look(p);
+}
+
+void
+process_sought(struct process *p)
+{
+	if (p->sought)
+		look_for_strays(p);
+	else
+		deal_with_left(p);
+	p->sought = true;
+}
+
+static void
+deal_with_end(struct process *p)
+{
+	p->c.oom = was_killed(p) && cgroup_ran_out(p->cgroup);
+	io_hurry(p);
+	if (!p->c.stage && search_is_needed(p))
+		search_begin(p);
+	else
+		deal_with_left(p);
 }
 
 void
@@ -564,7 +600,7 @@ process_group_gone(struct process *p)
 {
 	p->group_left = false;
 	/* One of it may have left it last. */
-	if (!p->strays_left && !p->left_alone) {
+	if (!p->strays_left && !p->left_alone && !p->seeking) {
 		p->strays_left = strays_are_left(p);
 		follow_strays(p);
 	}

@@ -6,6 +6,7 @@
  *	child.c		life and end of a process
  *	child_io.c	its output and its stdin
  *	strays.c	what it leaves behind outside of its group
+ *	search.c	the same among all processes of the machine
  *	child_record.c	what is written down of it while it lives
  *	revive.c	going on with it when the keeper was killed, too
  */
@@ -54,6 +55,8 @@ struct process {
 	bool found_due; /* during keeper_open() */
 	bool group_left; /* leader reaped, group not yet empty */
 	bool strays_left; /* nor are those who left it gone */
+	int seeking; /* searches whose end it waits for */
+	bool sought; /* the first of them has ended */
 	double strays_delay; /* seconds to the next look at them */
 	bool left_alone; /* what is left is not our concern */
 	char *program, *directory; /* for texts; NULL when adopted */
@@ -64,7 +67,7 @@ struct process {
 	bool recorded; /* at its place in the record */
 	size_t place;
 	uint64_t began; /* clock ticks after boot; 0: not known */
-	pid_t marked_by; /* the keeper in its mark */
+	pid_t marked_by; /* the keeper in its mark; 0: not known yet */
 	struct stream streams[CHILD_STREAMS];
 	struct feed feed;
 	int ready_fd; /* -1: none, or no more of use */
@@ -133,6 +136,7 @@ struct keeper {
 	pid_t *orphans; /* that came to it, as it was in that turn of */
 	size_t norphans; /* the loop (ev_iteration()) */
 	unsigned orphans_turn;
+	struct search *search; /* for marks of a killed keeper; or NULL */
 	struct stored_fds held; /* copies of all that the keeper stores */
 	struct kept_ends ends;
 	struct wire_base base; /* of the keeper, for the one after it */
@@ -180,6 +184,9 @@ void process_exited(struct process *p, const struct wire_exit *x);
 void process_group_gone(struct process *p);
 void process_paused(struct process *p, bool paused);
 
+/* The search for what it leaves behind is over. */
+void process_sought(struct process *p);
+
 /* Adopted: what it went through since is dealt with from now on. */
 void process_resume(struct process *p);
 
@@ -216,6 +223,13 @@ enum marked { MARKED, UNMARKED, IN_EXECVE };
  * environment after it, and from neither within. */
 enum marked strays_mark_read(pid_t pid, pid_t *keeper, unsigned *id);
 
+/* Where something lives under the number of a keeper, that may be another
+ * keeper, and a mark with that number its. */
+bool strays_keeper_is_gone(pid_t keeper);
+
+/* Those who are within execve(2) get past it; waits 100 ms at most. */
+void strays_wait_execve(void);
+
 /* After the keeper's death its children and we have the same parent.  What
  * was just being started writes into pipes that nobody else has: it is of
  * no use, and the next herod would start it a second time. */
@@ -227,6 +241,20 @@ char *strays_names(const struct process *p);
 
 /* "pid 12 (cat) in state D": one that SIGKILL did not end; new, or NULL. */
 char *strays_unkillable(const struct process *p);
+
+/* ---- search.c ---- */
+
+/* Outlived its keeper, and no control group holds it: what left its group
+ * has come to init and is among all processes of the machine. */
+bool search_is_needed(const struct process *p);
+
+/* Begins to look for them; process_sought() follows, in the loop. */
+void search_begin(struct process *p);
+
+/* What the last search found: at most max. */
+size_t search_found(const struct process *p, pid_t *list, size_t max);
+
+void search_end(struct keeper *k);
 
 /* ---- child_record.c ---- */
 

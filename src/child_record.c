@@ -132,11 +132,10 @@ keeper_record(struct keeper *k, const char *state_dir)
 	struct process *p;
 
 	k->record = living_open(state_dir);
-	if (k->record == NULL) {
+	if (k->record == NULL)
 		log_warn("%s/" LIVING_NAME, state_dir);
-		return;
-	}
-	take_over(k);
+	else
+		take_over(k);
 	RB_FOREACH (p, processes, &k->processes) {
 		if (p->marked_by == 0)
 			p->marked_by = k->pid;

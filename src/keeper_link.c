@@ -1044,6 +1044,7 @@ keeper_close(struct keeper *k)
 		forget_end(k, end);
 	drop_stored(&k->stored);
 	drop_stored(&k->held);
+	search_end(k);
 	living_close(k->record);
 	close(k->fd);
 	if (k->transit)

@@ -129,6 +129,24 @@ process_children(pid_t pid, pid_t *list, size_t max)
 	return n;
 }
 
+size_t
+process_each(bool (*fn)(void *arg, pid_t pid), void *arg)
+{
+	DIR *dir = opendir("/proc");
+	struct dirent *entry;
+	size_t n = 0;
+	pid_t pid;
+
+	while (dir && (entry = readdir(dir)) != NULL) {
+		pid = (pid_t)strtol(entry->d_name, NULL, 10);
+		if (pid > 1 && pid != getpid())
+			n += fn(arg, pid);
+	}
+	if (dir)
+		closedir(dir);
+	return n;
+}
+
 bool
 process_name(pid_t pid, char name[PROCESS_NAME_SIZE])
 {

@@ -26,6 +26,9 @@ bool process_read(pid_t pid, struct process_info *p);
 /* Puts the pids of at most max children into list; returns how many. */
 size_t process_children(pid_t pid, pid_t *list, size_t max);
 
+/* Of how many of all processes, but this one and init, it is true. */
+size_t process_each(bool (*fn)(void *arg, pid_t pid), void *arg);
+
 /* The name that it has given itself, or its program's; false when gone. */
 #define PROCESS_NAME_SIZE 16
 bool process_name(pid_t pid, char name[PROCESS_NAME_SIZE]);

@@ -16,7 +16,6 @@
 #include <sys/pidfd.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -30,7 +29,6 @@
 
 #define KILL_WAIT 5.0 /* seconds for those that are killed to be dead */
 #define PASSES 8 /* until no new ones were forked */
-#define EXECVE_TRIES 20 /* of 5 ms; it takes less than one */
 
 enum fate {
 	FATE_STALE, /* ended: its pid is nobody's, or another's */
@@ -187,8 +185,7 @@ is_doomed(const struct former *f)
 	    (f->fate == FATE_STALE && !f->l.leaves);
 }
 
-/* Whose mark a process has, of those.  Where something lives under the number
- * of the keeper in it, that may be another keeper, and the mark its. */
+/* Whose mark a process has, of those. */
 static const struct former *
 doomed(const struct formers *all, pid_t pid)
 {
@@ -196,8 +193,8 @@ doomed(const struct formers *all, pid_t pid)
 	pid_t keeper;
 	unsigned id;
 
-	if (strays_mark_read(pid, &keeper, &id) != MARKED || keeper <= 1 ||
-	    kill(keeper, 0) == 0 || errno != ESRCH)
+	if (strays_mark_read(pid, &keeper, &id) != MARKED ||
+	    !strays_keeper_is_gone(keeper))
 		return NULL;
 	for (f = all->v; f < all->v + all->n; f++)
 		if (f->l.id == id && f->l.marked_by == keeper && is_doomed(f))
@@ -207,8 +204,9 @@ doomed(const struct formers *all, pid_t pid)
 
 /* Held, and asked again. */
 static bool
-kill_marked(const struct formers *all, pid_t pid)
+kill_marked(void *arg, pid_t pid)
 {
+	const struct formers *all = arg;
 	const struct former *f = doomed(all, pid);
 	int fd = f ? pidfd_open(pid, 0) : -1;
 	bool killed;
@@ -226,56 +224,17 @@ kill_marked(const struct formers *all, pid_t pid)
 	return killed;
 }
 
-/* Of how many of all processes it is true. */
-static size_t
-each_process(
-    bool (*fn)(const struct formers *all, pid_t pid), const struct formers *all)
-{
-	DIR *dir = opendir("/proc");
-	struct dirent *entry;
-	size_t n = 0;
-	pid_t pid;
-
-	while (dir && (entry = readdir(dir)) != NULL) {
-		pid = (pid_t)strtol(entry->d_name, NULL, 10);
-		if (pid > 1 && pid != getpid())
-			n += fn(all, pid);
-	}
-	if (dir)
-		closedir(dir);
-	return n;
-}
-
-/* Nobody can tell yet whose it is.  The kernel's own, below pid 2, have
- * nothing to be told by either. */
-static bool
-is_in_execve(const struct formers *all, pid_t pid)
-{
-	struct process_info info;
-	pid_t keeper;
-	unsigned id;
-
-	(void)all;
-	return strays_mark_read(pid, &keeper, &id) == IN_EXECVE &&
-	    process_read(pid, &info) && info.ppid != 2 && info.ppid != 0;
-}
-
 /* While somebody was asked for, those who may be it get past execve(2). */
 static void
 wait_execve(const struct formers *all)
 {
-	static const struct timespec moment = {.tv_nsec = 5000000};
 	bool asked = false;
 	size_t i;
-	int tries;
 
 	for (i = 0; i < all->n; i++)
 		asked |= all->v[i].l.pid == 0;
-	for (tries = 0; asked && tries < EXECVE_TRIES; tries++) {
-		if (each_process(is_in_execve, all) == 0)
-			break;
-		nanosleep(&moment, NULL);
-	}
+	if (asked)
+		strays_wait_execve();
 }
 
 static bool
@@ -323,7 +282,7 @@ kill_doomed(struct formers *all)
 			wait_killed(&all->v[i], all->deadline);
 	wait_execve(all);
 	for (pass = 0; pass < PASSES && some_are_doomed(all); pass++)
-		if (each_process(kill_marked, all) == 0)
+		if (process_each(kill_marked, all) == 0)
 			break;
 }
 

@@ -5,8 +5,10 @@
  * They are found by their cgroup.  Where there is none, by a mark in their
  * environment among the children of the keeper, to which the orphans of its
  * children come; that costs a look at all of these, so it is done only when
- * a process ends, and once a turn of the loop for all that end in it.
+ * a process ends, and once a turn of the loop for all that end in it.  Those
+ * of one that outlived its keeper are nobody's children: search.c.
  */
+#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -25,6 +27,7 @@
 #define STRAYS_MAX 512 /* dealt with at once; the others in the next turn */
 #define ORPHANS_MAX 4096 /* children of the keeper that are looked at */
 #define EXECVE_TRIES 100 /* milliseconds; it takes less than one */
+#define ALL_EXECVE_TRIES 20 /* of 5 ms */
 #define PASSES 8 /* until no new ones were forked */
 #define NAMED 4 /* told by name */
 
@@ -53,11 +56,11 @@ has(const struct pids *pids, pid_t pid)
 
 /* ---- by mark ---- */
 
-/* Unique among the descendants of this keeper, where alone it is sought. */
+/* Unique among the descendants of this keeper. */
 static void
-mark_value(const struct keeper *k, unsigned id, char value[STRAY_MARK_SIZE])
+mark_value(pid_t keeper, unsigned id, char value[STRAY_MARK_SIZE])
 {
-	snprintf(value, STRAY_MARK_SIZE, "%d-%u", (int)k->pid, id);
+	snprintf(value, STRAY_MARK_SIZE, "%d-%u", (int)keeper, id);
 }
 
 void
@@ -65,7 +68,7 @@ strays_mark(const struct keeper *k, unsigned id, char mark[STRAY_MARK_SIZE])
 {
 	char value[STRAY_MARK_SIZE];
 
-	mark_value(k, id, value);
+	mark_value(k->pid, id, value);
 	snprintf(mark, STRAY_MARK_SIZE, STRAY_MARK "=%.40s", value);
 }
 
@@ -74,7 +77,9 @@ has_mark(const struct process *p, pid_t pid)
 {
 	char value[STRAY_MARK_SIZE], wanted[STRAY_MARK_SIZE];
 
-	mark_value(p->c.keeper, p->c.id, wanted);
+	if (search_is_needed(p) && !strays_keeper_is_gone(p->marked_by))
+		return false;
+	mark_value(p->marked_by, p->c.id, wanted);
 	return process_variable(pid, STRAY_MARK, value, sizeof(value)) &&
 	    strcmp(value, wanted) == 0;
 }
@@ -127,19 +132,41 @@ find_orphans(struct keeper *k)
 	k->orphans_turn = ev_iteration(k->loop);
 }
 
-/* Those of the mark, and from them downwards. */
 static void
-find_by_mark(const struct process *p, struct pids *pids, bool again)
+find_by_search(const struct process *p, struct pids *pids)
+{
+	pid_t found[STRAYS_MAX];
+	size_t i, n = search_found(p, found, STRAYS_MAX);
+
+	for (i = 0; i < n; i++)
+		if (has_mark(p, found[i]))
+			add(pids, found[i]);
+}
+
+static void
+find_among_orphans(const struct process *p, struct pids *pids, bool again)
 {
 	struct keeper *k = p->c.keeper;
-	pid_t below[STRAYS_MAX];
-	size_t i, j, n;
+	size_t i;
 
 	if (again || k->orphans_turn != ev_iteration(k->loop))
 		find_orphans(k);
 	for (i = 0; i < k->norphans; i++)
 		if (has_mark(p, k->orphans[i]))
 			add(pids, k->orphans[i]);
+}
+
+/* Those of the mark, and from them downwards. */
+static void
+find_by_mark(const struct process *p, struct pids *pids, bool again)
+{
+	pid_t below[STRAYS_MAX];
+	size_t i, j, n;
+
+	if (search_is_needed(p))
+		find_by_search(p, pids);
+	else
+		find_among_orphans(p, pids, again);
 	for (i = 0; i < pids->n; i++) {
 		n = process_children(pids->v[i], below, STRAYS_MAX);
 		for (j = 0; j < n; j++)
@@ -255,6 +282,12 @@ strays_kill(const struct process *p)
 
 /* ---- after the keeper's death ---- */
 
+bool
+strays_keeper_is_gone(pid_t keeper)
+{
+	return keeper > 1 && kill(keeper, 0) == -1 && errno == ESRCH;
+}
+
 enum marked
 strays_mark_read(pid_t pid, pid_t *keeper, unsigned *id)
 {
@@ -271,6 +304,33 @@ strays_mark_read(pid_t pid, pid_t *keeper, unsigned *id)
 		info.state != 'Z'
 	    ? IN_EXECVE
 	    : UNMARKED;
+}
+
+/* Nobody can tell yet whose it is.  The kernel's own, below pid 2, have
+ * nothing to be told by either. */
+static bool
+is_in_execve(void *arg, pid_t pid)
+{
+	struct process_info info;
+	pid_t keeper;
+	unsigned id;
+
+	(void)arg;
+	return strays_mark_read(pid, &keeper, &id) == IN_EXECVE &&
+	    process_read(pid, &info) && info.ppid != 2 && info.ppid != 0;
+}
+
+void
+strays_wait_execve(void)
+{
+	static const struct timespec moment = {.tv_nsec = 5000000};
+	int tries;
+
+	for (tries = 0; tries < ALL_EXECVE_TRIES; tries++) {
+		if (process_each(is_in_execve, NULL) == 0)
+			break;
+		nanosleep(&moment, NULL);
+	}
 }
 
 /* Whom it was asked to start as pid, not yet having told so. */

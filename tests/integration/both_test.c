@@ -17,42 +17,10 @@
 
 CHECK_TIMEOUT(240);
 
-static bool
-is_stopped(pid_t pid)
-{
-	return strncmp(proc_field(pid, "status", "State"), "T", 1) == 0;
-}
-
-/* Both, with no time for the one left to notice. */
-static void
-kill_both(struct herod *h)
-{
-	static bool keeper_first;
-	pid_t daemon = herod_pid(h);
-	pid_t first = keeper_first ? h->keeper : daemon;
-	pid_t second = keeper_first ? daemon : h->keeper;
-
-	keeper_first = !keeper_first;
-	kill(second, SIGSTOP);
-	wait_for(is_stopped(second));
-	kill(first, SIGKILL);
-	kill(second, SIGKILL);
-	check_int(waitpid(h->keeper, NULL, 0), h->keeper);
-	wait_for(!is_alive(daemon));
-}
-
-/* A zombie is ours to bury: nobody else would. */
-static bool
-is_gone(pid_t pid)
-{
-	waitpid(pid, NULL, WNOHANG);
-	return !is_alive(pid);
-}
-
 static void
 both_again(struct herod *h)
 {
-	kill_both(h);
+	herod_kill_both(h);
 	herod_again(h);
 }
 
@@ -100,7 +68,7 @@ test_output_goes_on_into_the_log(void)
 
 	wait_for(strstr(logs_of(h, "it"), "err 3\n"));
 	wait_for((it = pid_of(h, "it")) != 0);
-	kill_both(h);
+	herod_kill_both(h);
 	away = atoi(file_text(here("at")));
 	wait_for(atoi(file_text(here("at"))) > away + 10);
 	herod_again(h);
@@ -179,7 +147,7 @@ test_the_parent_of_a_daemon_is_told_that_it_is_ready(void)
 	pid_t web;
 
 	wait_for((web = pid_of(h, "web")) != 0);
-	kill_both(h);
+	herod_kill_both(h);
 	check_int(run("$BUILD/herod --daemon -c %s --state_dir %s "
 		      "--runtime_dir %s --listen unix:%s",
 		      h->conf, here("state"), here("run"), h->socket)
@@ -221,7 +189,7 @@ test_what_ended_meanwhile_is_started_anew(void)
 
 	wait_for((old = pid_in(here("below"))) != 0);
 	wait_for((it = pid_of(h, "it")) != 0);
-	kill_both(h);
+	herod_kill_both(h);
 	kill(it, SIGKILL);
 	wait_for(is_gone(it));
 	herod_again(h);
@@ -250,7 +218,7 @@ test_a_configuration_that_has_changed_counts_afterwards(void)
 	wait_for((other = pid_of(h, "other")) != 0);
 	wait_for((kept = pid_of(h, "same")) != 0);
 	wait_for((first = pid_of(h, "fewer")) != 0);
-	kill_both(h);
+	herod_kill_both(h);
 	write_file(h->conf,
 	    text(AT_ONCE "%s[runner:fewer]\ncommand = sleep 1000\n"
 			 "[runner:other]\ncommand = sleep 2000\n"
@@ -276,7 +244,7 @@ test_what_was_just_being_started_is_started_once(void)
 	struct living_file *f;
 	struct living l = {.id = 4711, .tag = "{}"};
 
-	kill_both(h);
+	herod_kill_both(h);
 	half = run_begin("HERO_SPAWN=%d-4711 exec sleep 1000", (int)keeper);
 	l.marked_by = keeper;
 	f = living_open(here("state"));
@@ -345,7 +313,7 @@ test_a_job_in_flight_is_never_done_twice_at_once(void)
 	wait_for_redis(h);
 	id = queue(h, "slow", "it");
 	wait_for(count_lines(here("runs")) == 1);
-	kill_both(h);
+	herod_kill_both(h);
 	herod_again(h);
 	wait_for(count_lines(here("runs")) == 2);
 	write_file(here("go"), "");
@@ -376,7 +344,7 @@ test_a_stdio_worker_is_replaced_and_its_job_given_back(void)
 	id = queue(h, "w", "it");
 	wait_for(count_lines(here("runs")) == 1);
 	wait_for((old = pid_of(h, "w")) != 0);
-	kill_both(h);
+	herod_kill_both(h);
 	check(is_alive(old));
 	write_file(here("go"), "");
 	herod_again(h);
@@ -423,7 +391,7 @@ test_a_number_that_is_anothers_by_now_is_left_alone(void)
 
 	wait_for((web = pid_of(h, "web")) != 0);
 	rpc(h, "stop_runner", "[s]", "web");
-	kill_both(h);
+	herod_kill_both(h);
 	check(process_read(other, &info));
 	record(other, info.began + 1);
 	herod_again(h);
@@ -448,7 +416,7 @@ test_nothing_of_another_boot_is_touched(void)
 
 	wait_for(pid_of(h, "web") != 0);
 	rpc(h, "stop_runner", "[s]", "web");
-	kill_both(h);
+	herod_kill_both(h);
 	run("pkill -KILL -f '^redis-server.*%s'", here("state/redis"));
 	check(process_read(other, &info));
 	record(other, info.began);

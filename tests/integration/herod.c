@@ -191,6 +191,13 @@ is_alive(pid_t pid)
 	return read && (paren = strrchr(line, ')')) != NULL && paren[2] != 'Z';
 }
 
+bool
+is_gone(pid_t pid)
+{
+	waitpid(pid, NULL, WNOHANG);
+	return !is_alive(pid);
+}
+
 /* ---- programs ---- */
 
 static int
@@ -506,6 +513,29 @@ herod_keeper_kill9(struct herod *h)
 	herod_keeper_gone(h, herod_pid(h));
 	wait_for(herod_pid(h) != 0);
 	wait_for(answers(h));
+}
+
+static bool
+is_stopped(pid_t pid)
+{
+	return strncmp(proc_field(pid, "status", "State"), "T", 1) == 0;
+}
+
+void
+herod_kill_both(struct herod *h)
+{
+	static bool keeper_first;
+	pid_t daemon = herod_pid(h);
+	pid_t first = keeper_first ? h->keeper : daemon;
+	pid_t second = keeper_first ? daemon : h->keeper;
+
+	keeper_first = !keeper_first;
+	kill(second, SIGSTOP);
+	wait_for(is_stopped(second));
+	kill(first, SIGKILL);
+	kill(second, SIGKILL);
+	check_int(waitpid(h->keeper, NULL, 0), h->keeper);
+	wait_for(!is_alive(daemon));
 }
 
 /* ---- doors ---- */

@@ -70,6 +70,10 @@ void herod_kill9(struct herod *h);
 void herod_keeper_gone(struct herod *h, pid_t daemon);
 void herod_keeper_kill9(struct herod *h);
 
+/* SIGKILL to both, with no time for the one left to notice; herod_again()
+ * starts the next. */
+void herod_kill_both(struct herod *h);
+
 /* What herod itself said so far. */
 const char *herod_log(void);
 
@@ -153,6 +157,9 @@ pid_t pid_in(const char *path); /* the number in a file */
 
 /* A process that is there and not a zombie. */
 bool is_alive(pid_t pid);
+
+/* The same of one whose parent is gone: a zombie is ours to bury. */
+bool is_gone(pid_t pid);
 
 /* /proc/PID/NAME, and one "Name:\tvalue" line's value in it. */
 const char *proc_text(pid_t pid, const char *name);

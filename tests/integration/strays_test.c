@@ -192,6 +192,96 @@ test_only_its_own_are_ended(void)
 	herod_stop(h);
 }
 
+/* ---- who left the group of one that outlived its keeper ---- */
+
+static void
+kill_keeper(struct herod *h, bool both)
+{
+	if (both) {
+		herod_kill_both(h);
+		herod_again(h);
+	} else
+		herod_keeper_kill9(h);
+}
+
+/* Nobody is the parent of who escaped but init. */
+static void
+check_stop_after_keeper(const char *head, bool both)
+{
+	struct herod *h = start_script(head, "stopwaitsecs = 0.3",
+	    text("%s echo up; exec sleep 1000", escape("escaped")));
+	pid_t escaped = pid_in(here("escaped")), it = pid_of(h, "it");
+
+	kill_keeper(h, both);
+	kill_keeper(h, both);
+	check_int(pid_of(h, "it"), it);
+	check_str(
+	    text_at(rpc(h, "stop_runner", "[s]", "it"), "state"), "STOPPED");
+	check(!is_alive(escaped));
+	check_has(herod_log(), text("pid %d (sh), pid ", (int)escaped));
+	check_has(herod_log(), "left behind has not ended in time, SIGKILL");
+	herod_stop(h);
+}
+
+static void
+check_stop_after_keeper_alone(const char *head)
+{
+	check_stop_after_keeper(head, false);
+}
+
+static void
+check_stop_after_both(const char *head)
+{
+	check_stop_after_keeper(head, true);
+}
+
+/* Pitfalls 7 and 32. */
+BOTH_WAYS(stop_ends_who_escaped_when_the_keeper_was_killed,
+    check_stop_after_keeper_alone)
+
+/* Pitfalls 7 and 32. */
+BOTH_WAYS(stop_ends_who_escaped_when_both_were_killed, check_stop_after_both)
+
+/* Pitfalls 7 and 32: never two of them. */
+void
+test_a_restart_after_the_keepers_death_follows_the_end_of_who_escaped(void)
+{
+	struct herod *h = start_script(HEAD("off"), "stopwaitsecs = 0.2",
+	    text("if [ -s %s ]; then echo up; exec sleep 1000; fi\n%s"
+		 "echo up; while [ ! -f %s ]; do sleep 0.01; done; exit 3",
+		here("escaped"), escape("escaped"), here("end")));
+	pid_t it = pid_of(h, "it");
+
+	herod_keeper_kill9(h);
+	write_file(here("end"), "");
+	wait_for(pid_of(h, "it") != 0 && pid_of(h, "it") != it);
+	check(!is_alive(pid_in(here("escaped"))));
+	check_has(herod_log(), "left behind: pid ");
+	herod_stop(h);
+}
+
+/* Its leader ends while nobody looks. */
+void
+test_who_escaped_is_found_when_its_leader_ended_with_the_keeper(void)
+{
+	struct herod *h = start_script(HEAD("off"), "stopwaitsecs = 0.2",
+	    text("if [ -s %s ]; then echo up; exec sleep 1000; fi\n%s"
+		 "echo up; exec sleep 1000",
+		here("escaped"), escape("escaped")));
+	pid_t daemon, it = pid_of(h, "it");
+
+	herod_keeper_kill9(h);
+	daemon = herod_pid(h);
+	kill(h->keeper, SIGSTOP);
+	kill(daemon, SIGKILL);
+	kill(it, SIGKILL);
+	wait_for(is_gone(it));
+	kill(h->keeper, SIGCONT);
+	wait_for(pid_of(h, "it") != 0 && pid_of(h, "it") != it);
+	check(!is_alive(pid_in(here("escaped"))));
+	herod_stop(h);
+}
+
 /* ---- pitfall 8: what forks while it is killed ---- */
 
 /* Each lives for a moment, in a session of its own, and is followed by
