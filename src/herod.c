@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -33,6 +32,7 @@
 #include "in_force.h"
 #include "keep.h"
 #include "listen.h"
+#include "lock.h"
 #include "log.h"
 #include "look.h"
 #include "mem.h"
@@ -520,21 +520,6 @@ drop_stored(struct herod *h)
 
 /* ---- one herod a state directory ---- */
 
-static int
-refuse_second(const char *path, int fd, struct err *e)
-{
-	char pid[24] = "";
-	ssize_t n = pread(fd, pid, sizeof(pid) - 1, 0);
-
-	pid[n > 0 ? n : 0] = '\0';
-	pid[strcspn(pid, "\n")] = '\0';
-	err_set(e, ERR_EXISTS,
-	    "a herod runs on this state_dir already (%s, "
-	    "pid %s)",
-	    path, pid);
-	return err_hint(e, "end it, or give this one another --state_dir");
-}
-
 /* The keeper's, which may be another one by now. */
 static bool
 write_pid(int fd)
@@ -555,14 +540,9 @@ lock_state(struct herod *h, struct err *e)
 
 	h->lock_fd = take_stored(h, LOCK_NAME);
 	if (h->lock_fd < 0) {
-		h->lock_fd =
-		    open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-		if (h->lock_fd < 0)
-			bad = err_set(
-			    e, ERR_INTERNAL, "%s: %s", path, strerror(errno));
-		else if (flock(h->lock_fd, LOCK_EX | LOCK_NB) != 0)
-			bad = refuse_second(path, h->lock_fd, e);
-		else
+		h->lock_fd = lock_take(path, e);
+		bad = h->lock_fd < 0 ? -1 : 0;
+		if (!bad)
 			keeper_store(h->keeper, LOCK_NAME, h->lock_fd);
 	}
 	if (!bad && !write_pid(h->lock_fd))
@@ -1249,9 +1229,13 @@ exec_first_keeper(struct herod *h, int ready_fd)
 {
 	const char *state_dir = h->conf->daemon.state_dir;
 	char *lock = xasprintf("%s/" LOCK_FILE, state_dir);
-	int resume_fd = revive(state_dir, lock, LOCK_NAME);
+	int resume_fd = -1, bad;
+	struct err e = {0};
 
+	bad = revive(state_dir, lock, LOCK_NAME, &resume_fd, &e);
 	free(lock);
+	if (bad)
+		return complain(&e);
 	in_force_mark(h->conf, resume_fd >= 0);
 	return exec_keeper(own_path(), ready_fd, resume_fd, h->argv);
 }

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/resource.h>
@@ -23,6 +22,7 @@
 #include "child_impl.h"
 #include "clock.h"
 #include "living.h"
+#include "lock.h"
 #include "log.h"
 #include "mem.h"
 #include "process.h"
@@ -402,25 +402,13 @@ write_all(const struct formers *all, int file, int lock, const char *lock_name)
 }
 
 static int
-lock_dir(const char *path)
-{
-	int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-
-	if (fd != -1 && flock(fd, LOCK_EX | LOCK_NB) == 0)
-		return fd;
-	if (fd != -1)
-		close(fd);
-	return -1;
-}
-
-static int
 file_for_keeper(struct formers *all, int lock, const char *lock_name)
 {
 	int file = memfd_create("herod-keeper", 0);
 
 	if (file != -1 && write_all(all, file, lock, lock_name))
 		return file;
-	log_error("what lives cannot be handed to herod-keeper");
+	log_error("a file for herod-keeper");
 	if (file != -1)
 		close(file);
 	return -1;
@@ -438,12 +426,25 @@ tell_losses(const struct formers *all)
 		    all->ngoing == 1 ? "es" : "");
 }
 
+/* Without it there would be a second copy of each that goes on. */
+static int
+refuse_copies(struct err *e)
+{
+	return err_set(
+	    e, ERR_INTERNAL, "what lives cannot be handed to herod-keeper");
+}
+
 int
-revive(const char *state_dir, const char *lock_path, const char *lock_name)
+revive(const char *state_dir, const char *lock_path, const char *lock_name,
+    int *file, struct err *e)
 {
 	struct formers all = {.next_id = 1};
-	int file = -1, lock = lock_dir(lock_path);
+	int lock;
 
+	*file = -1;
+	if (access(lock_path, F_OK) == -1)
+		return 0;
+	lock = lock_take(lock_path, e);
 	if (lock == -1)
 		return -1;
 	base_begin(&all.base);
@@ -451,16 +452,15 @@ revive(const char *state_dir, const char *lock_path, const char *lock_name)
 		kill_doomed(&all);
 		tell_losses(&all);
 		if (all.ngoing || all.nended)
-			file = file_for_keeper(&all, lock, lock_name);
-		/* Else there would be a second copy of each. */
-		if (file == -1 && all.ngoing)
-			exit(EXIT_FAILURE);
+			*file = file_for_keeper(&all, lock, lock_name);
+		if (*file == -1 && all.ngoing)
+			return refuse_copies(e);
 	}
-	if (file == -1) {
+	if (*file == -1) {
 		setrlimit(RLIMIT_NOFILE, &all.base.nofile);
 		formers_clear(&all);
 		close(lock);
 	} else
 		free(all.v); /* its descriptors are the keeper's */
-	return file;
+	return 0;
 }

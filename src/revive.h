@@ -14,10 +14,14 @@
 #ifndef REVIVE_H
 #define REVIVE_H
 
-/* A file for herod-keeper --resume, which takes over the lock on the
- * state directory under this name; -1: nothing is to be gone on with, or
- * another herod lives.  What becomes of whom is logged.  This waits for those
- * that are killed, at most 5 s. */
-int revive(const char *state_dir, const char *lock_path, const char *lock_name);
+#include "err.h"
+
+/* Gives a file for herod-keeper --resume, which takes over the lock on the
+ * state directory under this name; -1: nothing is to be gone on with.  Refused
+ * (-1) when another herod lives, or what lives cannot be gone on with.  What
+ * becomes of whom is logged.  This waits for those that are killed, at most
+ * 5 s, and for the lock. */
+int revive(const char *state_dir, const char *lock_path, const char *lock_name,
+    int *file, struct err *e);
 
 #endif

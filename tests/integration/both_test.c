@@ -256,6 +256,53 @@ test_what_was_just_being_started_is_started_once(void)
 	herod_stop(h);
 }
 
+/* Who was just being started has a copy of all that herod-keeper had open,
+ * its lock too, until it is executed. */
+static pid_t
+hold_lock(void)
+{
+	pid_t holder = run_begin("exec 9<>%s; flock -n 9 || exit 1; touch %s\n"
+				 "until [ -e %s ]; do sleep 0.01 9>&-; done",
+	    here("state/herod.pid"), here("held"), here("release"));
+
+	wait_for(file_exists(here("held")));
+	return holder;
+}
+
+/* Is somebody else waiting for it? */
+static int
+count_openers(const char *path)
+{
+	return atoi(run("readlink /proc/[0-9]*/fd/* | grep -cxF %s", path).out);
+}
+
+void
+test_a_lock_that_goes_a_moment_later_is_waited_for(void)
+{
+	struct herod *h = herod_start(AT_ONCE "[runner:web]\ncommand = %s\n",
+	    script("web", text("echo up >>%s; exec sleep 1000", here("up"))));
+	const char *lock = here("state/herod.pid");
+	pid_t web, holder, watcher;
+	int openers;
+
+	wait_for((web = pid_of(h, "web")) != 0);
+	herod_kill_both(h);
+	holder = hold_lock();
+	openers = count_openers(lock);
+	watcher = fork();
+	if (watcher == 0) {
+		wait_for(count_openers(lock) > openers);
+		write_file(here("release"), "");
+		_exit(0);
+	}
+	herod_again(h);
+	check_int(waitpid(watcher, NULL, 0), watcher);
+	check_int(run_end(holder), 0);
+	check_int(pid_of(h, "web"), web);
+	check_int(count_lines(here("up")), 1);
+	herod_stop(h);
+}
+
 /* ---- jobs ---- */
 
 static const char *
