@@ -16,6 +16,7 @@
 #include "probe.h"
 #include "ready.h"
 #include "redis.h"
+#include "reload.h"
 #include "rolling.h"
 #include "rpc.h"
 #include "rpc_runner.h"
@@ -1234,6 +1235,8 @@ HANDLER(remove_runner)
 	call_on_gone(call, removing_gone, m);
 	call_outlives(call);
 	runner_remove(r);
+	if (runner_is_of_file(r)) /* or the next herod has it again */
+		configured_keep(call->services->configured);
 	m->wait = runner_wait(r, WANTED_REMOVED, 0, removed, m);
 }
 

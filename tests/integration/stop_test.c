@@ -451,6 +451,24 @@ test_a_removed_runner_stays_away(void)
 	herod_stop(h);
 }
 
+/* It is of the file: another herod that a user starts reads that again, the
+ * one that is started for a dead one goes on without it. */
+void
+test_a_removed_runner_of_the_file_stays_away_over_kill_9(void)
+{
+	struct herod *h = herod_start(AT_ONCE "[runner:it]\ncommand = %s\n",
+	    script("it", text("echo up >>%s; exec sleep 1000", here("up"))));
+
+	wait_for(count_lines(here("up")) == 1);
+	rpc(h, "remove_runner", "[s]", "it");
+	herod_kill9(h);
+	check_is_gone(h, "it");
+	check_int(count_lines(here("up")), 1);
+	rpc(h, "reload", NULL);
+	wait_for(is_state(h, "it", "RUNNING"));
+	herod_stop(h);
+}
+
 /* Pitfall 21: one that waits for its next try can be removed at once. */
 void
 test_remove_during_backoff_is_immediate(void)
