@@ -691,16 +691,47 @@ on_other_signal(struct ev_loop *loop, ev_signal *w, int revents)
 	log_info("SIG%s: nothing is done", signal_name(w->signum, name));
 }
 
+static int
+open_log(const char *path)
+{
+	return open(path,
+	    O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC,
+	    0640);
+}
+
+static bool
+is_stderr(int fd)
+{
+	struct stat a, b;
+
+	return fstat(fd, &a) == 0 && fstat(STDERR_FILENO, &b) == 0 &&
+	    a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+/* Until it is in the background whoever started it is told, too.  Without
+ * a directory for logs yet there was nothing to be told of. */
+static void
+log_to_both(const struct daemon_conf *d)
+{
+	char *path = xasprintf("%s/log/herod.log", d->state_dir);
+	int fd = open_log(path);
+
+	if (fd >= 0 && is_stderr(fd))
+		close(fd);
+	else
+		log_copy_to(fd);
+	free(path);
+}
+
 /* In the background herod's own log goes to a file, or nowhere: whoever
  * started it may wait for the end of stderr. */
 static void
 log_to_file(struct herod *h)
 {
 	char *path = xasprintf("%s/log/herod.log", h->conf->daemon.state_dir);
-	int fd = open(path,
-	    O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC,
-	    0640);
+	int fd = open_log(path);
 
+	log_copy_to(-1);
 	if (fd < 0) {
 		log_warn("%s", path);
 		fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
@@ -998,7 +1029,11 @@ begin(struct herod *h, struct err *e)
 {
 	/* First: one that asks to end while we begin is heard then. */
 	watch_signals(h);
-	if (make_dirs(&h->conf->daemon, e) != 0 || make_parts(h, e) != 0)
+	if (make_dirs(&h->conf->daemon, e) != 0)
+		return -1;
+	if (h->options.daemon)
+		log_to_both(&h->conf->daemon);
+	if (make_parts(h, e) != 0)
 		return -1;
 	h->keeper =
 	    keeper_open(h->loop, h->options.keeper_fd, &keeper_ops, h, e);
@@ -1232,6 +1267,8 @@ exec_first_keeper(struct herod *h, int ready_fd)
 	int resume_fd = -1, bad;
 	struct err e = {0};
 
+	if (h->options.daemon)
+		log_to_both(&h->conf->daemon);
 	bad = revive(state_dir, lock, LOCK_NAME, &resume_fd, &e);
 	free(lock);
 	if (bad)

@@ -15,8 +15,8 @@
 static const char *const level_names[] = {
     "error", "warn", "info", "debug", "trace"};
 
-/* The one piece of state in the process that is not in a context: a line
- * must be possible from anywhere. */
+/* This and where lines go are the state in the process that is not in a
+ * context: a line must be possible from anywhere. */
 static struct {
 	enum log_level all;
 	struct {
@@ -25,6 +25,8 @@ static struct {
 	} module[MODULES_MAX];
 	size_t nmodules;
 } levels;
+
+static int copy_fd = -1;
 
 static int
 level_of(const char *word)
@@ -124,7 +126,17 @@ put(enum log_level level, const char *module, const char *fmt, va_list ap,
 	len = strlen(line);
 	line[len++] = '\n';
 	n = write(STDERR_FILENO, line, len);
+	if (copy_fd != -1)
+		n = write(copy_fd, line, len);
 	(void)n; /* no place left to complain to */
+}
+
+void
+log_copy_to(int fd)
+{
+	if (copy_fd != -1)
+		close(copy_fd);
+	copy_fd = fd;
 }
 
 void

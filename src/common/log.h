@@ -24,6 +24,10 @@ int log_set_levels(const char *spec, struct err *e);
 /* Only refuses. */
 int log_check_levels(const char *spec, struct err *e);
 
+/* Each line goes to this descriptor, too, which is taken over, until it is
+ * called with -1. */
+void log_copy_to(int fd);
+
 bool log_is_on(enum log_level level, const char *module);
 void log_at(enum log_level level, const char *module, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

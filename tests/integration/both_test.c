@@ -154,6 +154,11 @@ test_the_parent_of_a_daemon_is_told_that_it_is_ready(void)
 		      .status,
 	    0);
 	check_int(pid_of(h, "web"), web);
+	check_has(file_text(here("state/log/herod.log")),
+	    text("runner web.0: pid %d outlived herod and herod-keeper",
+		(int)web));
+	check_has(file_text(here("state/log/herod.log")),
+	    "herod and herod-keeper were both killed: ");
 	h->keeper = pid_in(here("state/herod.pid"));
 	herod_stop(h);
 }
