@@ -97,7 +97,7 @@ fate_of(struct former *f)
 
 	if (f->l.ended)
 		return FATE_ENDED;
-	if (f->l.pid == 0 || f->l.began == 0)
+	if (f->l.pid == 0)
 		return FATE_STALE;
 	f->pidfd = pidfd_open(f->l.pid, 0);
 	if (f->pidfd == -1)

@@ -482,6 +482,49 @@ test_nothing_of_another_boot_is_touched(void)
 	herod_stop(h);
 }
 
+/* A set-user-id program of an ordinary user's herod, where proc(5) shows
+ * nobody what is another's: neither can its start time be recorded. */
+static struct herod *
+start_unseen(void)
+{
+	const char *before = text(
+	    "exec unshare -m sh -c 'mount -t proc -o hidepid=2 proc /proc && "
+	    "mount --bind %s %s && shift && exec setpriv --reuid=65534 "
+	    "--regid=65534 --clear-groups %s/herod \"$@\"'",
+	    getenv("HEROD_BUILD"), here("bin"), here("bin"));
+	struct ran r =
+	    run("cp $(command -v sleep) %s && chmod 4755 %s && chmod 755 . && "
+		"mkdir bin state run && chown 65534:65534 state run && "
+		"unshare -m mount -t proc -o hidepid=2 proc /proc",
+		here("unseen"), here("unseen"));
+
+	if (geteuid() != 0 || r.status != 0)
+		skip("needs root and proc(5) with hidepid");
+	return herod_start_with(before, "",
+	    AT_ONCE "[runner:it]\nautostart = false\ncommand = %s 1000\n",
+	    here("unseen"));
+}
+
+void
+test_what_cannot_be_looked_at_is_told(void)
+{
+	struct herod *h = start_unseen();
+	pid_t it;
+
+	rpc(h, "start_runner", "[s]", "it");
+	it = pid_of(h, "it");
+	herod_kill_both(h);
+	herod_again(h);
+	check_has(herod_log(),
+	    text("runner it.0: pid %d may have outlived herod and "
+		 "herod-keeper, but it cannot be looked at: it is left alone",
+		(int)it));
+	check(is_alive(it));
+	kill(it, SIGKILL);
+	wait_for(is_gone(it));
+	herod_stop(h);
+}
+
 /* Another herod's processes are not for one that is refused. */
 void
 test_a_second_herod_touches_nothing(void)
