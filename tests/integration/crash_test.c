@@ -176,6 +176,40 @@ test_no_connection_is_refused(void)
 	herod_stop(h);
 }
 
+/* There is no herod at all when they come. */
+void
+test_connections_are_taken_while_herod_is_dead(void)
+{
+	enum { EACH = 10 };
+	static const char get[] = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+				  "Connection: close\r\n\r\n";
+	static const char ping[] =
+	    "{\"jsonrpc\":\"2.0\",\"method\":\"ping\",\"id\":1}\n";
+	struct herod *h = herod_start("[runner:it]\ncommand = sleep 1000\n");
+	int lines[EACH], tcp[EACH], http[EACH], i;
+	pid_t daemon;
+
+	wait_for((daemon = herod_pid(h)) != 0);
+	kill(h->keeper, SIGSTOP);
+	wait_for(
+	    strncmp(proc_field(h->keeper, "status", "State"), "T", 1) == 0);
+	kill(daemon, SIGKILL);
+	wait_for(!is_alive(daemon));
+	for (i = 0; i < EACH; i++) {
+		send_text(lines[i] = door_unix(h), ping);
+		send_text(tcp[i] = door_tcp(h), ping);
+		send_text(http[i] = door_tcp(h), get);
+	}
+	check_int(herod_pid(h), 0);
+	kill(h->keeper, SIGCONT);
+	for (i = 0; i < EACH; i++) {
+		check_str(text_at(recv_json(lines[i]), "result"), "pong");
+		check_str(text_at(recv_json(tcp[i]), "result"), "pong");
+		check_has(recv_all(http[i]), "HTTP/1.1 200");
+	}
+	herod_stop(h);
+}
+
 void
 test_a_runner_that_was_starting_goes_on_starting(void)
 {
