@@ -334,11 +334,12 @@ client_receive(struct client *c, struct err *e)
 		if (read_some(c, e) != 0)
 			return NULL;
 	c->lost = 0;
-	message = jsonrpc_parse(line, len, e);
+	message = jsonrpc_parse_answer(line, len, e);
 	if (message == NULL || !json_is_object(message)) {
 		json_decref(message);
 		err_clear(e);
 		is_lost(c, e, "what answers does not speak JSON-RPC");
+		c->trouble = TROUBLE_AWAY; /* nor would it the next time */
 		return NULL;
 	}
 	return message;

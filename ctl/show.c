@@ -270,13 +270,24 @@ short_time(const char *time, char buf[16])
 	snprintf(buf, 16, "%.12s", clock ? clock + 1 : time);
 }
 
+/* All of it: a byte 0 does not end it. */
+static void
+put_line(FILE *out, const json_t *line, const char *end)
+{
+	const json_t *text = json_object_get(line, "text");
+
+	fwrite(json_string_value(text), 1, json_string_length(text), out);
+	fputs(end, out);
+}
+
 static void
 line_plain(FILE *out, const json_t *line)
 {
-	fprintf(out, "%s\t%s:%lld\t%s\t%s\n", text_of(line, "time"),
+	fprintf(out, "%s\t%s:%lld\t%s\t", text_of(line, "time"),
 	    text_of(line, "runner"),
 	    (long long)json_integer_value(json_object_get(line, "instance")),
-	    text_of(line, "stream"), text_of(line, "text"));
+	    text_of(line, "stream"));
+	put_line(out, line, "\n");
 }
 
 static void
@@ -295,7 +306,7 @@ line_table(struct ctl *ctl, const json_t *line, bool name)
 		fputs("\033[33m|\033[0m ", ctl->out);
 	else
 		fputs(is_error ? "! " : "| ", ctl->out);
-	fprintf(ctl->out, "%s\n", text_of(line, "text"));
+	put_line(ctl->out, line, "\n");
 }
 
 void
@@ -312,8 +323,7 @@ show_log_line(
 	} else if (style->raw) {
 		if (style->name)
 			fprintf(ctl->out, "%s: ", text_of(line, "runner"));
-		fprintf(ctl->out, "%s%s", text_of(line, "text"),
-		    goes_on ? "" : "\n");
+		put_line(ctl->out, line, goes_on ? "" : "\n");
 	} else if (ctl->format == FORMAT_PLAIN) {
 		line_plain(ctl->out, line);
 	} else {

@@ -61,8 +61,8 @@ refuse_json(const json_error_t *why, struct err *e)
 		    why->position);
 }
 
-json_t *
-jsonrpc_parse(const char *text, size_t len, struct err *e)
+static json_t *
+parse(const char *text, size_t len, size_t flags, struct err *e)
 {
 	json_error_t why;
 	json_t *value;
@@ -78,10 +78,22 @@ jsonrpc_parse(const char *text, size_t len, struct err *e)
 		return NULL;
 	}
 	value = json_loadb(
-	    text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+	    text, len, flags | JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
 	if (value == NULL)
 		refuse_json(&why, e);
 	return value;
+}
+
+json_t *
+jsonrpc_parse(const char *text, size_t len, struct err *e)
+{
+	return parse(text, len, 0, e);
+}
+
+json_t *
+jsonrpc_parse_answer(const char *text, size_t len, struct err *e)
+{
+	return parse(text, len, JSON_ALLOW_NUL, e);
 }
 
 static bool

@@ -30,6 +30,9 @@ struct jsonrpc_call {
 /* Parses with our limits; NULL with a refusal (ERR_PARSE). */
 json_t *jsonrpc_parse(const char *text, size_t len, struct err *e);
 
+/* The same of an answer, whose strings may hold \u0000: output of programs. */
+json_t *jsonrpc_parse_answer(const char *text, size_t len, struct err *e);
+
 /* Reads one request object (a batch member or a whole text). */
 void jsonrpc_read(json_t *member, struct jsonrpc_call *call);
 

@@ -278,6 +278,21 @@ test_logs_show_what_was_written(void)
 	herod_stop(h);
 }
 
+/* A byte 0 in an answer once made it ask again for ever. */
+void
+test_logs_show_a_byte_0(void)
+{
+	struct herod *h = herod_start(AT_ONCE
+	    "[runner:it]\nautorestart = never\ncommand = %s\n",
+	    script("it", "printf 'a\\000b\\nend\\n'"));
+
+	wait_for(is_state(h, "it", "EXITED"));
+	check_has(heroctl(h, "logs it | tr '\\000' @").out, "\ta@b\n");
+	check_has(heroctl(h, "tail it | tr '\\000' @").out, "a@b\nend\n");
+	check_has(heroctl(h, "--json logs it").out, "a\\u0000b");
+	herod_stop(h);
+}
+
 void
 test_a_typo_gets_the_nearest_verb_and_never_runs(void)
 {
