@@ -38,6 +38,7 @@
 #include "mem.h"
 #include "notify.h"
 #include "news.h"
+#include "past.h"
 #include "private_redis.h"
 #include "redis.h"
 #include "reload.h"
@@ -86,6 +87,7 @@ struct herod {
 	struct runner_watch watch;
 	struct notify *notify;
 	struct keep *keep;
+	struct past *past;
 	struct doors *doors;
 	struct events *events;
 	struct upgrade *upgrade;
@@ -97,6 +99,7 @@ struct herod {
 	ev_signal signals[6];
 	int lock_fd;
 	bool again; /* one before us was ready, and died */
+	bool remembered; /* what those before us knew of runners */
 	bool reload_due; /* the file has yet to count */
 	bool ending;
 	int code; /* of an essential runner that ended it */
@@ -318,11 +321,24 @@ make_dirs(const struct daemon_conf *d, struct err *e)
 
 /* ---- what the keeper held ---- */
 
+/* Once we hold the lock, which the keeper does as long as it holds anything
+ * else. */
+static void
+remember(struct herod *h)
+{
+	if (h->past == NULL)
+		h->past = past_open(h->conf->daemon.state_dir);
+	if (h->past && !h->remembered)
+		runners_remember(h->runners, h->past, h->again);
+	h->remembered = true;
+}
+
 static void
 on_found(void *arg, struct child *c, const char *tag)
 {
 	struct herod *h = arg;
 
+	remember(h);
 	runners_adopt(h->runners, c, tag);
 }
 
@@ -1045,6 +1061,7 @@ begin(struct herod *h, struct err *e)
 	    open_notify(h, e) != 0)
 		return -1;
 	drop_stored(h);
+	remember(h);
 	keeper_record(h->keeper, h->conf->daemon.state_dir);
 	workers_recover(h->workers);
 	runners_settle(h->runners, h->again);
@@ -1078,6 +1095,7 @@ finish(struct herod *h, int code)
 	}
 	if (h->runners)
 		runners_free(h->runners);
+	past_close(h->past);
 	if (h->notify)
 		notify_free(h->notify);
 	if (h->cgroups)
@@ -1257,8 +1275,9 @@ own_path(void)
 	return self;
 }
 
-/* What outlived an earlier keeper and its herod goes on by what was in force
- * then, until this herod has read what the file says now. */
+/* What outlived an earlier keeper and its herod, or was tried again and again
+ * by them, goes on by what was in force then, until this herod has read what
+ * the file says now. */
 static int
 exec_first_keeper(struct herod *h, int ready_fd)
 {
@@ -1273,7 +1292,7 @@ exec_first_keeper(struct herod *h, int ready_fd)
 	free(lock);
 	if (bad)
 		return complain(&e);
-	in_force_mark(h->conf, resume_fd >= 0);
+	in_force_mark(h->conf, resume_fd >= 0 || past_remains(state_dir));
 	return exec_keeper(own_path(), ready_fd, resume_fd, h->argv);
 }
 

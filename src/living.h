@@ -1,11 +1,7 @@
 /*
- * The record of processes that live, in a file of the state directory: what
- * a new herod needs to know when herod and herod-keeper are killed both.
- *
- * A fixed place for each process, overwritten by one small write(2) without
- * waiting for the disk: it is for the death of programs, not of the machine,
- * and says so by the boot id.  A place lies within one page, so that a kill
- * leaves it old or new.
+ * The record of processes that live, in a file of the state directory
+ * (places.h): what a new herod needs to know when herod and herod-keeper are
+ * killed both.
  */
 #ifndef LIVING_H
 #define LIVING_H

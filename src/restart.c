@@ -73,6 +73,16 @@ flaps_add(struct flaps *f, const struct runner_conf *c, double now)
 	return f->n == f->size && now - f->times[f->next] <= c->flap_window;
 }
 
+unsigned
+flaps_list(const struct flaps *f, double *times, unsigned max)
+{
+	unsigned n = f->n < max ? f->n : max, k;
+
+	for (k = 0; k < n; k++)
+		times[k] = f->times[(f->next + f->size - n + k) % f->size];
+	return n;
+}
+
 double
 turns_take(struct turns *t, long long rate, double now)
 {

@@ -31,6 +31,9 @@ struct flaps {
 bool flaps_add(struct flaps *f, const struct runner_conf *conf, double now);
 void flaps_forget(struct flaps *f);
 
+/* When the last of them were, at most max, oldest first; returns how many. */
+unsigned flaps_list(const struct flaps *f, double *times, unsigned max);
+
 /* Takes turns, so many a second and at most a second's worth at once.  All
  * 0 at first. */
 struct turns {

@@ -28,6 +28,7 @@
 #include "log.h"
 #include "mem.h"
 #include "order.h"
+#include "past.h"
 #include "probe.h"
 #include "ready.h"
 #include "process.h"
@@ -187,6 +188,12 @@ start_time_left(const struct instance *i)
 	return fmax(i->began + conf(i)->startsecs - clock_monotonic(), 0);
 }
 
+static double
+healthy_time_left(const struct instance *i)
+{
+	return fmax(i->up_at + conf(i)->backoff_reset - clock_monotonic(), 0);
+}
+
 /* Seconds after which the state gets EVENT_TIMER; < 0: never. */
 static double
 time_in(const struct instance *i, enum state s)
@@ -202,7 +209,7 @@ time_in(const struct instance *i, enum state s)
 		    ? start_time_left(i)
 		    : -1;
 	case RUNNING:
-		return i->failures ? conf(i)->backoff_reset : -1;
+		return i->failures ? healthy_time_left(i) : -1;
 	case FATAL:
 		return conf(i)->fatal_retry > 0 ? conf(i)->fatal_retry : -1;
 	default:
@@ -249,6 +256,8 @@ enter(struct instance *i, enum state next)
 		i->ready_at = 0;
 	else if (next == RUNNING && i->ready_at <= 0)
 		i->ready_at = i->since;
+	if (next == RUNNING)
+		i->up_at = clock_monotonic();
 	arm(i, time_in(i, next));
 	ready_state(i);
 	probe_state(i);
@@ -373,6 +382,7 @@ on_over(struct child *c)
 		runners_note_kill(i->runner->all);
 	instance_note_exit(i, c);
 	i->code = exit_code(c);
+	i->over = c->id;
 	if (hooks(i)->died && conf(i)->kind == KIND_STDIO)
 		hooks(i)->died(
 		    hooks(i)->arg, i, c, c->stopping && i->fault == FAULT_NONE);
@@ -423,8 +433,8 @@ close_if(int fd)
 static const char *
 tag_of(const struct instance *i, char buf[CHILD_TAG_MAX])
 {
-	json_t *tag = json_pack("{s:s, s:i, s:I}", "runner", i->runner->name,
-	    "n", i->n, "restarts", (json_int_t)i->restarts);
+	json_t *tag =
+	    json_pack("{s:s, s:i}", "runner", i->runner->name, "n", i->n);
 	size_t len;
 
 	ready_put_tag(i, tag);
@@ -476,6 +486,7 @@ spawn_by(struct instance *i, struct child_spec *spec, struct err *e)
 	if (spec->stdin_pipe)
 		spec->keep_fd = memfd_create("answers", MFD_CLOEXEC);
 	i->began = 0; /* until it is executed */
+	i->over = 0;
 	i->child = child_start(context(i)->keeper, spec, &process_ops, i, e);
 	close_if(spec->keep_fd);
 	close_if(spec->stdin_fd);
@@ -1118,24 +1129,95 @@ idle_stopping(struct instance *i)
 	return !is_exec(i) || jobs_in_hand(i) ? STOPPING : down(i);
 }
 
+/* The herod before us knew the process that it has. */
+static bool
+is_as_before(const struct instance *i)
+{
+	return i->before && i->before->id == (i->child ? i->child->id : 0);
+}
+
+static void
+find_began(struct instance *i)
+{
+	struct process_info p;
+
+	i->began = clock_monotonic();
+	if (is_as_before(i) && i->before->began > 0)
+		i->began = i->before->began;
+	else if (process_read(i->child->pid, &p))
+		i->began -= p.age;
+}
+
 static enum state
 adopted(struct instance *i)
 {
 	bool executed = !is_exec(i) && i->child->started_at > 0;
-	struct process_info p;
 
-	i->began = clock_monotonic();
-	if (executed && process_read(i->child->pid, &p))
-		i->began -= p.age;
 	because(i, "outlived the herod before this one");
-	if (executed)
+	if (executed) {
+		find_began(i);
 		ready_executed(i);
+	}
+	if (is_as_before(i) && !ready_is_awaited(i))
+		i->ready_at = i->before->ready_at;
 	if (ready_is_awaited(i) ||
 	    (executed && i->ready_at <= 0 && start_time_left(i) > 0))
 		return STARTING;
 	if (executed && i->ready_at <= 0)
-		i->ready_at = i->child->started_at;
+		i->ready_at = i->child->started_at + conf(i)->startsecs;
+	if (executed)
+		i->failed_starts = 0;
 	return is_exec(i) || executed ? RUNNING : STARTING;
+}
+
+/* By clock_monotonic(); 0: never. */
+static double
+left_until(double at, double most)
+{
+	return at > 0 ? fmin(fmax(at - clock_monotonic(), 0), most) : most;
+}
+
+/* What it was doing without a process goes on; what it had one for begins
+ * anew, with all failures so far. */
+static enum state
+resumed(struct instance *i)
+{
+	const struct before *b = i->before;
+
+	if (b == NULL)
+		return start_anew(i);
+	if (b->state != BACKOFF && b->state != FATAL)
+		return start(i);
+	because(i, "%s", b->why);
+	i->delay = left_until(b->timer_at, conf(i)->backoff_max);
+	return b->state;
+}
+
+static double
+resumed_time(const struct instance *i)
+{
+	double most = time_in(i, i->state);
+
+	if (i->state == FATAL && most > 0)
+		return left_until(i->before->timer_at, most);
+	return most;
+}
+
+void
+instance_go_on(struct instance *i)
+{
+	const struct before *b = i->before;
+
+	if (!is_as_before(i) || b->state != i->state)
+		return;
+	i->since = b->since;
+	if (b->ready_at > 0)
+		i->ready_at = b->ready_at;
+	if (i->state == RUNNING)
+		i->up_at = b->up_at;
+	if (i->state == RUNNING || i->state == FATAL)
+		arm(i, resumed_time(i));
+	past_keep(context(i)->past, i);
 }
 
 /*
@@ -1146,6 +1228,7 @@ static const action_fn table[FATAL + 1][EVENT_COUNT] = {
     [STOPPED] =
 	{
 	    [EVENT_ADOPT] = adopted,
+	    [EVENT_RESUME] = resumed,
 	    [EVENT_START] = start_anew,
 	    [EVENT_ORDER] = start_if_blocked,
 	},
@@ -1239,6 +1322,8 @@ instance_event(struct instance *i, enum runner_event event)
 	if (next != i->state)
 		enter(i, next);
 	update_tag(i);
+	if (act)
+		past_keep(context(i)->past, i);
 }
 
 static void
@@ -1262,6 +1347,7 @@ instance_apply_live(struct instance *i, const struct runner_conf *before)
 		recycle_watch(i);
 	else if (i->state == FATAL)
 		arm(i, time_in(i, FATAL));
+	past_keep(context(i)->past, i);
 }
 
 void
@@ -1274,6 +1360,7 @@ instance_adopt(struct instance *i, struct child *c)
 	instance_event(i, EVENT_ADOPT);
 	if (c->paused)
 		instance_event(i, EVENT_PAUSED);
+	instance_go_on(i);
 }
 
 void
@@ -1394,6 +1481,8 @@ instance_free(struct instance *i)
 	forget_end(i);
 	end_output(i);
 	cgroup_free(i->cgroup);
+	past_drop(context(i)->past, i);
+	free(i->before);
 	flaps_forget(&i->flaps);
 	if (i->former)
 		former_unuse(i->former);

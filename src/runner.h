@@ -51,7 +51,19 @@ enum wanted { WANTED_DOWN, WANTED_UP, WANTED_REMOVED };
 
 #define INSTANCES_MAX 1000 /* of one runner */
 
+/* How a process ended (getrusage(2)). */
+struct ending {
+	double at; /* Unix seconds; 0: none has */
+	int status;
+	bool known;
+	bool oom; /* the kernel ended it for lack of memory */
+	double utime, stime; /* seconds of CPU, of its children, too */
+	long long maxrss; /* bytes */
+};
+
+struct before;
 struct notify;
+struct past;
 struct probe;
 struct ready;
 /* Settings that were replaced while a process lives by them. */
@@ -74,7 +86,8 @@ struct instance {
 	struct ready *ready; /* ready.c's, or NULL */
 	struct probe *probe; /* probe.c's, or NULL */
 	double ready_at; /* Unix seconds; 0: it is not */
-	double began; /* it, by clock_monotonic(); adopted: then */
+	double began; /* it, by clock_monotonic() */
+	double up_at; /* RUNNING since then, by that clock */
 	unsigned kept_end; /* EXITED: id of its end at the keeper; or 0 */
 	unsigned failures; /* in a row, for the delay of BACKOFF */
 	unsigned failed_starts; /* in a row, for startretries */
@@ -96,18 +109,14 @@ struct instance {
 	ev_timer recycle; /* to look at age and size (recycle.c) */
 	double look; /* seconds between two looks */
 	struct output_source *sources[CHILD_STREAMS];
-	/* How the last process ended (getrusage(2)); at is 0 before. */
-	struct {
-		double at;
-		int status;
-		bool known;
-		bool oom; /* the kernel ended it for lack of memory */
-		double utime, stime; /* seconds of CPU, of its children, too */
-		long long maxrss; /* bytes */
-	} exit;
+	struct ending exit; /* of the last process */
 	struct cgroup *cgroup; /* NULL: there are none */
 	int code; /* of that end, or of a start that failed, as of a shell */
 	void *work; /* worker.c's, or NULL */
+	struct before *before; /* with the herod before us (past.h), until it
+				* is settled; or NULL */
+	size_t place; /* in past.c's file, from 1; 0: none */
+	unsigned over; /* id of the last process whose end was dealt with */
 };
 
 struct runner {
@@ -171,6 +180,7 @@ struct runner_watch {
 
 enum runner_event {
 	EVENT_ADOPT, /* a process outlived the herod before us */
+	EVENT_RESUME, /* wanted up, as it was with that one; see before */
 	EVENT_START, /* wanted up */
 	EVENT_STOP, /* wanted down; instance.drain says how */
 	EVENT_KILL, /* down, now */
@@ -213,6 +223,9 @@ void instance_event(struct instance *i, enum runner_event event);
 void instance_set_restart(struct instance *i, bool restart);
 void instance_adopt(struct instance *i, struct child *c);
 
+/* Adopted or resumed: what it has gone on with began when it did. */
+void instance_go_on(struct instance *i);
+
 /* What all runners share. */
 struct runner_context {
 	struct ev_loop *loop;
@@ -223,6 +236,7 @@ struct runner_context {
 	struct output_home output;
 	struct notify *notify; /* NULL: nobody can tell us */
 	struct cgroups *cgroups; /* NULL: none */
+	struct past *past; /* NULL: nothing is known of it */
 };
 const struct runner_context *runners_context(const struct runners *rs);
 

@@ -11,6 +11,7 @@
 #include "log.h"
 #include "mem.h"
 #include "order.h"
+#include "past.h"
 #include "probe.h"
 #include "ready.h"
 #include "rolling.h"
@@ -838,6 +839,42 @@ want_needed(struct runner *r)
 }
 
 void
+runners_remember(struct runners *rs, struct past *past, bool same)
+{
+	rs->context.past = past;
+	past_tell(past, rs, same);
+}
+
+/* What has no process goes on with what it was doing. */
+static void
+settle_instances(struct runner *r)
+{
+	struct instance *i;
+	size_t k;
+
+	if (r->wanted != WANTED_UP || r->all->ending)
+		return;
+	RUNNER_FOREACH_STAYING (i, r, k) {
+		instance_event(i, i->before ? EVENT_RESUME : EVENT_START);
+		instance_go_on(i);
+	}
+}
+
+/* All that is known of the past is in them now. */
+static void
+forget_past(struct runner *r)
+{
+	struct instance *i;
+	size_t k;
+
+	RUNNER_FOREACH_INSTANCE (i, r, k) {
+		free(i->before);
+		i->before = NULL;
+		past_keep(r->all->context.past, i);
+	}
+}
+
+void
 runners_settle(struct runners *rs, bool again)
 {
 	struct runner **list;
@@ -848,11 +885,12 @@ runners_settle(struct runners *rs, bool again)
 		if (list[i]->wanted == WANTED_UP)
 			want_needed(list[i]);
 	for (i = 0; i < n; i++) {
-		start_instances(list[i]);
+		settle_instances(list[i]);
 		restart_again(list[i]);
 		k = list[i]->wanted == WANTED_UP ? list[i]->nwanted : 0;
 		for (; k < list[i]->ninstances; k++)
 			stop_instance(list[i]->instances[k], true);
+		forget_past(list[i]);
 	}
 	free(list);
 	sweep_soon(rs);
@@ -1125,16 +1163,30 @@ end_stray(struct runners *rs, struct child *c, const json_t *tag)
 	settings_clear(runner_settings, &plain);
 }
 
+static void
+ignore_end(struct child *c)
+{
+	static const struct child_ops ops = {
+	    .output = child_ignore_output, .over = child_ignore_over};
+
+	child_adopt(c, &ops, NULL);
+}
+
 /* The herod before us had seen its end, and started the next one already,
  * which has the group now. */
 static void
 take_note_of(struct instance *i, struct child *c)
 {
-	static const struct child_ops ops = {
-	    .output = child_ignore_output, .over = child_ignore_over};
-
 	instance_note_exit(i, c);
-	child_adopt(c, &ops, NULL);
+	ignore_end(c);
+}
+
+/* That one had done all that follows from its end, but not told the keeper
+ * so. */
+static bool
+is_dealt_with(const struct instance *i, const struct child *c)
+{
+	return child_has_ended(c) && i->before && i->before->over == c->id;
 }
 
 bool
@@ -1159,14 +1211,16 @@ runners_adopt(struct runners *rs, struct child *c, const char *text)
 	} else if (is_job) {
 		child_cgroup(c, i->cgroup);
 		taken = hooks->adopt && hooks->adopt(hooks->arg, i, c, tag);
-		if (taken)
+		if (taken) {
 			instance_event(i, EVENT_ADOPT);
-		else
+			instance_go_on(i);
+		} else
 			child_cgroup(c, NULL);
+	} else if (is_dealt_with(i, c)) {
+		ignore_end(c);
+		taken = true;
 	} else if (i->child == NULL) {
 		child_cgroup(c, i->cgroup);
-		i->restarts = (unsigned long)json_integer_value(
-		    json_object_get(tag, "restarts"));
 		ready_found(i, tag);
 		i->told = i->again =
 		    json_is_true(json_object_get(tag, "again"));

@@ -22,6 +22,11 @@ void runners_set_keeper(struct runners *rs, struct keeper *keeper);
 
 /* By whom processes can tell us; borrowed. */
 void runners_set_notify(struct runners *rs, struct notify *notify);
+
+/* Before any is adopted: what the herod before us knew of them (past_tell());
+ * borrowed. */
+struct past;
+void runners_remember(struct runners *rs, struct past *past, bool same);
 void runners_free(struct runners *rs);
 
 struct runner *runner_find(struct runners *rs, const char *name);
