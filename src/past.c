@@ -24,6 +24,8 @@ struct record {
 	char name[NAME_SIZE]; /* of its runner */
 	struct before before;
 	struct ending exit;
+	char exit_reason[REASON_MAX]; /* "": none */
+	char ends_for[REASON_MAX];
 	int32_t code;
 	uint32_t failures, failed_starts, shortages, has_turn;
 	uint64_t restarts;
@@ -98,6 +100,12 @@ length(const struct record *r)
 	return offsetof(struct record, flaps) + r->nflaps * sizeof(double);
 }
 
+static char *
+text_or_null(const char *text)
+{
+	return *text ? xstrdup(text) : NULL;
+}
+
 static bool
 is_text(const char *text, size_t size)
 {
@@ -113,6 +121,8 @@ get(const struct past *p, size_t place, struct record *r)
 	    r->nflaps <= FLAPS_MAX && len >= length(r) &&
 	    is_text(r->name, sizeof(r->name)) &&
 	    is_text(r->before.why, sizeof(r->before.why)) &&
+	    is_text(r->exit_reason, sizeof(r->exit_reason)) &&
+	    is_text(r->ends_for, sizeof(r->ends_for)) &&
 	    strcmp(state_name(r->before.state), "?") != 0;
 }
 
@@ -138,6 +148,8 @@ tell(struct instance *i, const struct record *r, bool same)
 	i->has_turn = r->has_turn;
 	i->restarts = (unsigned long)r->restarts;
 	i->exit = r->exit;
+	i->exit_reason = text_or_null(r->exit_reason);
+	i->ends_for = text_or_null(r->ends_for);
 	i->code = r->code;
 	for (k = 0; k < r->nflaps; k++)
 		flaps_add(&i->flaps, &i->runner->conf, r->flaps[k]);
@@ -187,6 +199,12 @@ timer_at(const struct instance *i)
 }
 
 static void
+put_text(char to[REASON_MAX], const char *text)
+{
+	strlcpy(to, text ? text : "", REASON_MAX);
+}
+
+static void
 describe(const struct instance *i, struct record *r)
 {
 	memset(r, 0, offsetof(struct record, flaps));
@@ -194,6 +212,7 @@ describe(const struct instance *i, struct record *r)
 	r->n = i->n;
 	strlcpy(r->name, i->runner->name, sizeof(r->name));
 	r->before.state = i->state;
+	r->before.fault = i->fault;
 	r->before.id = i->child ? i->child->id : 0;
 	r->before.over = i->over;
 	r->before.since = i->since;
@@ -203,6 +222,8 @@ describe(const struct instance *i, struct record *r)
 	r->before.timer_at = timer_at(i);
 	strlcpy(r->before.why, i->why, sizeof(r->before.why));
 	r->exit = i->exit;
+	put_text(r->exit_reason, i->exit_reason);
+	put_text(r->ends_for, i->ends_for);
 	r->code = i->code;
 	r->failures = i->failures;
 	r->failed_starts = i->failed_starts;

@@ -16,6 +16,7 @@ struct past;
  * clock_monotonic(), which holds within one boot. */
 struct before {
 	enum state state;
+	enum fault fault;
 	unsigned id; /* of its process with the keeper; 0: it had none */
 	unsigned over; /* of the last one whose end was dealt with */
 	double since, ready_at; /* Unix seconds */

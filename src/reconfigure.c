@@ -55,7 +55,7 @@ restart(struct runner *r)
 {
 	rolling_end(r, WAIT_SUPERSEDED);
 	if (r->wanted == WANTED_UP && !runners_are_ending(r->all))
-		runner_restart_instances(r, true);
+		runner_restart_instances(r, true, "its settings were changed");
 }
 
 /* The number asked for by settings that changed in this is the last word

@@ -77,7 +77,7 @@ go_on(struct rolling *g)
 	while (is_wanted(g) && g->at < r->nwanted) {
 		i = r->instances[g->at];
 		if (!g->begun)
-			instance_restart(i, g->drain);
+			instance_restart(i, g->drain, RESTARTED_BY_HAND);
 		g->begun = true;
 		if (has_failed(i)) {
 			log_failure(i);

@@ -55,10 +55,11 @@ exit_json(const struct instance *i)
 		code = json_integer(WEXITSTATUS(status));
 	if (i->exit.known && WIFSIGNALED(status))
 		signal = json_string(signal_name(WTERMSIG(status), name));
-	return json_pack("{s:o, s:o, s:b, s:b, s:o, s:o}", "code", code,
+	return json_pack("{s:o, s:o, s:b, s:b, s:o, s:o, s:s?}", "code", code,
 	    "signal", signal, "core",
 	    i->exit.known && WIFSIGNALED(status) && WCOREDUMP(status), "oom",
-	    i->exit.oom, "at", time_json(i->exit.at), "rusage", rusage_json(i));
+	    i->exit.oom, "at", time_json(i->exit.at), "rusage", rusage_json(i),
+	    "reason", i->exit_reason);
 }
 
 json_t *

@@ -421,8 +421,9 @@ say_last_exit(struct tale *t)
 
 	if (i->exit.at <= 0)
 		return;
-	say(t, "Its last process ended %s (%s).", exit_text(i, how),
-	    when(i->exit.at, at));
+	say(t, "Its last process ended %s%s%s (%s).", exit_text(i, how),
+	    i->exit_reason ? ", because herod ended it: " : "",
+	    i->exit_reason ? i->exit_reason : "", when(i->exit.at, at));
 	if (i->exit.known)
 		say(t, "That had used %s of CPU time and at most %.1f MB.",
 		    duration_text(i->exit.utime + i->exit.stime, cpu),

@@ -122,6 +122,18 @@ because(struct instance *i, const char *fmt, ...)
 	va_end(ap);
 }
 
+void
+instance_ends_for(struct instance *i, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!instance_is_up(i) || (i->state == STOPPING && i->ends_for))
+		return;
+	va_start(ap, fmt);
+	replace_text(&i->ends_for, fmt, ap);
+	va_end(ap);
+}
+
 static void __attribute__((format(printf, 2, 3)))
 fail_because(struct instance *i, const char *fmt, ...)
 {
@@ -487,6 +499,8 @@ spawn_by(struct instance *i, struct child_spec *spec, struct err *e)
 		spec->keep_fd = memfd_create("answers", MFD_CLOEXEC);
 	i->began = 0; /* until it is executed */
 	i->over = 0;
+	free(i->ends_for);
+	i->ends_for = NULL;
 	i->child = child_start(context(i)->keeper, spec, &process_ops, i, e);
 	close_if(spec->keep_fd);
 	close_if(spec->stdin_fd);
@@ -672,6 +686,7 @@ recycle(struct instance *i)
 	enum state next;
 
 	strlcpy(why, i->why, sizeof(why));
+	instance_ends_for(i, "%s", why);
 	i->restart = i->drain = true;
 	next = stop(i);
 	if (next == DRAINING)
@@ -801,6 +816,7 @@ ready(struct instance *i)
 static enum state
 put_down(struct instance *i)
 {
+	instance_ends_for(i, "%s", i->fault_text);
 	end(i);
 	because(i, "%s, stopping", i->fault_text);
 	return STOPPING;
@@ -1397,6 +1413,9 @@ instance_note_exit(struct instance *i, const struct child *c)
 	i->exit.stime = seconds(c->rusage.ru_stime);
 	i->exit.maxrss = (long long)c->rusage.ru_maxrss * 1024;
 	i->exit.oom = c->oom;
+	free(i->exit_reason);
+	i->exit_reason =
+	    c->stopping && i->ends_for ? xstrdup(i->ends_for) : NULL;
 }
 
 bool
@@ -1488,6 +1507,8 @@ instance_free(struct instance *i)
 		former_unuse(i->former);
 	free(i->why);
 	free(i->fault_text);
+	free(i->exit_reason);
+	free(i->ends_for);
 	free(i);
 }
 

@@ -72,8 +72,9 @@ struct former {
 	struct runner_conf conf;
 };
 
-/* Bytes of a text of why, with its NUL. */
+/* Bytes of a text of why, with its NUL; of why we ended a process. */
 #define WHY_MAX 320
+#define REASON_MAX 160
 
 struct instance {
 	struct runner *runner;
@@ -110,6 +111,8 @@ struct instance {
 	double look; /* seconds between two looks */
 	struct output_source *sources[CHILD_STREAMS];
 	struct ending exit; /* of the last process */
+	char *exit_reason; /* why we had ended it; NULL: it did by itself */
+	char *ends_for; /* why we are about to end this one, or NULL */
 	struct cgroup *cgroup; /* NULL: there are none */
 	int code; /* of that end, or of a start that failed, as of a shell */
 	void *work; /* worker.c's, or NULL */
@@ -218,6 +221,11 @@ void instance_apply_live(struct instance *i, const struct runner_conf *before);
 void former_unuse(struct former *f); /* frees it after its last user */
 
 void instance_event(struct instance *i, enum runner_event event);
+
+/* If its process ends by our doing now, that is why; the first reason
+ * counts. */
+void instance_ends_for(struct instance *i, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* Sets i->restart; it outlives herod. */
 void instance_set_restart(struct instance *i, bool restart);

@@ -3,6 +3,7 @@
 
 #include "runners.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,10 @@
 #define PROGRESS_PERIOD 2.0 /* seconds between two lines about a shutdown */
 
 #define PROGRESS_LINES 5 /* who is named in it */
+
+/* Reasons to end a process. */
+#define BY_HAND "it was stopped by hand"
+#define HEROD_ENDS "herod ends"
 
 #define SHORTAGE_PERIOD 10.0 /* seconds between two lines about it */
 
@@ -445,22 +450,24 @@ start_needed(struct runner *r, char ***also)
 	r->marked = false;
 }
 
+/* why: as for instance_ends_for(). */
 static void
-stop_instance(struct instance *i, bool drain)
+stop_instance(struct instance *i, bool drain, const char *why)
 {
+	instance_ends_for(i, "%s", why);
 	i->drain = drain;
 	i->restart = false;
 	instance_event(i, EVENT_STOP);
 }
 
 static void
-stop_instances(struct runner *r, bool drain)
+stop_instances(struct runner *r, bool drain, const char *why)
 {
 	struct instance *i;
 	size_t k;
 
 	RUNNER_FOREACH_INSTANCE (i, r, k)
-		stop_instance(i, drain);
+		stop_instance(i, drain, why);
 }
 
 void
@@ -471,12 +478,13 @@ runner_want_up(struct runner *r)
 
 /* Whoever waits for it to be up must not see it down in between. */
 void
-instance_restart(struct instance *i, bool drain)
+instance_restart(struct instance *i, bool drain, const char *why)
 {
 	if (!instance_is_up(i)) {
 		instance_event(i, EVENT_START);
 		return;
 	}
+	instance_ends_for(i, "%s", why);
 	i->drain = drain;
 	i->restart = true; /* a free place for jobs starts anew at once */
 	instance_event(i, EVENT_STOP);
@@ -492,10 +500,13 @@ instance_restart(struct instance *i, bool drain)
 static void
 stop_dependants(struct runner *r, bool drain)
 {
+	char why[REASON_MAX];
 	struct runner *d;
 	struct instance *i;
 	size_t k;
 
+	snprintf(
+	    why, sizeof(why), "it requires %s, which was to stop", r->name);
 	if (!r->all->ordered || r->marked)
 		return;
 	r->marked = true;
@@ -505,7 +516,7 @@ stop_dependants(struct runner *r, bool drain)
 		stop_dependants(d, drain);
 		RUNNER_FOREACH_STAYING (i, d, k)
 			if (instance_is_up(i))
-				instance_restart(i, drain);
+				instance_restart(i, drain, why);
 	}
 	r->marked = false;
 }
@@ -515,19 +526,19 @@ runner_stop(struct runner *r, bool drain)
 {
 	want(r, WANTED_DOWN);
 	stop_dependants(r, drain);
-	stop_instances(r, drain);
+	stop_instances(r, drain, BY_HAND);
 	answer_waits(r);
 }
 
 void
-runner_restart_instances(struct runner *r, bool drain)
+runner_restart_instances(struct runner *r, bool drain, const char *why)
 {
 	struct instance *i;
 	size_t k;
 
 	stop_dependants(r, drain);
 	RUNNER_FOREACH_STAYING (i, r, k)
-		instance_restart(i, drain);
+		instance_restart(i, drain, why);
 }
 
 void
@@ -536,9 +547,9 @@ runner_restart(struct runner *r, bool drain)
 	want(r, WANTED_UP);
 	if (r->wanted == WANTED_UP && !r->all->ending) {
 		start_needed(r, NULL);
-		runner_restart_instances(r, drain);
+		runner_restart_instances(r, drain, RESTARTED_BY_HAND);
 	} else
-		stop_instances(r, drain);
+		stop_instances(r, drain, BY_HAND);
 	answer_waits(r);
 }
 
@@ -559,7 +570,7 @@ runner_remove(struct runner *r)
 {
 	want(r, WANTED_REMOVED);
 	stop_dependants(r, true);
-	stop_instances(r, true);
+	stop_instances(r, true, "it was removed");
 	answer_waits(r);
 	sweep_soon(r->all);
 }
@@ -605,7 +616,7 @@ runner_scale(struct runner *r, size_t n)
 	if (watch->wanted)
 		watch->wanted(watch->arg, r);
 	for (k = n; k < r->ninstances; k++)
-		stop_instance(r->instances[k], true);
+		stop_instance(r->instances[k], true, "fewer are wanted");
 	if (r->wanted == WANTED_UP && !r->all->ending)
 		for (k = before; k < n; k++)
 			instance_event(r->instances[k], EVENT_START);
@@ -770,6 +781,14 @@ is_in_all(const struct runner *r)
 	return !r->internal && r->wanted != WANTED_REMOVED;
 }
 
+/* It was being ended for a fault of its own. */
+static bool
+was_faulty(const struct instance *i)
+{
+	return i->before && i->child && i->before->id == i->child->id &&
+	    i->before->fault == FAULT_SICK && i->ends_for;
+}
+
 /* The herod before us died over it. */
 static void
 restart_again(struct runner *r)
@@ -780,7 +799,11 @@ restart_again(struct runner *r)
 	if (r->wanted == WANTED_UP && !r->all->ending)
 		RUNNER_FOREACH_STAYING (i, r, k) {
 			if (i->again)
-				instance_restart(i, true);
+				instance_restart(i, true,
+				    i->ends_for ? i->ends_for
+						: RESTARTED_BY_HAND);
+			else if (was_faulty(i))
+				instance_fault(i, "%s", i->ends_for);
 			i->again = false;
 		}
 }
@@ -889,7 +912,8 @@ runners_settle(struct runners *rs, bool again)
 		restart_again(list[i]);
 		k = list[i]->wanted == WANTED_UP ? list[i]->nwanted : 0;
 		for (; k < list[i]->ninstances; k++)
-			stop_instance(list[i]->instances[k], true);
+			stop_instance(
+			    list[i]->instances[k], true, "it is not wanted");
 		forget_past(list[i]);
 	}
 	free(list);
@@ -944,8 +968,10 @@ kill_instances(struct runner *r)
 	struct instance *i;
 	size_t k;
 
-	RUNNER_FOREACH_INSTANCE (i, r, k)
+	RUNNER_FOREACH_INSTANCE (i, r, k) {
+		instance_ends_for(i, HEROD_ENDS);
 		instance_event(i, EVENT_KILL);
+	}
 }
 
 /* Once: a second stop would cut short what the first lets end.  What was
@@ -960,8 +986,7 @@ stop_for_good(struct runner *r)
 		i->restart = false;
 		if (i->state == STOPPING || i->state == DRAINING)
 			continue;
-		i->drain = true;
-		instance_event(i, EVENT_STOP);
+		stop_instance(i, true, HEROD_ENDS);
 	}
 }
 
@@ -974,7 +999,7 @@ stop_idle(struct runner *r)
 
 	RUNNER_FOREACH_INSTANCE (i, r, k)
 		if (!instance_is_up(i))
-			stop_instance(i, true);
+			stop_instance(i, true, HEROD_ENDS);
 }
 
 /* In the order of start: who still runs and may be ended now, being of the

@@ -69,11 +69,12 @@ void runner_remove(struct runner *r); /* freed when down */
 void runner_want_up(struct runner *r);
 
 /* One of a runner that is wanted up: stops it (drain: after its jobs) and
- * starts it again, or just starts it. */
-void instance_restart(struct instance *i, bool drain);
+ * starts it again, or just starts it.  why: as for instance_ends_for(). */
+#define RESTARTED_BY_HAND "it was restarted by hand"
+void instance_restart(struct instance *i, bool drain, const char *why);
 
 /* Those of a runner that is wanted up, and those that require them. */
-void runner_restart_instances(struct runner *r, bool drain);
+void runner_restart_instances(struct runner *r, bool drain, const char *why);
 
 /* Who waits for others may wait for something else now. */
 void runners_look_again(struct runners *rs);

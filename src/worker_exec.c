@@ -247,6 +247,19 @@ static const struct child_ops exec_ops = {
     .over = on_over,
 };
 
+static const char *
+reason_of(enum fate fate)
+{
+	switch (fate) {
+	case FATE_TIMEOUT:
+		return "the time of its job was up";
+	case FATE_CANCEL:
+		return "its job was cancelled";
+	default:
+		return "the result of its job was too large";
+	}
+}
+
 void
 exec_stop(struct work *k, enum fate fate)
 {
@@ -261,6 +274,8 @@ exec_stop(struct work *k, enum fate fate)
 		stop_rules_of(instance_conf(k->place->instance), &rules);
 	else
 		bounded_rules(k->place, &rules);
+	if (fate != FATE_BACK) /* else that was said of the instance */
+		instance_ends_for(k->place->instance, "%s", reason_of(fate));
 	child_stop(k->child, &rules);
 }
 

@@ -70,9 +70,17 @@ note(struct place *p, const char *fmt, ...)
 }
 
 /* Ends the worker; its jobs are dealt with when it is over. */
-static void
-kill_worker(struct place *p, enum verdict verdict)
+static void __attribute__((format(printf, 3, 4)))
+kill_worker(struct place *p, enum verdict verdict, const char *fmt, ...)
 {
+	char why[REASON_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+	note(p, "%s: it is killed", why);
+	instance_ends_for(p->instance, "%s", why);
 	if (p->verdict == VERDICT_OPEN)
 		p->verdict = verdict;
 	if (p->instance->child)
@@ -347,10 +355,9 @@ on_grace_over(struct ev_loop *loop, ev_timer *w, int revents)
 
 	(void)loop;
 	(void)revents;
-	note(k->place, "job %s: did not end after %s, the worker is killed",
+	kill_worker(k->place, VERDICT_OURS, "job %s did not end after %s",
 	    k->job->spec.id,
 	    k->fate == FATE_TIMEOUT ? "its timeout" : "a cancel");
-	kill_worker(k->place, VERDICT_OURS);
 }
 
 void
@@ -383,10 +390,8 @@ garbage(struct place *p, const char *what, const char *line, size_t len)
 	    (int)(len > QUOTE_MAX ? QUOTE_MAX : len), line,
 	    len > QUOTE_MAX ? "..." : "");
 	p->garbage += len;
-	if (p->garbage > GARBAGE_MAX && p->instance->child) {
-		note(p, "nothing but garbage on stdout: it is killed");
-		kill_worker(p, VERDICT_ITS);
-	}
+	if (p->garbage > GARBAGE_MAX && p->instance->child)
+		kill_worker(p, VERDICT_ITS, "nothing but garbage on stdout");
 }
 
 static void
@@ -560,9 +565,9 @@ take_lines(struct place *p)
 	limit = (size_t)p->all->conf->max_result * 6 + ENVELOPE_MAX;
 	if (frame_rest(&p->frame) <= limit)
 		return;
-	note(p, "a line longer than %zu bytes on stdout: it is killed", limit);
 	frame_clear(&p->frame);
-	kill_worker(p, VERDICT_ITS);
+	kill_worker(
+	    p, VERDICT_ITS, "a line longer than %zu bytes on stdout", limit);
 }
 
 void
@@ -622,10 +627,8 @@ stdio_catch_up(struct place *p)
 	if (!p->instance->child)
 		return;
 	if (p->marks ? !is_known(p->marks) : p->nworks > 0) {
-		note(p,
-		    "herod died and cannot know what it was given: it is "
-		    "ended");
-		kill_worker(p, VERDICT_OURS);
+		kill_worker(p, VERDICT_OURS,
+		    "herod died and cannot know what it was given");
 		return;
 	}
 	if (!p->marks)

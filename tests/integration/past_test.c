@@ -180,6 +180,26 @@ test_the_flap_window_counts_on(void)
 	herod_stop(h);
 }
 
+/* Ended for being unhealthy, it ends well: that is no end of its work. */
+void
+test_a_fault_that_is_being_dealt_with_stays_one(void)
+{
+	struct herod *h = herod_start(AT_ONCE
+	    "[runner:web]\nhealth = exec:false\nhealth_interval = 0.1\n"
+	    "health_retries = 1\nstopwaitsecs = 600\ncommand = %s\n",
+	    script("web",
+		text("trap : TERM; echo up >>%s; while [ ! -e %s ]; do "
+		     "sleep 0.05; done; exit 0",
+		    here("up"), here("end"))));
+
+	wait_for(is_state(h, "web", "STOPPING"));
+	herod_kill9(h);
+	check(is_state(h, "web", "STOPPING"));
+	write_file(here("end"), "");
+	wait_for(tries() > 1);
+	herod_stop(h);
+}
+
 /* Without a setting ready, too. */
 void
 test_since_when_it_is_up_stays_true(void)

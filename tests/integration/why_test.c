@@ -116,6 +116,48 @@ test_why_it_is_up_or_on_its_way_down(void)
 	herod_stop(h);
 }
 
+static bool
+has_ended_for(struct herod *h, const char *name, const char *reason)
+{
+	const char *told = json_string_value(
+	    at(status_of(h, name), "instances.0.exit.reason"));
+
+	return told && strstr(told, reason) &&
+	    strstr(why(h, name), text("because herod ended it: %s", reason));
+}
+
+/* Not only by which signal. */
+void
+test_why_herod_ended_it(void)
+{
+	struct herod *h = herod_start(AT_ONCE
+	    "[runner:web]\ncommand = sleep 1000\n"
+	    "[runner:other]\ncommand = sleep 1000\n"
+	    "[runner:user]\nrequires = web\ncommand = sleep 1000\n"
+	    "[runner:sick]\ncommand = sleep 1000\nhealth_interval = 0.1\n"
+	    "health_retries = 1\nhealth = exec:test ! -e %s\n",
+	    here("ill"));
+
+	wait_for(is_state(h, "user", "RUNNING"));
+	rpc(h, "restart_runner", "[s]", "web");
+	wait_for(has_ended_for(h, "web", "it was restarted by hand"));
+	wait_for(
+	    has_ended_for(h, "user", "it requires web, which was to stop"));
+	kill(pid_of(h, "web"), SIGSEGV);
+	wait_for(strstr(why(h, "web"), "by SIGSEGV ("));
+	check(json_is_null(at(status_of(h, "web"), "instances.0.exit.reason")));
+	rpc(h, "stop_runner", "[s]", "web");
+	wait_for(has_ended_for(h, "web", "it was stopped by hand"));
+	write_file(here("ill"), "");
+	wait_for(has_ended_for(h, "sick", "unhealthy, 1 probe failed"));
+	herod_kill9(h);
+	wait_for(has_ended_for(h, "sick", "unhealthy, 1 probe failed"));
+	write_file(h->conf, AT_ONCE "[runner:other]\ncommand = sleep 2000\n");
+	rpc(h, "reload", NULL);
+	wait_for(has_ended_for(h, "other", "its settings were changed"));
+	herod_stop(h);
+}
+
 void
 test_why_tells_of_instances_that_differ(void)
 {
