@@ -329,7 +329,7 @@ remember(struct herod *h)
 	if (h->past == NULL)
 		h->past = past_open(h->conf->daemon.state_dir);
 	if (h->past && !h->remembered)
-		runners_remember(h->runners, h->past, h->again);
+		runners_remember(h->runners, h->past);
 	h->remembered = true;
 }
 

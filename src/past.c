@@ -138,7 +138,7 @@ instance_of(struct runners *rs, const struct record *r)
 }
 
 static void
-tell(struct instance *i, const struct record *r, bool same)
+tell(struct instance *i, const struct record *r)
 {
 	size_t k;
 
@@ -155,13 +155,12 @@ tell(struct instance *i, const struct record *r, bool same)
 		flaps_add(&i->flaps, &i->runner->conf, r->flaps[k]);
 	i->before = xmalloc(sizeof(*i->before));
 	*i->before = r->before;
-	if (!same)
-		i->before->id = i->before->over = 0;
-	i->over = i->before->over;
+	i->over = r->before.over;
+	i->over_began = r->before.over_began;
 }
 
 void
-past_tell(struct past *p, struct runners *rs, bool same)
+past_tell(struct past *p, struct runners *rs)
 {
 	struct instance *i;
 	struct record r;
@@ -175,7 +174,7 @@ past_tell(struct past *p, struct runners *rs, bool same)
 			continue;
 		}
 		i->place = place + 1;
-		tell(i, &r, same);
+		tell(i, &r);
 	}
 }
 
@@ -215,6 +214,7 @@ describe(const struct instance *i, struct record *r)
 	r->before.fault = i->fault;
 	r->before.id = i->child ? i->child->id : 0;
 	r->before.over = i->over;
+	r->before.over_began = i->over_began;
 	r->before.since = i->since;
 	r->before.ready_at = i->ready_at;
 	r->before.began = i->began;

@@ -18,7 +18,8 @@ struct before {
 	enum state state;
 	enum fault fault;
 	unsigned id; /* of its process with the keeper; 0: it had none */
-	unsigned over; /* of the last one whose end was dealt with */
+	unsigned over; /* of the last one whose end was dealt with, */
+	double over_began; /* in Unix seconds */
 	double since, ready_at; /* Unix seconds */
 	double began, up_at, timer_at; /* as in struct instance; timer_at is
 					* -1 where none ran */
@@ -35,10 +36,9 @@ bool past_remains(const char *state_dir);
 
 /*
  * Tells each instance what it was: its counts are as they were, and the rest
- * is in i->before, which is the caller's to free.  same: it is still the same
- * keeper, or one that has taken its place, so ids mean the same.
+ * is in i->before, which is the caller's to free.
  */
-void past_tell(struct past *p, struct runners *rs, bool same);
+void past_tell(struct past *p, struct runners *rs);
 
 /* Writes down what is so now, or that there is nothing to know.  p may be
  * NULL. */

@@ -395,6 +395,7 @@ on_over(struct child *c)
 	instance_note_exit(i, c);
 	i->code = exit_code(c);
 	i->over = c->id;
+	i->over_began = c->started_at;
 	if (hooks(i)->died && conf(i)->kind == KIND_STDIO)
 		hooks(i)->died(
 		    hooks(i)->arg, i, c, c->stopping && i->fault == FAULT_NONE);
@@ -497,8 +498,11 @@ spawn_by(struct instance *i, struct child_spec *spec, struct err *e)
 	/* What it answers outlives herod there (worker_stdio.c). */
 	if (spec->stdin_pipe)
 		spec->keep_fd = memfd_create("answers", MFD_CLOEXEC);
+	/* Were we to die now, the end of the last would be seen as that of one
+	 * that has a successor. */
+	if (i->child)
+		past_keep(context(i)->past, i);
 	i->began = 0; /* until it is executed */
-	i->over = 0;
 	free(i->ends_for);
 	i->ends_for = NULL;
 	i->child = child_start(context(i)->keeper, spec, &process_ops, i, e);

@@ -119,7 +119,8 @@ struct instance {
 	struct before *before; /* with the herod before us (past.h), until it
 				* is settled; or NULL */
 	size_t place; /* in past.c's file, from 1; 0: none */
-	unsigned over; /* id of the last process whose end was dealt with */
+	unsigned over; /* id of the last process whose end was dealt with; */
+	double over_began; /* and its started_at */
 };
 
 struct runner {

@@ -3,6 +3,7 @@
 
 #include "runners.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -786,7 +787,8 @@ static bool
 was_faulty(const struct instance *i)
 {
 	return i->before && i->child && i->before->id == i->child->id &&
-	    i->before->fault == FAULT_SICK && i->ends_for;
+	    i->before->state == STOPPING && i->before->fault == FAULT_SICK &&
+	    i->ends_for;
 }
 
 /* The herod before us died over it. */
@@ -862,10 +864,10 @@ want_needed(struct runner *r)
 }
 
 void
-runners_remember(struct runners *rs, struct past *past, bool same)
+runners_remember(struct runners *rs, struct past *past)
 {
 	rs->context.past = past;
-	past_tell(past, rs, same);
+	past_tell(past, rs);
 }
 
 /* What has no process goes on with what it was doing. */
@@ -1211,7 +1213,8 @@ take_note_of(struct instance *i, struct child *c)
 static bool
 is_dealt_with(const struct instance *i, const struct child *c)
 {
-	return child_has_ended(c) && i->before && i->before->over == c->id;
+	return child_has_ended(c) && i->before && i->before->over == c->id &&
+	    fabs(i->before->over_began - c->started_at) < 0.001;
 }
 
 bool

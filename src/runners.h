@@ -26,7 +26,7 @@ void runners_set_notify(struct runners *rs, struct notify *notify);
 /* Before any is adopted: what the herod before us knew of them (past_tell());
  * borrowed. */
 struct past;
-void runners_remember(struct runners *rs, struct past *past, bool same);
+void runners_remember(struct runners *rs, struct past *past);
 void runners_free(struct runners *rs);
 
 struct runner *runner_find(struct runners *rs, const char *name);
