@@ -86,10 +86,14 @@ on_look(struct ev_loop *loop, ev_timer *timer, int revents)
 {
 	struct instance *i = timer->data;
 	char why[96];
+	bool old = is_too_old(i, why), big = !old && is_too_big(i, why);
 
 	(void)revents;
-	if (is_too_old(i, why) || is_too_big(i, why)) {
-		instance_recycle(i, why);
+	if (old || big) {
+		if (old)
+			instance_recycle(i, why);
+		else
+			instance_outgrown(i, why);
 		if (i->state != RUNNING || !i->held)
 			return;
 		/* It may stay after all. */

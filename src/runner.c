@@ -691,7 +691,8 @@ recycle(struct instance *i)
 
 	strlcpy(why, i->why, sizeof(why));
 	instance_ends_for(i, "%s", why);
-	i->restart = i->drain = true;
+	i->drain = true;
+	i->restart = i->fault == FAULT_NONE;
 	next = stop(i);
 	if (next == DRAINING)
 		because(i, "%s: replaced after the jobs in hand", why);
@@ -712,6 +713,7 @@ static enum state
 kill_now(struct instance *i)
 {
 	i->restart = i->held = false;
+	i->fault = FAULT_NONE;
 	if (!is_exec(i)) {
 		child_kill(i->child);
 		because(i, "killed");
@@ -754,6 +756,7 @@ static enum state
 stop_draining(struct instance *i)
 {
 	i->restart = false;
+	i->fault = FAULT_NONE;
 	return i->drain ? DRAINING : end(i);
 }
 
@@ -762,8 +765,9 @@ stop_draining(struct instance *i)
 static enum state
 undrain(struct instance *i)
 {
-	if (i->former)
+	if (i->former || i->fault != FAULT_NONE)
 		i->restart = true;
+	i->fault = FAULT_NONE;
 	if (i->restart)
 		return DRAINING;
 	because(i, "not stopped after all");
@@ -1390,6 +1394,20 @@ instance_recycle(struct instance *i, const char *why)
 		return;
 	because(i, "%s", why);
 	instance_event(i, EVENT_RECYCLE);
+}
+
+void
+instance_outgrown(struct instance *i, const char *why)
+{
+	if (healthy_time_left(i) <= 0) {
+		instance_recycle(i, why);
+		return;
+	}
+	if (i->state != RUNNING || i->held)
+		return;
+	i->fault = FAULT_SICK;
+	fail_because(i, "%s", why);
+	instance_recycle(i, why);
 }
 
 void

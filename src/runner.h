@@ -313,6 +313,10 @@ void instance_idle(struct instance *i);
 /* Its process makes room for a new one, after its jobs. */
 void instance_recycle(struct instance *i, const char *why);
 
+/* The same for one that takes too much: when it has not been RUNNING for
+ * backoff_reset, it is a failure. */
+void instance_outgrown(struct instance *i, const char *why);
+
 /* Keeps how a process of it ended (nothing when it never began). */
 void instance_note_exit(struct instance *i, const struct child *c);
 

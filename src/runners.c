@@ -986,6 +986,7 @@ stop_for_good(struct runner *r)
 
 	RUNNER_FOREACH_INSTANCE (i, r, k) {
 		i->restart = false;
+		i->fault = FAULT_NONE;
 		if (i->state == STOPPING || i->state == DRAINING)
 			continue;
 		stop_instance(i, true, HEROD_ENDS);

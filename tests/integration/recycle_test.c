@@ -59,6 +59,25 @@ test_a_process_beyond_max_rss_is_replaced(void)
 	herod_stop(h);
 }
 
+/* However often it is started: it is always as big. */
+void
+test_one_that_is_too_big_from_the_start_has_failed(void)
+{
+	struct herod *h =
+	    herod_start(AT_ONCE "[runner:it]\nmax_rss = 1kB\nflap_limit = 3\n"
+				"flap_window = 86400\nbackoff_reset = 3600\n"
+				"command = sleep 1000\n");
+
+	wait_for(is_state(h, "it", "FATAL"));
+	check_has(text_at(status_of(h, "it"), "instances.0.why"),
+	    "kB in memory are more than max_rss, 1 kB; death 3 within 1d0h "
+	    "(flap_limit)");
+	check_has(text_at(status_of(h, "it"), "instances.0.exit.reason"),
+	    "more than max_rss, 1 kB");
+	check_has(herod_log(), "failure 2 in a row, next try in");
+	herod_stop(h);
+}
+
 /* The job in hand ends first. */
 void
 test_a_worker_of_max_age_is_drained_first(void)

@@ -36,6 +36,7 @@ enum step {
 	DO_CONTINUE,
 	DO_TIME, /* the state's timer ends */
 	DO_RECYCLE, /* its process is too old */
+	DO_OUTGROW, /* it is too big, and too soon */
 	DO_JOB, /* it is given one */
 	DO_JOB_END,
 	STEPS
@@ -43,8 +44,8 @@ enum step {
 
 static const char *const words[STEPS] = {"start", "stop", "stop-now", "restart",
     "restart-now", "shutdown", "hurry", "executed", "exit-0", "exit-3",
-    "no-program", "no-room", "pause", "continue", "time", "recycle", "job",
-    "job-end"};
+    "no-program", "no-room", "pause", "continue", "time", "recycle", "outgrow",
+    "job", "job-end"};
 
 #define LENGTH_MAX 40
 
@@ -265,6 +266,7 @@ is_possible(const struct world *w, enum step step)
 	case DO_TIME:
 		return ev_is_active(&w->i->timer);
 	case DO_RECYCLE:
+	case DO_OUTGROW:
 		return w->i->state == RUNNING && c;
 	case DO_JOB:
 		return w->runner->conf.kind != KIND_SERVICE && w->njobs == 0 &&
@@ -306,6 +308,9 @@ happen(struct world *w, enum step step)
 		break;
 	case DO_RECYCLE:
 		instance_recycle(w->i, "too old");
+		break;
+	case DO_OUTGROW:
+		instance_outgrown(w->i, "too big");
 		break;
 	case DO_JOB:
 		w->njobs = 1;
@@ -491,10 +496,10 @@ observe(const struct world *w, char text[160])
 	const struct child *c = i->child;
 
 	snprintf(text, 160,
-	    "%d c%d%d%d%d%d r%d d%d f%d s%d j%zu t%d w%d a%d u%d b%d e%d%d "
+	    "%d c%d%d%d%d%d r%d d%d x%d f%d s%d j%zu t%d w%d a%d u%d b%d e%d%d "
 	    "p%d%d",
 	    i->state, c != NULL, c && c->pid, c && c->paused, c && c->stopping,
-	    c && c->killed, i->restart, i->drain, few(i->failures),
+	    c && c->killed, i->restart, i->drain, i->fault, few(i->failures),
 	    few(i->failed_starts), w->njobs, ev_is_active(&i->timer),
 	    w->runner->wanted, w->asked, w->up, w->by_itself, w->ending,
 	    w->done, w->pending[0], w->pending[1]);

@@ -770,6 +770,57 @@ test_a_restart_that_drains_starts_when_the_job_has_ended(void)
 	close_house(&h);
 }
 
+/* Too big, and too soon; with a job in hand that may end first. */
+static void
+outgrow(struct house *h)
+{
+	open_house(h,
+	    "{" COMMAND ", \"startsecs\": 0, \"kind\": \"stdio\","
+	    " \"drain_timeout\": 100}");
+	h->hooks.jobs = count_jobs;
+	njobs = 0;
+	runner_start(h->runner);
+	executed();
+	njobs = 1;
+	instance_outgrown(h->i, "too big");
+	check_int(h->i->state, DRAINING);
+	check_int(nstops, 0);
+}
+
+void
+test_one_too_big_is_a_failure_after_its_jobs(void)
+{
+	struct house h;
+
+	outgrow(&h);
+	job_ends(&h);
+	check_int(h.i->state, STOPPING);
+	over(0);
+	check_int(h.i->failures, 1);
+	check_int(h.i->state, STARTING);
+	executed();
+	instance_outgrown(h.i, "too big");
+	over(0);
+	check_int(h.i->state, BACKOFF);
+	check_has(h.i->why, "too big; failure 2 in a row");
+	close_house(&h);
+}
+
+void
+test_one_too_big_can_be_stopped_while_it_drains(void)
+{
+	struct house h;
+
+	outgrow(&h);
+	runner_stop(h.runner, true);
+	check_int(h.i->state, DRAINING);
+	job_ends(&h);
+	over(0);
+	check_int(h.i->state, STOPPED);
+	check_int(nstarts, 1);
+	close_house(&h);
+}
+
 void
 test_an_adopted_job_can_be_waited_for(void)
 {
