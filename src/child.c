@@ -344,38 +344,40 @@ adjust_oom(pid_t pid, int value, struct err *e)
 	return result;
 }
 
-static int
+static unsigned
 adjust_rlimits(pid_t pid, const struct child_limits *l, struct err *e)
 {
 	struct rlimit limit;
-	int result = 0;
+	unsigned refused = 0;
 	size_t i;
 
 	for (i = 0; i < l->nrlimits; i++) {
 		limit.rlim_cur = limit.rlim_max = l->rlimits[i].value;
-		if (prlimit(pid, l->rlimits[i].resource, &limit, NULL) == -1)
-			result =
-			    refuse_change(wire_stage_word(WIRE_STAGE_RLIMIT +
-					      (unsigned)l->rlimits[i].resource),
-				e);
+		if (prlimit(pid, l->rlimits[i].resource, &limit, NULL) == 0)
+			continue;
+		refuse_change(wire_stage_word(WIRE_STAGE_RLIMIT +
+				  (unsigned)l->rlimits[i].resource),
+		    e);
+		refused |= 1U << l->rlimits[i].resource;
 	}
-	return result;
+	return refused;
 }
 
-int
+unsigned
 child_adjust(struct child *c, const struct child_limits *l, struct err *e)
 {
-	int result = 0;
+	unsigned refused = 0;
 
 	if (!is_there(process_of(c)))
 		return 0;
-	if (l->set_nice && setpriority(PRIO_PGRP, (id_t)c->pid, l->nice) == -1)
-		result = refuse_change("nice", e);
+	if (l->set_nice &&
+	    setpriority(PRIO_PGRP, (id_t)c->pid, l->nice) == -1) {
+		refuse_change("nice", e);
+		refused |= CHILD_NICE;
+	}
 	if (l->set_oom && adjust_oom(c->pid, l->oom_score_adj, e) == -1)
-		result = -1;
-	if (adjust_rlimits(c->pid, l, e) == -1)
-		result = -1;
-	return result;
+		refused |= CHILD_OOM;
+	return refused | adjust_rlimits(c->pid, l, e);
 }
 
 /* ---- what the keeper tells ---- */

@@ -256,9 +256,11 @@ void child_cgroup(struct child *c, struct cgroup *cgroup);
 void child_tag(struct child *c, const char *tag);
 
 /* Changes what can be changed of a process that lives (not of its children,
- * but for nice).  What is refused is told in e; the rest is done.  0, or -1
- * when something was refused. */
-int child_adjust(
+ * but for nice).  Returns what was refused, which e tells, too: the bits 1 <<
+ * RLIMIT_..., CHILD_NICE, CHILD_OOM.  The rest is done. */
+enum { CHILD_NICE = 1 << 16, CHILD_OOM = 1 << 17 };
+_Static_assert(RLIM_NLIMITS <= 16, "their bits come first");
+unsigned child_adjust(
     struct child *c, const struct child_limits *limits, struct err *e);
 
 /*

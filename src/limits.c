@@ -215,6 +215,9 @@ set_user(const struct runner_conf *c, struct child_spec *spec,
 
 /* ---- limits ---- */
 
+/* The bit of a limit of the group in old_limits. */
+#define GROUP_LIMIT(controller) (1U << (18 + (controller)))
+
 /* -1 is nobody's limit.  Of one that lives, only what has changed. */
 static void
 limit(struct child_limits *l, int resource, long long value, long long old)
@@ -251,11 +254,18 @@ set_group_limits(struct cgroup_limits *l, const struct runner_conf *c)
 	l->pids = c->pids_max;
 }
 
-static bool
-groups_differ(const struct runner_conf *a, const struct runner_conf *b)
+static unsigned
+group_changes(const struct runner_conf *a, const struct runner_conf *b)
 {
-	return a->memory_max != b->memory_max || a->cpu_max != b->cpu_max ||
-	    a->pids_max != b->pids_max;
+	unsigned changed = 0;
+
+	if (a->memory_max != b->memory_max)
+		changed |= GROUP_LIMIT(CGROUP_MEMORY);
+	if (a->cpu_max < b->cpu_max || a->cpu_max > b->cpu_max)
+		changed |= GROUP_LIMIT(CGROUP_CPU);
+	if (a->pids_max != b->pids_max)
+		changed |= GROUP_LIMIT(CGROUP_PIDS);
+	return changed;
 }
 
 /* Settings that need a group, by its controller. */
@@ -292,20 +302,71 @@ is_unenforced(
 	    (cs == NULL || !cgroups_enforce(cs, which, why));
 }
 
+static bool
+has_name(const json_t *names, const char *name)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (names, i, one)
+		if (strcmp(json_string_value(one), name) == 0)
+			return true;
+	return false;
+}
+
+static void
+add_name(json_t **names, const char *name)
+{
+	if (*names == NULL)
+		*names = json_array();
+	if (!has_name(*names, name))
+		json_array_append_new(*names, json_string(name));
+}
+
+static void
+add_old_limits(json_t **names, unsigned which)
+{
+	int c;
+
+	if (which & CHILD_NICE)
+		add_name(names, "nice");
+	if (which & CHILD_OOM)
+		add_name(names, "oom_score_adj");
+	for (c = 0; c < CGROUP_CONTROLLERS; c++)
+		if (which & GROUP_LIMIT(c))
+			add_name(names, group_settings[c]);
+#define RLIMIT(field, name) \
+	if (which & 1U << RLIMIT_##name) \
+		add_name(names, "rlimit_" #field);
+#include "rlimits.def"
+#undef RLIMIT
+}
+
+json_t *
+instance_old_limits(const struct instance *i)
+{
+	json_t *names = NULL;
+
+	if (i->child)
+		add_old_limits(&names, i->old_limits);
+	return names;
+}
+
 json_t *
 runner_not_enforced(const struct runner *r)
 {
+	const struct instance *i;
 	json_t *names = NULL;
 	const char *why;
+	size_t k;
 	int c;
 
-	for (c = 0; c < CGROUP_CONTROLLERS; c++) {
-		if (!is_unenforced(r, (enum cgroup_controller)c, &why))
-			continue;
-		if (names == NULL)
-			names = json_array();
-		json_array_append_new(names, json_string(group_settings[c]));
-	}
+	for (c = 0; c < CGROUP_CONTROLLERS; c++)
+		if (is_unenforced(r, (enum cgroup_controller)c, &why))
+			add_name(&names, group_settings[c]);
+	RUNNER_FOREACH_INSTANCE (i, r, k)
+		if (i->child)
+			add_old_limits(&names, i->old_limits);
 	return names;
 }
 
@@ -336,23 +397,56 @@ begin_group(struct child_spec *spec, const struct instance *i)
 	spec->cgroup_fd = cgroup_begin(i->cgroup, &limits);
 }
 
+/* Which differ, as bits of old_limits; all that were taken away in *gone. */
+static unsigned
+changed_limits(const struct runner_conf *now, const struct runner_conf *old,
+    unsigned *gone)
+{
+	unsigned changed = (now->nice != old->nice ? CHILD_NICE : 0) |
+	    (now->oom_score_adj != old->oom_score_adj ? CHILD_OOM : 0) |
+	    group_changes(now, old);
+
+	*gone = 0;
+#define RLIMIT(field, name) \
+	if (now->rlimit_##field != old->rlimit_##field) { \
+		changed |= 1U << RLIMIT_##name; \
+		if (now->rlimit_##field < 0) \
+			*gone |= 1U << RLIMIT_##name; \
+	}
+#include "rlimits.def"
+#undef RLIMIT
+	return changed;
+}
+
+static unsigned
+apply_group_limits(struct instance *i, unsigned changed)
+{
+	struct cgroup_limits group;
+
+	set_group_limits(&group, &i->runner->conf);
+	if (changed == 0 || cgroup_limit(i->cgroup, &group) == 0)
+		return 0;
+	log_warn("runner %s.%d: limits of its group", i->runner->name, i->n);
+	return changed;
+}
+
 void
 instance_apply_limits(struct instance *i, const struct runner_conf *old)
 {
 	const struct runner_conf *now = &i->runner->conf;
-	struct cgroup_limits group;
+	unsigned gone, refused, changed = changed_limits(now, old, &gone);
 	struct child_limits limits;
 	struct err e = {0};
 
 	set_limits(&limits, now, old);
-	set_group_limits(&group, now);
-	if (groups_differ(now, old) && cgroup_limit(i->cgroup, &group) != 0)
-		log_warn(
-		    "runner %s.%d: limits of its group", i->runner->name, i->n);
-	if (i->child && child_adjust(i->child, &limits, &e) == -1)
+	refused = apply_group_limits(i, group_changes(now, old));
+	if (i->child)
+		refused |= child_adjust(i->child, &limits, &e);
+	if (err_is_set(&e))
 		log_warnx("runner %s.%d: %s; it takes effect with the next "
 			  "start",
 		    i->runner->name, i->n, e.text);
+	i->old_limits = (i->old_limits & ~changed) | refused | gone;
 }
 
 /* ---- all of it ---- */

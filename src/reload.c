@@ -263,12 +263,46 @@ start_runners(struct reload *d)
 	free(list);
 }
 
+/* Where the answer says that it is live and it is not. */
+static void
+tell_old_limits(struct reload *d, const struct instance *i)
+{
+	json_t *names = instance_old_limits(i);
+	const json_t *name;
+	size_t k;
+
+	json_array_foreach (names, k, name)
+		refuse(d,
+		    "runner %s.%d: %s: cannot be changed for the process that "
+		    "runs: it is in force when that is started again",
+		    i->runner->name, i->n, json_string_value(name));
+	json_decref(names);
+}
+
+static void
+look_at_limits(struct reload *d)
+{
+	const struct instance *i;
+	const char *name;
+	struct runner *r;
+	json_t *how;
+	size_t k;
+
+	json_object_foreach (d->changed, name, how) {
+		r = runner_find(d->to->runners, name);
+		if (r && strcmp(json_string_value(how), "live") == 0)
+			RUNNER_FOREACH_STAYING (i, r, k)
+				tell_old_limits(d, i);
+	}
+}
+
 /* Before some go, those that needed them know that they do no more. */
 static void
 apply(struct reload *d)
 {
 	add_runners(d);
 	change_runners(d);
+	look_at_limits(d);
 	remove_runners(d);
 	start_runners(d);
 	apply_daemon(d);

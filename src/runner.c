@@ -503,6 +503,7 @@ spawn_by(struct instance *i, struct child_spec *spec, struct err *e)
 	if (i->child)
 		past_keep(context(i)->past, i);
 	i->began = 0; /* until it is executed */
+	i->old_limits = 0;
 	free(i->ends_for);
 	i->ends_for = NULL;
 	i->child = child_start(context(i)->keeper, spec, &process_ops, i, e);

@@ -114,6 +114,8 @@ struct instance {
 	char *exit_reason; /* why we had ended it; NULL: it did by itself */
 	char *ends_for; /* why we are about to end this one, or NULL */
 	struct cgroup *cgroup; /* NULL: there are none */
+	unsigned old_limits; /* that its process still has, as of
+			      * child_adjust() and GROUP_LIMIT() */
 	int code; /* of that end, or of a start that failed, as of a shell */
 	void *work; /* worker.c's, or NULL */
 	struct before *before; /* with the herod before us (past.h), until it
@@ -271,7 +273,8 @@ void runners_note_kill(struct runners *rs);
 
 /* Its limits differ from those of old: processes that run get what can be
  * changed while they do (the LIVE settings of the group Limits).  What is
- * refused is logged, and is so from the next start. */
+ * refused is logged, told by instance_old_limits(), and is so from the next
+ * start. */
 void instance_apply_limits(struct instance *i, const struct runner_conf *old);
 
 /* ---- for ready.c ---- */
@@ -295,9 +298,12 @@ int runner_spec(const struct instance *i, char *const *extra,
     struct child_spec *spec, struct err *e);
 void spec_clear(struct child_spec *spec);
 
-/* Names of its settings that are not kept here, for want of cgroups; NULL
- * when all are. */
+/* Names of its settings that are not kept here, for want of cgroups or since
+ * they could not be changed for a process that runs; NULL when all are. */
 json_t *runner_not_enforced(const struct runner *r);
+
+/* Those of the second kind. */
+json_t *instance_old_limits(const struct instance *i);
 
 /* What a service is to read, -1 for /dev/null (or with a refusal). */
 int runner_stdin(const struct runner_conf *c, struct err *e);

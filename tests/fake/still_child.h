@@ -55,7 +55,7 @@ child_cgroup(struct child *c, struct cgroup *cgroup)
 	(void)cgroup;
 }
 
-int
+unsigned
 child_adjust(struct child *c, const struct child_limits *l, struct err *e)
 {
 	(void)c;

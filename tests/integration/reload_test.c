@@ -182,6 +182,52 @@ test_limits_apply_to_those_that_run(void)
 }
 
 void
+test_a_limit_that_was_taken_away_is_told(void)
+{
+	const char *plain = AT_ONCE "[runner:same]\n" SLEEPER;
+	struct herod *h = start_up(
+	    text("%srlimit_nofile = 77\nrlimit_core = 8192\n", plain), "same");
+	json_t *done;
+
+	done = reload(h, text("%srlimit_core = 4096\n", plain));
+	check_str(text_at(done, "changed.same"), "live");
+	check_has(names(done, "refused"), "runner same.0: rlimit_nofile: ");
+	check(strstr(names(done, "refused"), "rlimit_core") == NULL);
+	check_str(
+	    names(status_of(h, "same"), "not_enforced"), "rlimit_nofile ");
+	rpc(h, "restart_runner", "[s]", "same");
+	check(at(status_of(h, "same"), "not_enforced") == NULL);
+	done = reload(h, text("%srlimit_core = 2048\n", plain));
+	check_str(names(done, "refused"), "");
+	herod_stop(h);
+}
+
+void
+test_a_limit_that_may_not_be_raised_is_told(void)
+{
+	const char *same = AT_ONCE "[runner:same]\n" SLEEPER;
+	struct herod *h;
+	json_t *done;
+
+	if (geteuid() != 0)
+		skip("needs root to give capabilities away");
+	h = herod_start_with("exec setpriv --bounding-set "
+			     "-sys_resource,-sys_nice sh -c '\"$@\"' sh",
+	    "", "%snice = 19\nrlimit_core = 4096\n", same);
+	wait_for(is_state(h, "same", "RUNNING"));
+	done = reload(h, text("%snice = 18\nrlimit_core = 8192\n", same));
+	check_has(names(done, "refused"), "runner same.0: nice: cannot be");
+	check_has(names(done, "refused"), "runner same.0: rlimit_core: ");
+	check_str(
+	    names(status_of(h, "same"), "not_enforced"), "nice rlimit_core ");
+	/* What it has already can be had. */
+	done = reload(h, text("%snice = 19\nrlimit_core = 4096\n", same));
+	check_str(names(done, "refused"), "");
+	check(at(status_of(h, "same"), "not_enforced") == NULL);
+	herod_stop(h);
+}
+
+void
 test_a_cycle_with_a_runner_added_by_rpc_changes_nothing(void)
 {
 	struct herod *h = start_up(THREE, "old");

@@ -308,9 +308,9 @@ do_adjust(struct actor *a, char **word)
 	    .rlimits = {{RLIMIT_NOFILE, (rlim_t)atoi(word[4])}},
 	    .nrlimits = 1};
 	struct err e = {0};
-	int result = child_adjust(act_find(word[1]), &l, &e);
+	unsigned refused = child_adjust(act_find(word[1]), &l, &e);
 
-	report(a, "adjusted %s %d %s", word[1], result, e.text);
+	report(a, "adjusted %s %d %s", word[1], refused ? -1 : 0, e.text);
 }
 
 static void
