@@ -11,20 +11,35 @@
 
 /* ---- saying no ---- */
 
+/* Further lines are indented: they cannot be taken for words of ours. */
+static void
+say_lines(char *text)
+{
+	char *clean, *line = text, *next;
+
+	for (; line; line = next) {
+		next = strchr(line, '\n');
+		if (next)
+			*next++ = '\0';
+		clean = text_without_controls(line);
+		fprintf(
+		    stderr, "%s%s\n", line == text ? "heroctl: " : "  ", clean);
+		free(clean);
+	}
+}
+
 void
 ctl_say(const char *fmt, ...)
 {
-	char *text, *clean;
+	char *text;
 	va_list ap;
 
 	va_start(ap, fmt);
 	if (vasprintf(&text, fmt, ap) < 0)
 		abort();
 	va_end(ap);
-	clean = text_without_controls(text);
 	fflush(stdout);
-	fprintf(stderr, "heroctl: %s\n", clean);
-	free(clean);
+	say_lines(text);
 	free(text);
 }
 

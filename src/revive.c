@@ -154,8 +154,13 @@ read_formers(struct formers *all, const char *state_dir)
 	struct living l;
 	size_t i;
 
-	if (file == NULL)
+	if (file == NULL) {
+		log_error("%s/" LIVING_NAME
+			  ": who lives cannot be read: what outlived herod and "
+			  "herod-keeper, if anything, is not gone on with",
+		    state_dir);
 		return false;
+	}
 	for (i = 0; i < living_count(file); i++)
 		if (living_get(file, i, &l))
 			add_former(all, &l);

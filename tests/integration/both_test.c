@@ -525,6 +525,20 @@ test_what_cannot_be_looked_at_is_told(void)
 	herod_stop(h);
 }
 
+void
+test_a_record_that_cannot_be_read_is_told(void)
+{
+	struct herod *h =
+	    herod_start(AT_ONCE "[runner:web]\ncommand = sleep 1000\n");
+
+	herod_stop(h);
+	run("rm state/living; mkdir state/living");
+	herod_again(h);
+	wait_for(is_state(h, "web", "RUNNING"));
+	check_has(herod_log(), "state/living: who lives cannot be read");
+	herod_stop(h);
+}
+
 /* Another herod's processes are not for one that is refused. */
 void
 test_a_second_herod_touches_nothing(void)

@@ -156,7 +156,11 @@ test_a_file_with_mistakes_changes_nothing(void)
 	    text("%s:7: default_scope: 'loud'", h->conf));
 	r = heroctl(h, "reload");
 	check_int(r.status, 1);
-	check_has(r.err, text("%s:8: runner none: command", h->conf));
+	check_has(r.err,
+	    text("heroctl: 3 mistakes, nothing was changed:\n"
+		 "  %s:7: default_scope: 'loud'",
+		h->conf));
+	check_has(r.err, text("\n  %s:5: stopwaitsecs: 'soon'", h->conf));
 	check_int(pid_of(h, "old"), old);
 	check(!is_there(h, "new"));
 	herod_stop(h);
