@@ -484,7 +484,7 @@ set_plain(struct child_spec *spec, const struct runner_conf *c)
 }
 
 int
-runner_spec(const struct instance *i, char *const *extra,
+runner_spec_outside(const struct instance *i, char *const *extra,
     struct child_spec *spec, struct err *e)
 {
 	const struct runner_conf *c = &i->runner->conf;
@@ -500,8 +500,17 @@ runner_spec(const struct instance *i, char *const *extra,
 	}
 	set_plain(spec, c);
 	spec->envp = environment(i, pw, from_file, extra);
-	begin_group(spec, i);
 	strv_free(from_file);
+	return 0;
+}
+
+int
+runner_spec(const struct instance *i, char *const *extra,
+    struct child_spec *spec, struct err *e)
+{
+	if (runner_spec_outside(i, extra, spec, e) != 0)
+		return -1;
+	begin_group(spec, i);
 	return 0;
 }
 

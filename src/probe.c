@@ -241,16 +241,13 @@ launch_command(struct probe *p, const char *command)
 	struct err e = {0};
 	char **argv;
 
-	if (runner_spec(p->instance, NULL, &spec, &e) != 0) {
+	/* It is no stray of the runner's, nor that of it; nor may it begin the
+	 * group anew, which has to tell of the runner's end yet. */
+	if (runner_spec_outside(p->instance, NULL, &spec, &e) != 0) {
 		log_warnx(
 		    "runner %s: health: %s", p->instance->runner->name, e.text);
 		return;
 	}
-	/* Outside of it: it is no stray of the runner's, nor that of it. */
-	spec.cgroup = NULL;
-	if (spec.cgroup_fd != -1)
-		close(spec.cgroup_fd);
-	spec.cgroup_fd = -1;
 	argv = words_split(command, &e);
 	if (argv)
 		launch(p, &spec, argv);

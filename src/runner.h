@@ -296,6 +296,9 @@ void instance_retag(struct instance *i);
  * spec_clear() frees.  Refuses unknown users. */
 int runner_spec(const struct instance *i, char *const *extra,
     struct child_spec *spec, struct err *e);
+/* For one that is no part of it: not in its cgroup. */
+int runner_spec_outside(const struct instance *i, char *const *extra,
+    struct child_spec *spec, struct err *e);
 void spec_clear(struct child_spec *spec);
 
 /* Names of its settings that are not kept here, for want of cgroups or since

@@ -14,18 +14,9 @@
 
 #include "cgroup.h"
 #include "check.h"
-#include "mem.h"
+#include "fake/groups.h"
 
 /* ---- directories that look like groups ---- */
-
-static void
-make_file(const char *dir, const char *file, const char *content)
-{
-	char *path = xasprintf("%s/%s", dir, file);
-
-	write_file(path, content);
-	free(path);
-}
 
 static void
 check_file(const char *path, const char *content)
@@ -36,28 +27,10 @@ check_file(const char *path, const char *content)
 	free(text);
 }
 
-/* base, herod.x below it, the group web.0 in that. */
-static struct cgroups *
-open_fake(const char *has)
-{
-	mkdir("base", 0755);
-	make_file("base", "cgroup.controllers", has);
-	make_file("base", "cgroup.subtree_control", "");
-	mkdir("base/herod.x", 0755);
-	make_file("base/herod.x", "cgroup.procs", "");
-	make_file("base/herod.x", "cgroup.subtree_control", "");
-	mkdir("base/herod.x/web.0", 0755);
-	make_file("base/herod.x/web.0", "memory.max", "");
-	make_file("base/herod.x/web.0", "cpu.max", "");
-	make_file("base/herod.x/web.0", "pids.max", "");
-	make_file("base/herod.x/web.0", "memory.events", "low 0\noom_kill 3\n");
-	return cgroups_open_at("base", "x");
-}
-
 void
 test_limits_are_written_into_the_group(void)
 {
-	struct cgroups *cs = open_fake("cpuset cpu io memory pids\n");
+	struct cgroups *cs = groups_open_fake("cpuset cpu io memory pids\n");
 	struct cgroup *g = cgroup_new(cs, "web.0");
 	struct cgroup_limits l = {.memory = 64 << 20, .cpus = 1.5};
 	const char *why;
@@ -85,7 +58,7 @@ test_limits_are_written_into_the_group(void)
 void
 test_running_out_of_memory_is_told_once(void)
 {
-	struct cgroups *cs = open_fake("memory\n");
+	struct cgroups *cs = groups_open_fake("memory\n");
 	struct cgroup *g = cgroup_new(cs, "web.0");
 	struct cgroup_limits none = {0};
 
@@ -106,7 +79,7 @@ test_running_out_of_memory_is_told_once(void)
 void
 test_a_controller_that_is_missing_is_named(void)
 {
-	struct cgroups *cs = open_fake("cpu cpuset hugetlb\n");
+	struct cgroups *cs = groups_open_fake("cpu cpuset hugetlb\n");
 	const char *why = "";
 
 	check(cgroups_enforce(cs, CGROUP_CPU, &why));

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "fake/groups.h"
 #include "fake/house.h"
 #include "probe.h"
 #include "target.h"
@@ -310,6 +311,26 @@ test_targets_are_read(void)
 	check_int(target_parse("http://localhost", &t, NULL), 0);
 	check_str(t.port, "80");
 	check_str(t.path, "/");
+/* One that begins between the death and the news of it. */
+void
+test_a_probe_hides_no_lack_of_memory(void)
+{
+	struct cgroups *cs = groups_open_fake("memory\n");
+	struct house h;
+	struct runner *r;
+
+	open_house(&h);
+	runners_set_cgroups(h.all, cs);
+	r = house_add(&h, "web", FAST);
+	runner_start(r);
+	executed(r);
+	make_file("base/herod.x/web.0", "memory.events", "oom_kill 4\n");
+	await_probe(&h);
+	check(cgroup_ran_out(only(r)->cgroup));
+	close_house(&h);
+	cgroups_close(cs);
+}
+
 	check_int(target_parse("http://[::1]:8080/a?b=c", &t, NULL), 0);
 	check_str(t.host, "::1");
 	check_str(t.port, "8080");
