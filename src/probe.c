@@ -23,6 +23,7 @@
 #include "target.h"
 
 #define OUTPUT_MAX 256 /* bytes that are kept of what a probe writes */
+#define LEFT_MAX 3 /* probes in state D before no more are begun */
 #define IMPATIENCE 0.5 /* seconds between probes while it is awaited */
 
 enum health {
@@ -46,6 +47,8 @@ struct probe {
 	char output[OUTPUT_MAX]; /* of the last one that ended */
 	char writing[OUTPUT_MAX]; /* of the one that runs */
 	size_t len;
+	struct child *left[LEFT_MAX]; /* that SIGKILL does not end */
+	size_t nleft;
 };
 
 static const struct runner_context *
@@ -168,11 +171,11 @@ found_ill(struct probe *p)
 		    p->output);
 }
 
+/* Nothing more comes from the one that runs. */
 static void
-on_over(struct child *c)
+conclude(struct probe *p)
 {
-	struct probe *p = c->arg;
-	bool counts = p->active && !p->stale && !c->shortage;
+	bool counts = p->active && !p->stale && !p->child->shortage;
 	bool well = is_well(p);
 
 	if (counts)
@@ -185,6 +188,62 @@ on_over(struct child *c)
 		found_well(p);
 	else if (counts)
 		found_ill(p);
+}
+
+static void
+on_over(struct child *c)
+{
+	conclude(c->arg);
+}
+
+/* ---- one that does not end ---- */
+
+static const struct child_ops forgotten_ops = {
+    .output = child_ignore_output, .over = child_ignore_over};
+
+static void
+on_left_over(struct child *c)
+{
+	struct probe *p = c->arg;
+	size_t k = 0;
+
+	while (p->left[k] != c)
+		k++;
+	p->left[k] = p->left[--p->nleft];
+}
+
+static const struct child_ops left_ops = {
+    .output = child_ignore_output, .over = on_left_over};
+
+/* SIGKILL does not end it (state D): it has failed, and the next does not
+ * wait for it. */
+static void
+on_unkillable(struct child *c, const char *what)
+{
+	struct probe *p = c->arg;
+
+	log_warnx("runner %s.%d: health: %s does not end; it is not waited for",
+	    p->instance->runner->name, p->instance->n, what);
+	p->left[p->nleft++] = c;
+	child_adopt(c, &left_ops, p);
+	conclude(p);
+}
+
+static void
+forget_left(struct probe *p)
+{
+	while (p->nleft > 0)
+		child_adopt(p->left[--p->nleft], &forgotten_ops, NULL);
+}
+
+/* So that they do not become ever more. */
+static void
+fail_unbegun(struct probe *p)
+{
+	snprintf(p->output, sizeof(p->output),
+	    "the last %d probes do not end, though killed", LEFT_MAX);
+	set_timer(p, pause_between(p));
+	found_ill(p);
 }
 
 /* ---- a probe ---- */
@@ -203,10 +262,7 @@ on_output(struct child *c, int stream, const char *buf, size_t len)
 }
 
 static const struct child_ops probe_ops = {
-    .output = on_output, .over = on_over};
-
-static const struct child_ops forgotten_ops = {
-    .output = child_ignore_output, .over = child_ignore_over};
+    .output = on_output, .unkillable = on_unkillable, .over = on_over};
 
 void
 probe_forget(struct child *c)
@@ -286,6 +342,10 @@ begin(struct probe *p)
 
 	p->stale = p->late = false;
 	p->len = 0;
+	if (p->nleft == LEFT_MAX) {
+		fail_unbegun(p);
+		return;
+	}
 	if (health == NULL || target_parse(health, &t, NULL) != 0)
 		return;
 	if (t.kind == TARGET_EXEC)
@@ -392,6 +452,7 @@ probe_free(struct instance *i)
 	stop_probing(i->probe);
 	if (i->probe->child)
 		probe_forget(i->probe->child);
+	forget_left(i->probe);
 	free(i->probe);
 	i->probe = NULL;
 }

@@ -240,7 +240,8 @@ probe_of(const struct runner *r)
 	size_t k;
 
 	for (k = 0; k < nlive; k++)
-		if (live[k] != only(r)->child && live[k]->arg != NULL)
+		if (live[k] != only(r)->child && live[k]->arg != NULL &&
+		    live[k]->ops->unkillable != NULL)
 			return live[k];
 	check_str(name, "no probe of it");
 	return NULL;

@@ -151,6 +151,66 @@ test_a_probe_that_hangs_is_killed_and_has_failed(void)
 	close_house(&h);
 }
 
+static void
+await_probe_beside(struct house *h, int nstuck)
+{
+	wait_for((turn(h), house_living() == 2 + nstuck));
+}
+
+/* Waits for a probe, which is killed in vain as were others before. */
+static struct child *
+stick(struct house *h, struct runner *r, int nstuck)
+{
+	struct child *c;
+
+	await_probe_beside(h, nstuck);
+	wait_for((turn(h), probe_of(r)->killed));
+	c = probe_of(r);
+	c->ops->unkillable(c, "pid 12 (cat) in state D");
+	return c;
+}
+
+/* Pitfalls 5 and 39. */
+void
+test_a_probe_in_state_d_has_failed_and_blocks_no_other(void)
+{
+	struct house h;
+	struct runner *r = running(&h,
+	    FAST ", \"health_timeout\": 0.01, \"health_retries\": 1,"
+		 " \"health_action\": \"tell\"");
+	struct child *stuck = stick(&h, r, 0);
+
+	check_str(health_of(r, "status"), "unhealthy");
+	check_str(health_of(r, "output"), "no answer within 10ms");
+	await_probe_beside(&h, 1);
+	check(probe_of(r) != stuck);
+	probe_over(r, 0);
+	check_str(health_of(r, "status"), "healthy");
+	close_house(&h);
+}
+
+void
+test_probes_in_state_d_do_not_become_ever_more(void)
+{
+	struct house h;
+	struct runner *r = running(&h,
+	    FAST ", \"health_timeout\": 0.01, \"health_retries\": 4,"
+		 " \"health_action\": \"tell\"");
+	struct child *stuck = stick(&h, r, 0);
+
+	stick(&h, r, 1);
+	stick(&h, r, 2);
+	wait_for((turn(&h), strcmp(health_of(r, "status"), "unhealthy") == 0));
+	check_str(health_of(r, "output"),
+	    "the last 3 probes do not end, though killed");
+	check_int(house_living(), 4); /* and the runner's own */
+	stuck->ops->over(stuck); /* it has ended after all */
+	await_probe_beside(&h, 3);
+	probe_over(r, 0);
+	check_str(health_of(r, "status"), "healthy");
+	close_house(&h);
+}
+
 /* Pitfall 39. */
 void
 test_one_probe_at_a_time(void)
@@ -251,6 +311,26 @@ test_failures_in_the_start_period_do_not_count(void)
 }
 
 /* Pitfall 39. */
+/* One that begins between the death and the news of it. */
+void
+test_a_probe_hides_no_lack_of_memory(void)
+{
+	struct cgroups *cs = groups_open_fake("memory\n");
+	struct house h;
+	struct runner *r;
+
+	open_house(&h);
+	runners_set_cgroups(h.all, cs);
+	r = house_add(&h, "web", FAST);
+	runner_start(r);
+	executed(r);
+	make_file("base/herod.x/web.0", "memory.events", "oom_kill 4\n");
+	await_probe(&h);
+	check(cgroup_ran_out(only(r)->cgroup));
+	close_house(&h);
+	cgroups_close(cs);
+}
+
 void
 test_output_of_a_probe_is_capped(void)
 {
@@ -311,26 +391,6 @@ test_targets_are_read(void)
 	check_int(target_parse("http://localhost", &t, NULL), 0);
 	check_str(t.port, "80");
 	check_str(t.path, "/");
-/* One that begins between the death and the news of it. */
-void
-test_a_probe_hides_no_lack_of_memory(void)
-{
-	struct cgroups *cs = groups_open_fake("memory\n");
-	struct house h;
-	struct runner *r;
-
-	open_house(&h);
-	runners_set_cgroups(h.all, cs);
-	r = house_add(&h, "web", FAST);
-	runner_start(r);
-	executed(r);
-	make_file("base/herod.x/web.0", "memory.events", "oom_kill 4\n");
-	await_probe(&h);
-	check(cgroup_ran_out(only(r)->cgroup));
-	close_house(&h);
-	cgroups_close(cs);
-}
-
 	check_int(target_parse("http://[::1]:8080/a?b=c", &t, NULL), 0);
 	check_str(t.host, "::1");
 	check_str(t.port, "8080");
