@@ -215,7 +215,7 @@ test_a_configuration_that_has_changed_counts_afterwards(void)
 	    "[runner:other]\ncommand = sleep 1000\n"
 	    "[runner:gone]\ncommand = sleep 1000\n",
 	    same);
-	pid_t kept, first, second, other, gone;
+	pid_t kept, first, second, other, gone, now;
 
 	wait_for((second = (pid_t)json_integer_value(
 		      at(status_of(h, "fewer"), "instances.1.pid"))) != 0);
@@ -231,8 +231,8 @@ test_a_configuration_that_has_changed_counts_afterwards(void)
 		same));
 	herod_again(h);
 	wait_for(is_gone(gone) && is_gone(second) && is_gone(other));
-	wait_for(pid_of(h, "other") != 0 && pid_of(h, "other") != other);
-	check_has(proc_text(pid_of(h, "other"), "cmdline") + 6, "2000");
+	wait_for((now = pid_of(h, "other")) != 0 && now != other);
+	check_has(proc_text(now, "cmdline") + 6, "2000");
 	check_int(pid_of(h, "same"), kept);
 	check_int(pid_of(h, "fewer"), first);
 	wait_for(is_state(h, "new", "RUNNING"));
