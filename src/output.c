@@ -25,7 +25,9 @@
 #include "counters.h"
 #include "mem.h"
 
-#define BATCH_KEEP 65536 /* bytes of an empty buffer not given back */
+#define SPARE_MAX \
+	(256 * 1024) /* bytes of a buffer that is kept for the next \
+		      */
 #define STAMP 27 /* bytes that a line as text begins with */
 
 struct output_follower {
@@ -33,6 +35,14 @@ struct output_follower {
 	struct output *output;
 	void (*fn)(void *arg, const struct output_line *line);
 	void *arg;
+};
+
+/* What a piece of output is made into. */
+struct piece {
+	struct text lines;
+	struct text json_lines; /* the same for the file */
+	struct progress *progress; /* or NULL */
+	struct piece *outer; /* in hand when this one came; or NULL */
 };
 
 struct output {
@@ -45,11 +55,14 @@ struct output {
 	size_t max_line;
 	struct text ring; /* whole lines, at most twice home->ring_bytes */
 	bool ring_filled; /* from the files */
-	struct text lines; /* of the piece in hand */
-	struct text json_lines; /* the same for the file */
-	struct progress *progress; /* of the piece in hand; or NULL */
+	struct piece *piece; /* in hand, or NULL */
 	TAILQ_HEAD(, output_follower) followers;
 	unsigned long long withheld; /* lines, by the rate limit */
+};
+
+/* One is in hand at a time, so that outputs share its buffers. */
+struct output_spare {
+	struct piece *piece; /* NULL while it is lent */
 };
 
 struct output_source {
@@ -83,19 +96,33 @@ ring_trim(struct output *o)
 	o->ring.len -= from;
 }
 
+/* Where the last ring_bytes begin with a whole line, if not within the last
+ * one; of that there are at most twice as many. */
+static size_t
+last_lines(const struct output *o, const char *bytes, size_t len)
+{
+	size_t most = o->home->ring_bytes;
+	const char *end = memchr(bytes + len - most - 1, '\n', most);
+
+	if (end)
+		return (size_t)(end + 1 - bytes);
+	return len > 2 * most ? len - 2 * most : 0;
+}
+
 static void
 ring_add(struct output *o, const char *bytes, size_t len)
 {
-	if (o->home->ring_bytes == 0)
+	size_t most = o->home->ring_bytes, from = 0;
+
+	if (most == 0 || len == 0)
 		return;
-	if (len > 2 * o->home->ring_bytes) {
+	if (len > most) {
 		/* All that is there would go. */
 		o->ring.len = 0;
-		bytes += len - 2 * o->home->ring_bytes;
-		len = 2 * o->home->ring_bytes;
+		from = last_lines(o, bytes, len);
 	}
-	text_add(&o->ring, bytes, len);
-	if (o->ring.len >= 2 * o->home->ring_bytes)
+	text_add(&o->ring, bytes + from, len - from);
+	if (o->ring.len >= 2 * most)
 		ring_trim(o);
 }
 
@@ -184,14 +211,14 @@ add_line(struct output_source *s, const struct output_line *line)
 	struct output_follower *f, *next;
 
 	if (line->partial)
-		line_add_text(&o->lines, line);
+		line_add_text(&o->piece->lines, line);
 	else {
-		text_add(&o->lines, s->head.bytes, s->head.len);
-		text_add(&o->lines, line->text, line->len);
-		text_add(&o->lines, "\n", 1);
+		text_add(&o->piece->lines, s->head.bytes, s->head.len);
+		text_add(&o->piece->lines, line->text, line->len);
+		text_add(&o->piece->lines, "\n", 1);
 	}
 	if (o->json)
-		line_add_json(&o->json_lines, o->runner, line);
+		line_add_json(&o->piece->json_lines, o->runner, line);
 	if (o->sink != SINK_NONE)
 		sink_send(o->home->sink, o->sink, o->runner, line);
 	TAILQ_FOREACH_SAFE (f, &o->followers, entry, next)
@@ -259,28 +286,68 @@ take_long_line(
 }
 
 static void
+piece_free(struct piece *piece)
+{
+	if (piece == NULL)
+		return;
+	text_clear(&piece->lines);
+	text_clear(&piece->json_lines);
+	free(piece);
+}
+
+static void
 text_empty(struct text *t)
 {
 	t->len = 0;
-	if (t->size > BATCH_KEEP)
+	if (t->size > SPARE_MAX)
 		text_clear(t);
+}
+
+/* Who needs one while it is lent (a follower's doing) gets a new one. */
+static void
+piece_begin(struct output *o, struct progress *p)
+{
+	struct output_spare *spare = o->home->spare;
+	struct piece *piece = spare->piece;
+
+	spare->piece = NULL;
+	if (piece == NULL)
+		piece = xcalloc(1, sizeof(*piece));
+	piece->progress = p;
+	piece->outer = o->piece;
+	o->piece = piece;
+}
+
+static void
+piece_end(struct output *o)
+{
+	struct output_spare *spare = o->home->spare;
+	struct piece *piece = o->piece;
+
+	o->piece = piece->outer;
+	piece_free(spare->piece);
+	text_empty(&piece->lines);
+	text_empty(&piece->json_lines);
+	spare->piece = piece;
 }
 
 /* Bytes of as many lines as stand in the first done bytes of the file's. */
 static size_t
 lines_done(const struct output *o, size_t done)
 {
-	const char *at = o->lines.bytes, *end, *json = o->json_lines.bytes;
+	const struct text *lines = &o->piece->lines;
+	const char *at = lines->bytes, *end, *json, *json_end;
 
 	if (!o->json || done == 0)
 		return done;
-	end = at + o->lines.len;
-	while ((json = memchr(
-		    json, '\n', (size_t)(o->json_lines.bytes + done - json)))) {
+	end = at + lines->len;
+	json = o->piece->json_lines.bytes;
+	json_end = json + done;
+	while ((json = memchr(json, '\n', (size_t)(json_end - json)))) {
 		at += line_length(at, end);
 		json++;
 	}
-	return (size_t)(at - o->lines.bytes);
+	return (size_t)(at - lines->bytes);
 }
 
 /* To the file of the stream, and to the ring, but for what an earlier herod
@@ -288,20 +355,20 @@ lines_done(const struct output *o, size_t done)
 static void
 flush(struct output *o, int stream)
 {
-	const struct text *t = o->json ? &o->json_lines : &o->lines;
-	size_t done = o->progress ? (size_t)o->progress->done : 0;
+	struct piece *piece = o->piece;
+	const struct text *lines = &piece->lines,
+			  *t = o->json ? &piece->json_lines : lines;
+	size_t done = piece->progress ? (size_t)piece->progress->done : 0;
 	size_t told;
 
-	if (t->len > done) {
-		told = lines_done(o, done);
-		if (o->files[stream])
-			logfile_write(o->files[stream], t->bytes + done,
-			    t->len - done, o->progress);
-		ring_add(o, o->lines.bytes + told, o->lines.len - told);
-		counter_add(log_bytes, t->len - done);
-	}
-	text_empty(&o->lines);
-	text_empty(&o->json_lines);
+	if (t->len <= done)
+		return;
+	told = lines_done(o, done);
+	if (o->files[stream])
+		logfile_write(o->files[stream], t->bytes + done, t->len - done,
+		    piece->progress);
+	ring_add(o, lines->bytes + told, lines->len - told);
+	counter_add(log_bytes, t->len - done);
 }
 
 /* The rest of a half line has come. */
@@ -374,7 +441,7 @@ begin_again(struct output_source *s, const struct progress *p)
 	s->refilled_at = p->time;
 	if (s->output->files[s->stream])
 		logfile_settle(
-		    s->output->files[s->stream], s->output->progress);
+		    s->output->files[s->stream], s->output->piece->progress);
 }
 
 /* Returns the time of what comes. */
@@ -385,7 +452,7 @@ begin(struct output_source *s, struct progress *p)
 	char head[LINE_HEAD_SIZE];
 	struct output_line line;
 
-	s->output->progress = p;
+	piece_begin(s->output, p);
 	if (p && p->time != 0) {
 		now = p->time;
 		begin_again(s, p);
@@ -424,7 +491,7 @@ finish(struct output_source *s, bool appended)
 {
 	flush(s->output, s->stream);
 	half_save(s, appended);
-	s->output->progress = NULL;
+	piece_end(s->output);
 }
 
 /* No more will come: the last half line is a line now. */
@@ -686,10 +753,21 @@ output_free(struct output *o)
 	}
 	put_files(o->files);
 	text_clear(&o->ring);
-	text_clear(&o->lines);
-	text_clear(&o->json_lines);
 	free(o->runner);
 	free(o);
+}
+
+struct output_spare *
+output_spare_new(void)
+{
+	return xcalloc(1, sizeof(struct output_spare));
+}
+
+void
+output_spare_free(struct output_spare *s)
+{
+	piece_free(s->piece);
+	free(s);
 }
 
 bool

@@ -23,7 +23,12 @@ struct output_home {
 	size_t ring_bytes; /* of each runner, in memory */
 	struct logfiles *files;
 	struct sink *sink;
+	struct output_spare *spare;
 };
+
+/* Buffers that outputs share. */
+struct output_spare *output_spare_new(void);
+void output_spare_free(struct output_spare *s);
 
 /* Files are opened at the first line.  home is borrowed. */
 struct output *output_new(const char *runner, const struct runner_conf *conf,

@@ -1277,7 +1277,8 @@ runners_new(struct ev_loop *loop, const struct daemon_conf *conf,
 	    (struct output_home){.dir = xasprintf("%s/log", conf->state_dir),
 		.ring_bytes = (size_t)conf->log_ring,
 		.files = logfiles_new(loop),
-		.sink = sink_new(conf->syslog_socket, conf->journal_socket)};
+		.sink = sink_new(conf->syslog_socket, conf->journal_socket),
+		.spare = output_spare_new()};
 	RB_INIT(&rs->tree);
 	ev_timer_init(&rs->sweep, on_sweep_or_end, 0, 0);
 	ev_timer_init(&rs->deadline, on_deadline, 0, 0);
@@ -1323,5 +1324,6 @@ runners_free(struct runners *rs)
 	free(rs->context.output.dir);
 	logfiles_free(rs->context.output.files);
 	sink_free(rs->context.output.sink);
+	output_spare_free(rs->context.output.spare);
 	free(rs);
 }

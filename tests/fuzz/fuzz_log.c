@@ -145,11 +145,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	prepare();
 	home.files = logfiles_new(loop);
+	home.spare = output_spare_new();
 	configure(&conf, *data);
 	o = output_new("it", &conf, &home);
 	feed(o, data + 1, size - 1, given);
 	output_free(o);
 	logfiles_free(home.files);
+	output_spare_free(home.spare);
 	take_file(&file, conf.log_format);
 	read_lines(&file, (size_t)conf.log_max_line, told);
 	for (s = 0; s < CHILD_STREAMS; s++)

@@ -36,6 +36,7 @@ open_output(const char *maxbytes, size_t ring)
 	json_decref(value);
 	home.ring_bytes = ring;
 	home.files = logfiles_new(the_loop());
+	home.spare = output_spare_new();
 	return output_new("web", &conf, &home);
 }
 
@@ -44,6 +45,7 @@ close_output(struct output *o)
 {
 	output_free(o);
 	logfiles_free(home.files);
+	output_spare_free(home.spare);
 	settings_clear(runner_settings, &conf);
 }
 
@@ -270,6 +272,63 @@ test_ring_stays_bounded(void)
 	close_output(o);
 }
 
+/* More than the ring holds in one piece: its last lines are there, whole. */
+void
+test_ring_keeps_the_last_lines_of_a_flood(void)
+{
+	struct output *o = open_output("0", 1000);
+	struct output_source *s =
+	    output_source_new(o, 0, CHILD_STDOUT, NULL, NULL);
+	struct output_filter last = everything;
+	char *flood = xmalloc(6601), *got;
+	int i;
+
+	for (i = 0; i < 600; i++)
+		memcpy(flood + 11L * i, "0123456789\n", 12);
+	feed(s, flood);
+	got = tail(o, everything);
+	check(strlen(got) > 200 && strncmp(got, "0123456789|", 11) == 0);
+	free(got);
+	/* One line that is longer is kept, as long as it is not too long. */
+	memset(flood, 'x', 1500);
+	memcpy(flood + 1500, "\n", 2);
+	feed(s, flood);
+	last.lines = 1;
+	got = tail(o, last);
+	check_int(strlen(got), 1500);
+	free(got);
+	free(flood);
+	output_source_end(s);
+	close_output(o);
+}
+
+static void
+say_elsewhere(void *arg, const struct output_line *line)
+{
+	if (line)
+		output_note(arg, 0, "heard %.*s", (int)line->len, line->text);
+}
+
+/* Outputs share a buffer, but not what is in it. */
+void
+test_a_follower_may_write_to_another_output(void)
+{
+	struct output *o = open_output("1MB", 65536);
+	struct output *other = output_new("other", &conf, &home);
+	struct output_source *s =
+	    output_source_new(o, 0, CHILD_STDOUT, NULL, NULL);
+	struct output_follower *f = output_follow(o, say_elsewhere, other);
+
+	feed(s, "one\ntwo\n");
+	feed(s, "three\n");
+	check_tail(o, everything, "one|two|three");
+	check_tail(other, everything, "heard one|heard two|heard three");
+	output_unfollow(f);
+	output_source_end(s);
+	output_free(other);
+	close_output(o);
+}
+
 static void
 count_line(void *arg, const struct output_line *line)
 {
@@ -316,6 +375,7 @@ test_full_disk_is_counted_and_healed(void)
 	free(conf.stdout_logfile);
 	conf.stdout_logfile = xstrdup("/dev/full");
 	home.files = logfiles_new(the_loop());
+	home.spare = output_spare_new();
 	o = output_new("web", &conf, &home);
 	s = output_source_new(o, 0, CHILD_STDOUT, NULL, NULL);
 	feed(s, "lost\n");

@@ -86,7 +86,8 @@ open_output(void)
 	set(&conf, "log_max_line", json_integer(128));
 	home = (struct output_home){.dir = (char *)".",
 	    .ring_bytes = 1000,
-	    .files = logfiles_new(the_loop())};
+	    .files = logfiles_new(the_loop()),
+	    .spare = output_spare_new()};
 	return output_new("it", &conf, &home);
 }
 
