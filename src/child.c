@@ -55,6 +55,21 @@ timer_again(struct process *p, ev_timer *t, double after)
 	ev_timer_start(loop_of(p), t);
 }
 
+static void on_strays(struct ev_loop *loop, ev_timer *w, int events);
+
+static void
+stop_timers(struct process *p)
+{
+	struct ending *e = p->ending;
+
+	if (e == NULL)
+		return;
+	ev_timer_stop(loop_of(p), &e->signal_timer);
+	ev_timer_stop(loop_of(p), &e->kill_timer);
+	ev_timer_stop(loop_of(p), &e->grace_timer);
+	ev_timer_stop(loop_of(p), &e->strays_timer);
+}
+
 static void
 enter(struct process *p, enum phase phase)
 {
@@ -77,10 +92,7 @@ over_soon(struct process *p)
 	if (p->over_due)
 		return;
 	p->over_due = true;
-	ev_timer_stop(loop_of(p), &p->signal_timer);
-	ev_timer_stop(loop_of(p), &p->kill_timer);
-	ev_timer_stop(loop_of(p), &p->grace_timer);
-	ev_timer_stop(loop_of(p), &p->strays_timer);
+	stop_timers(p);
 	if (!rest_is_left(p))
 		cgroup_end(p->cgroup);
 	TAILQ_INSERT_TAIL(&p->c.keeper->overs, p, overs);
@@ -101,8 +113,8 @@ process_look(struct process *p)
 		return;
 	if (!io_is_open(p))
 		over_soon(p);
-	else if (!ev_is_active(&p->grace_timer))
-		timer_again(p, &p->grace_timer, GRACE);
+	else if (!ev_is_active(&p->ending->grace_timer))
+		timer_again(p, &p->ending->grace_timer, GRACE);
 }
 
 static void
@@ -123,16 +135,16 @@ kill_now(struct process *p)
 {
 	bool ended = p->phase == PHASE_ENDED;
 
-	ev_timer_stop(loop_of(p), &p->signal_timer);
-	p->kill_sent = true;
+	ev_timer_stop(loop_of(p), &p->ending->signal_timer);
+	p->ending->kill_sent = true;
 	if (!ended)
 		p->c.killed = true;
-	link_signal(p, SIGKILL, ended || p->rules.killgroup);
+	link_signal(p, SIGKILL, ended || p->ending->rules.killgroup);
 	if (p->strays_left)
 		strays_kill(p);
-	else if (!ended && p->rules.killgroup)
+	else if (!ended && p->ending->rules.killgroup)
 		cgroup_kill(p->cgroup);
-	timer_again(p, &p->kill_timer, STUBBORN);
+	timer_again(p, &p->ending->kill_timer, STUBBORN);
 }
 
 static void
@@ -156,12 +168,12 @@ on_kill(struct ev_loop *loop, ev_timer *w, int events)
 
 	(void)loop;
 	(void)events;
-	if (p->kill_sent) {
+	if (p->ending->kill_sent) {
 		tell_unkillable(p);
 		return;
 	}
 	if (p->seeking) { /* whom to kill and name is known soon */
-		timer_again(p, &p->kill_timer, SOUGHT_DELAY);
+		timer_again(p, &p->ending->kill_timer, SOUGHT_DELAY);
 		return;
 	}
 	names = p->phase == PHASE_ENDED ? strays_names(p) : NULL;
@@ -190,11 +202,11 @@ ask_to_end(struct process *p, int sig, bool group)
 static void
 ask_next(struct process *p)
 {
-	const struct stop_rules *r = &p->rules;
+	const struct stop_rules *r = &p->ending->rules;
 
-	ask_to_end(p, r->signals.v[p->next_signal++], r->group);
-	if (p->next_signal < r->signals.n)
-		timer_again(p, &p->signal_timer, p->share);
+	ask_to_end(p, r->signals.v[p->ending->next_signal++], r->group);
+	if (p->ending->next_signal < r->signals.n)
+		timer_again(p, &p->ending->signal_timer, p->ending->share);
 }
 
 static void
@@ -229,41 +241,67 @@ time_left(struct process *p, double waitsecs)
 {
 	double left;
 
-	if (!ev_is_active(&p->kill_timer))
+	if (!ev_is_active(&p->ending->kill_timer))
 		return waitsecs;
-	left = ev_timer_remaining(loop_of(p), &p->kill_timer);
+	left = ev_timer_remaining(loop_of(p), &p->ending->kill_timer);
 	return left < waitsecs ? left : waitsecs;
+}
+
+static void
+timer_setup(struct process *p, ev_timer *t,
+    void (*fn)(struct ev_loop *, ev_timer *, int))
+{
+	ev_init(t, fn);
+	t->data = p;
+}
+
+/* Before anything is done about it: most processes live on, and do without. */
+static void
+ending_begin(struct process *p)
+{
+	struct ending *e = p->ending;
+
+	if (e)
+		return;
+	e = p->ending = xcalloc(1, sizeof(*e));
+	timer_setup(p, &e->signal_timer, on_signal);
+	timer_setup(p, &e->kill_timer, on_kill);
+	timer_setup(p, &e->grace_timer, on_grace);
+	timer_setup(p, &e->strays_timer, on_strays);
+	p->c.rusage = &e->rusage;
 }
 
 void
 child_stop(struct child *c, const struct stop_rules *rules)
 {
 	struct process *p = process_of(c);
-	bool again = ev_is_active(&p->kill_timer) &&
-	    are_same(&p->rules.signals, &rules->signals);
+	bool again;
 	double left;
 
 	if (is_past_asking(p))
 		return;
+	ending_begin(p);
+	again = ev_is_active(&p->ending->kill_timer) &&
+	    are_same(&p->ending->rules.signals, &rules->signals);
 	if (p->phase != PHASE_ENDED)
 		c->stopping = true;
 	p->left_alone = p->phase == PHASE_ENDED && !rules->killgroup;
-	p->rules = *rules;
+	p->ending->rules = *rules;
 	if (p->left_alone)
 		process_look(p);
-	if (p->left_alone || p->kill_sent)
+	if (p->left_alone || p->ending->kill_sent)
 		return;
 	left = time_left(p, rules->waitsecs);
 	if (left <= 0 || rules->signals.n == 0) {
 		kill_now(p);
 		return;
 	}
-	timer_again(p, &p->kill_timer, left);
+	timer_again(p, &p->ending->kill_timer, left);
 	if (again)
 		return; /* a second SIGTERM may mean more than the first */
-	p->share = left / rules->signals.n;
-	p->next_signal = 0;
-	ev_timer_stop(loop_of(p), &p->signal_timer);
+	p->ending->share = left / rules->signals.n;
+	p->ending->next_signal = 0;
+	ev_timer_stop(loop_of(p), &p->ending->signal_timer);
 	ask_next(p);
 }
 
@@ -272,9 +310,10 @@ child_extend(struct child *c, double seconds)
 {
 	struct process *p = process_of(c);
 
-	if (ev_is_active(&p->kill_timer) && !p->kill_sent &&
-	    ev_timer_remaining(loop_of(p), &p->kill_timer) < seconds)
-		timer_again(p, &p->kill_timer, seconds);
+	if (p->ending && ev_is_active(&p->ending->kill_timer) &&
+	    !p->ending->kill_sent &&
+	    ev_timer_remaining(loop_of(p), &p->ending->kill_timer) < seconds)
+		timer_again(p, &p->ending->kill_timer, seconds);
 }
 
 void
@@ -284,10 +323,11 @@ child_kill(struct child *c)
 
 	if (is_past_asking(p))
 		return;
+	ending_begin(p);
 	if (p->phase != PHASE_ENDED)
 		c->stopping = true;
 	p->left_alone = false;
-	p->rules.killgroup = true;
+	p->ending->rules.killgroup = true;
 	kill_now(p);
 }
 
@@ -405,6 +445,15 @@ take_fds(struct process *p, struct wire_fds *fds)
 	p->pidfd = wire_fds_take(fds, WIRE_PIDFD);
 }
 
+/* They are for texts of why it could not be started. */
+static void
+forget_words(struct process *p)
+{
+	free(p->program);
+	free(p->directory);
+	p->program = p->directory = NULL;
+}
+
 void
 process_started(struct process *p, pid_t pid, double at, struct wire_fds *fds,
     bool fds_lost)
@@ -420,6 +469,7 @@ process_started(struct process *p, pid_t pid, double at, struct wire_fds *fds,
 		p->c.stopping = p->c.killed = false; /* nobody asked */
 		return;
 	}
+	forget_words(p);
 	counter_add(starts, 1);
 	record_process(p);
 	if (p->found_due)
@@ -451,7 +501,7 @@ deal_with_leftover(struct process *p)
 		p->left_alone = true;
 	else if (p->leftover > 0) {
 		ask_to_end(p, SIGTERM, true);
-		timer_again(p, &p->kill_timer, p->leftover);
+		timer_again(p, &p->ending->kill_timer, p->leftover);
 	} else
 		kill_now(p);
 }
@@ -461,15 +511,15 @@ deal_with_leftover(struct process *p)
 static void
 deal_with_rest(struct process *p)
 {
-	const struct stop_rules *r = &p->rules;
+	const struct stop_rules *r = &p->ending->rules;
 
 	p->left_alone = !r->killgroup;
 	if (p->left_alone)
 		return;
-	if (p->kill_sent)
+	if (p->ending->kill_sent)
 		kill_now(p);
-	else if (p->strays_left && p->next_signal > 0) {
-		strays_signal(p, r->signals.v[p->next_signal - 1]);
+	else if (p->strays_left && p->ending->next_signal > 0) {
+		strays_signal(p, r->signals.v[p->ending->next_signal - 1]);
 		strays_signal(p, SIGCONT);
 	}
 }
@@ -480,8 +530,8 @@ static void
 rest_look(struct process *p)
 {
 	if (!rest_is_awaited(p)) {
-		ev_timer_stop(loop_of(p), &p->signal_timer);
-		ev_timer_stop(loop_of(p), &p->kill_timer);
+		ev_timer_stop(loop_of(p), &p->ending->signal_timer);
+		ev_timer_stop(loop_of(p), &p->ending->kill_timer);
 	}
 	process_look(p);
 }
@@ -492,15 +542,16 @@ follow_strays(struct process *p)
 {
 	if (!p->strays_left || p->left_alone)
 		return;
-	timer_again(p, &p->strays_timer, p->strays_delay);
-	p->strays_delay = fmin(p->strays_delay * 2, STRAYS_DELAY_MAX);
+	timer_again(p, &p->ending->strays_timer, p->ending->strays_delay);
+	p->ending->strays_delay =
+	    fmin(p->ending->strays_delay * 2, STRAYS_DELAY_MAX);
 }
 
 static void
 look_for_strays(struct process *p)
 {
 	p->strays_left = strays_are_left(p);
-	if (p->strays_left && p->kill_sent)
+	if (p->strays_left && p->ending->kill_sent)
 		strays_kill(p);
 	follow_strays(p);
 	rest_look(p);
@@ -540,8 +591,8 @@ static void
 deal_with_left(struct process *p)
 {
 	p->strays_left = !p->c.stage && strays_are_left(p);
-	p->strays_delay = STRAYS_DELAY;
-	if (rest_is_left(p) && !(p->c.stopping && p->rules.killgroup))
+	p->ending->strays_delay = STRAYS_DELAY;
+	if (rest_is_left(p) && !(p->c.stopping && p->ending->rules.killgroup))
 		name_left(p);
 	if (rest_is_left(p) && p->c.stopping)
 		deal_with_rest(p);
@@ -576,6 +627,7 @@ void
 process_failed(struct process *p, const char *stage, int error)
 {
 	enter(p, PHASE_ENDED);
+	ending_begin(p);
 	set_failure(p, stage, error);
 	if (!p->found_due)
 		deal_with_end(p);
@@ -585,12 +637,13 @@ void
 process_exited(struct process *p, const struct wire_exit *x)
 {
 	enter(p, PHASE_ENDED);
+	ending_begin(p);
 	p->group_left = x->group_left;
 	p->c.paused = false;
 	p->c.exited_at = (double)x->at_ns / 1e9;
 	p->c.status = x->status;
 	p->c.status_known = !x->unknown;
-	p->c.rusage = x->rusage;
+	p->ending->rusage = x->rusage;
 	if (!p->c.stage)
 		counter_add(deaths, 1);
 	if (!p->found_due)
@@ -628,41 +681,26 @@ process_resume(struct process *p)
 
 /* ---- beginning ---- */
 
-static void
-timer_setup(struct process *p, ev_timer *t,
-    void (*fn)(struct ev_loop *, ev_timer *, int))
-{
-	ev_init(t, fn);
-	t->data = p;
-}
-
 void
 process_init(struct process *p)
 {
 	p->c.keep_fd = -1;
 	p->pidfd = -1;
-	timer_setup(p, &p->signal_timer, on_signal);
-	timer_setup(p, &p->kill_timer, on_kill);
-	timer_setup(p, &p->grace_timer, on_grace);
-	timer_setup(p, &p->strays_timer, on_strays);
 	io_init(p);
 }
 
 void
 process_free(struct process *p)
 {
-	ev_timer_stop(loop_of(p), &p->signal_timer);
-	ev_timer_stop(loop_of(p), &p->kill_timer);
-	ev_timer_stop(loop_of(p), &p->grace_timer);
-	ev_timer_stop(loop_of(p), &p->strays_timer);
+	stop_timers(p);
 	io_close(p);
 	if (p->pidfd != -1)
 		close(p->pidfd);
 	if (p->c.keep_fd != -1)
 		close(p->c.keep_fd);
+	forget_words(p);
 	free(p->left);
-	free(p->program);
-	free(p->directory);
+	free(p->ending);
 	free(p->tag);
 	free(p);
 }

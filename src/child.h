@@ -144,7 +144,7 @@ struct child {
 	bool shortage; /* herod's lack (EAGAIN, ENOMEM, EMFILE...) */
 	int status; /* as by wait(2); valid when over, stage NULL */
 	bool status_known;
-	struct rusage rusage;
+	const struct rusage *rusage; /* of its end; NULL: not known */
 	/* It ended by itself or is not to be followed, and these lived on:
 	 * "pid 12 (cat), pid 13 (sh)"; else NULL. */
 	const char *left;

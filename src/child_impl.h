@@ -41,6 +41,17 @@ struct feed {
 	ev_io io;
 };
 
+/* What is needed to bring a process to its end, and after it. */
+struct ending {
+	struct stop_rules rules;
+	int next_signal; /* of the rules */
+	double share; /* seconds between their signals */
+	bool kill_sent;
+	double strays_delay; /* seconds to the next look at strays */
+	ev_timer signal_timer, kill_timer, grace_timer, strays_timer;
+	struct rusage rusage; /* c.rusage */
+};
+
 enum phase {
 	PHASE_ASKED, /* not yet executed */
 	PHASE_RUNNING,
@@ -57,9 +68,8 @@ struct process {
 	bool strays_left; /* nor are those who left it gone */
 	int seeking; /* searches whose end it waits for */
 	bool sought; /* the first of them has ended */
-	double strays_delay; /* seconds to the next look at them */
 	bool left_alone; /* what is left is not our concern */
-	char *program, *directory; /* for texts; NULL when adopted */
+	char *program, *directory; /* for texts; NULL once it is executed */
 	char *left; /* c.left */
 	char *tag; /* for found(), and for a keeper that takes over */
 	int pidfd; /* -1 */
@@ -74,11 +84,7 @@ struct process {
 	ev_io ready_io;
 	struct cgroup *cgroup; /* its owner's, or NULL */
 	double leftover;
-	struct stop_rules rules;
-	int next_signal; /* of the rules */
-	double share; /* seconds between their signals */
-	bool kill_sent;
-	ev_timer signal_timer, kill_timer, grace_timer, strays_timer;
+	struct ending *ending; /* NULL while nobody thinks of its end */
 	struct outgoing *tag_message; /* not yet sent, or NULL */
 	RB_ENTRY(process) by_id;
 	TAILQ_ENTRY(process) overs;

@@ -242,10 +242,11 @@ kept_from(const struct process *p, struct wire_kept *kept)
 	    .started_ns = (int64_t)(p->c.started_at * 1e9),
 	    .exit = {.status = p->c.status,
 		.unknown = !p->c.status_known,
-		.rusage = p->c.rusage,
 		.at_ns = (int64_t)(p->c.exited_at * 1e9),
 		.group_left = p->group_left},
 	    .tag = p->tag};
+	if (p->ending)
+		kept->exit.rusage = p->ending->rusage;
 	wire_fds_init(&kept->fds);
 }
 

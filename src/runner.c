@@ -1427,14 +1427,17 @@ seconds(struct timeval t)
 void
 instance_note_exit(struct instance *i, const struct child *c)
 {
+	static const struct rusage none;
+	const struct rusage *ru = c->rusage ? c->rusage : &none;
+
 	if (c->stage)
 		return;
 	i->exit.at = c->exited_at;
 	i->exit.status = c->status;
 	i->exit.known = c->status_known;
-	i->exit.utime = seconds(c->rusage.ru_utime);
-	i->exit.stime = seconds(c->rusage.ru_stime);
-	i->exit.maxrss = (long long)c->rusage.ru_maxrss * 1024;
+	i->exit.utime = seconds(ru->ru_utime);
+	i->exit.stime = seconds(ru->ru_stime);
+	i->exit.maxrss = (long long)ru->ru_maxrss * 1024;
 	i->exit.oom = c->oom;
 	free(i->exit_reason);
 	i->exit_reason =

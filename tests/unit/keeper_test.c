@@ -116,11 +116,11 @@ act_over(struct child *c)
 	    "cpu=%.3f rss=%ld",
 	    act->name, c->stopping, c->killed, c->shortage,
 	    c->exited_at - c->started_at,
-	    (double)(c->rusage.ru_utime.tv_sec + c->rusage.ru_stime.tv_sec) +
-		(double)(c->rusage.ru_utime.tv_usec +
-		    c->rusage.ru_stime.tv_usec) /
+	    (double)(c->rusage->ru_utime.tv_sec + c->rusage->ru_stime.tv_sec) +
+		(double)(c->rusage->ru_utime.tv_usec +
+		    c->rusage->ru_stime.tv_usec) /
 		    1e6,
-	    c->rusage.ru_maxrss);
+	    c->rusage->ru_maxrss);
 	act_remove(act);
 }
 
