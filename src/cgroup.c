@@ -416,11 +416,20 @@ cgroup_new(struct cgroups *cs, const char *name)
 	return g;
 }
 
-void
+static bool
+group_remove(struct cgroup *g)
+{
+	if (unlinkat(g->all->tree, g->name, AT_REMOVEDIR) == -1 &&
+	    errno != ENOENT)
+		return false;
+	g->made = false;
+	return true;
+}
+
+bool
 cgroup_end(struct cgroup *g)
 {
-	if (g)
-		unlinkat(g->all->tree, g->name, AT_REMOVEDIR);
+	return g == NULL || !g->made || group_remove(g);
 }
 
 void
@@ -519,7 +528,7 @@ cgroup_begin(struct cgroup *g, const struct cgroup_limits *l)
 		return -1;
 	/* A new one: into a group that was once killed Linux 6.14 and later
 	 * let nobody be born alive (clone3(2) takes kill_seq of another). */
-	cgroup_end(g);
+	group_remove(g);
 	if (mkdirat(g->all->tree, g->name, 0755) == -1 && errno != EEXIST) {
 		log_warn("%s", g->name);
 		return -1;

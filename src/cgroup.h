@@ -70,9 +70,9 @@ void cgroup_free(struct cgroup *g);
  * of the directory for SPAWN, or -1 (which is logged). */
 int cgroup_begin(struct cgroup *g, const struct cgroup_limits *limits);
 
-/* Nothing is in it any more, as far as we know: removes it until the next
- * cgroup_begin(). */
-void cgroup_end(struct cgroup *g);
+/* Removes it until the next cgroup_begin(), unless somebody lives in it: then
+ * it is there still, and this is false. */
+bool cgroup_end(struct cgroup *g);
 
 /* It was begun by the herod before us; lives: the process that is in it. */
 void cgroup_resume(struct cgroup *g, bool lives);

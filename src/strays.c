@@ -236,6 +236,9 @@ strays_are_left(const struct process *p)
 	struct pids pids;
 	size_t i;
 
+	/* To remove it is the cheapest way to see that nobody is in it. */
+	if (p->cgroup && !p->group_left && cgroup_end(p->cgroup))
+		return false;
 	find(p, &pids, false);
 	for (i = 0; i < pids.n; i++)
 		if (!is_in_group(p, pids.v[i]))

@@ -187,6 +187,32 @@ test_a_group_knows_and_kills_its_processes(void)
 	free(id);
 }
 
+void
+test_a_group_ends_only_when_nobody_is_in_it(void)
+{
+	char *id = xasprintf("test.%d", (int)getpid());
+	struct cgroups *cs = open_real(id);
+	struct cgroup *g = cgroup_new(cs, "web.0");
+	pid_t pid;
+
+	check(cgroup_end(NULL) && cgroup_end(g));
+	pid = begin_in(g);
+	check(!cgroup_end(g));
+	check(cgroup_has(g, pid));
+	kill(pid, SIGKILL);
+	check_int(waitpid(pid, NULL, 0), pid);
+	wait_for(cgroup_end(g));
+	check(cgroup_end(g));
+	/* And begins again. */
+	pid = begin_in(g);
+	kill(pid, SIGKILL);
+	check_int(waitpid(pid, NULL, 0), pid);
+	wait_for(cgroup_end(g));
+	cgroup_free(g);
+	cgroups_close(cs);
+	free(id);
+}
+
 /* What a dead herod left is removed by the next, whoever that is, unless
  * somebody is still in it. */
 void
