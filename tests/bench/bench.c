@@ -8,11 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-CHECK_TIMEOUT(150);
+CHECK_TIMEOUT(300);
 
 /* ---- reports ---- */
 
@@ -41,6 +43,10 @@ aim_json(const struct report *r)
 		return json_string(text(">= %g %s", r->limit, r->unit));
 	case AIM_OF_PEER:
 		return json_string(text(">= %g x peer", r->limit));
+	case AIM_WITHIN_PEER:
+		return json_string(r->limit == 1
+			? text("<= %s", r->peer)
+			: text("<= %g x peer", r->limit));
 	default:
 		return json_null();
 	}
@@ -56,6 +62,8 @@ met_json(const struct report *r)
 		return json_boolean(r->value >= r->limit);
 	case AIM_OF_PEER:
 		return json_boolean(r->value >= r->limit * r->peer_value);
+	case AIM_WITHIN_PEER:
+		return json_boolean(r->value <= r->limit * r->peer_value);
 	default:
 		return json_null();
 	}
@@ -170,6 +178,37 @@ const char *
 child_program(void)
 {
 	return text("%s/tests/bench/child", getenv("HEROD_BUILD"));
+}
+
+double
+cpu_of(pid_t pid)
+{
+	return strtod(proc_text(pid, "schedstat"), NULL) / 1e9;
+}
+
+bool
+has_peer(const char *program)
+{
+	return system(text("command -v %s >/dev/null", program)) == 0;
+}
+
+int
+dial(const char *path)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path);
+	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+double
+rss_mb(pid_t pid)
+{
+	return strtod(proc_field(pid, "status", "VmRSS"), NULL) * 1024 / 1e6;
 }
 
 double

@@ -18,7 +18,8 @@ enum aim {
 	AIM_NONE,
 	AIM_AT_MOST, /* limit is in the report's unit */
 	AIM_AT_LEAST,
-	AIM_OF_PEER /* at least limit times the peer */
+	AIM_OF_PEER, /* at least limit times the peer */
+	AIM_WITHIN_PEER /* at most limit times the peer */
 };
 
 struct report {
@@ -63,8 +64,20 @@ pid_t program_start(const char *const *argv, const int *fds);
 /* Path of tests/bench/child in the build directory. */
 const char *child_program(void);
 
+/* Seconds of CPU that a process has used so far. */
+double cpu_of(pid_t pid);
+
+/* Is the program there?  (tests/bench/run says so when it is not.) */
+bool has_peer(const char *program);
+
 /* Median wall time in ms of a command, over so many runs. */
 double command_ms(const char *const *argv, size_t nruns);
+
+/* A connection to a Unix socket; -1 while nobody listens there. */
+int dial(const char *path);
+
+/* Memory in MB of a process. */
+double rss_mb(pid_t pid);
 
 /* ---- herods ---- */
 

@@ -1,6 +1,7 @@
 /*
  * What herod costs while nothing happens: memory, wake-ups; and what it
- * costs to look at it with heroctl, beside redis-cli and its server.
+ * costs to look at it with heroctl, beside redis-cli and its server; and all
+ * that beside supervisord, with starts and stops of many.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -9,40 +10,130 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "peer.h"
 
+#define ROUNDS 3
+#define MANY 300
 #define IDLE_SECONDS 20
 #define QUIET_SECONDS 2 /* without a wake-up: what was begun is done */
 #define QUIET_TRIES 15
 
+/* ---- memory ---- */
+
+struct memory {
+	struct samples ten, many; /* with the keeper */
+	struct samples per; /* kB for each of the difference, in herod */
+};
+
+static void
+become_ready(struct herod *h, int nrunners)
+{
+	wait_for(is_state(h, text("r%03d", nrunners - 1), "RUNNING"));
+}
+
+/* Of herod alone; the keeper's is added to all. */
 static double
-rss_mb(pid_t pid)
+herod_mb(int nrunners, struct samples *all)
 {
-	return strtod(proc_field(pid, "status", "VmRSS"), NULL) * 1024 / 1e6;
+	struct herod *h = herod_start("%s", sleepers(nrunners, ""));
+	double mb;
+
+	become_ready(h, nrunners);
+	mb = rss_mb(herod_pid(h));
+	sample(all, mb + rss_mb(h->keeper));
+	herod_stop(h);
+	return mb;
+}
+
+/* What of the programs' files is in memory differs from run to run by a tenth
+ * of a megabyte. */
+static void
+measure_herod(struct memory *m)
+{
+	double ten;
+
+	while (m->per.n < ROUNDS) {
+		ten = herod_mb(10, &m->ten);
+		sample(&m->per,
+		    (herod_mb(MANY, &m->many) - ten) * 1000 / (MANY - 10));
+	}
+}
+
+static double
+supervisord_mb(int nprograms)
+{
+	struct supervisord s =
+	    supervisord_start(supervisord_sleepers(nprograms));
+	double mb;
+
+	supervisord_call(&s, "startAllProcesses");
+	mb = rss_mb(s.pid);
+	supervisord_stop(&s);
+	return mb;
 }
 
 static void
-report_rss(const struct herod *h, int nrunners)
+measure_supervisord(struct memory *m)
+{
+	double ten, many;
+
+	if (!has_peer(SUPERVISORD))
+		return;
+	sample(&m->ten, ten = supervisord_mb(10));
+	sample(&m->many, many = supervisord_mb(MANY));
+	sample(&m->per, (many - ten) * 1000 / (MANY - 10));
+}
+
+static void
+report_memory(const char *bench, const char *unit, struct samples *own,
+    const char *peer, double peer_value, double limit)
 {
 	report(&(struct report){
-	    .bench = text("rss_%d_runners", nrunners),
-	    .value = rss_mb(h->keeper) + rss_mb(herod_pid(h)),
-	    .unit = "MB",
-	    .aim = nrunners == 10 ? AIM_AT_MOST : AIM_NONE,
-	    .limit = 5,
+	    .bench = bench,
+	    .value = median(own),
+	    .unit = unit,
+	    .peer = peer_value > 0 ? peer : NULL,
+	    .peer_value = peer_value,
+	    .aim = limit > 0 ? AIM_AT_MOST : AIM_NONE,
+	    .limit = limit,
 	});
 }
 
-/* In herod alone; then was its size with 10. */
-static void
-report_rss_more(const struct herod *h, int nrunners, double then_mb)
+static double
+if_any(struct samples *s)
 {
-	report(&(struct report){
-	    .bench = "rss_per_runner",
-	    .value = (rss_mb(herod_pid(h)) - then_mb) * 1000 / (nrunners - 10),
-	    .unit = "kB",
-	    .aim = AIM_AT_MOST,
-	    .limit = 4,
-	});
+	return s->n > 0 ? median(s) : 0;
+}
+
+/* One process for each service, and nobody who would start these. */
+static void
+report_beside_crew(struct samples *ten, const char *program)
+{
+	struct crew crew;
+
+	if (!has_peer(program))
+		return;
+	crew_start(&crew, program, 10);
+	report_memory(text("rss_10_beside_%s", program), "MB", ten,
+	    text("10 %s, Pss", program), crew_mb(&crew), 0);
+	crew_stop(&crew);
+}
+
+void
+test_memory(void)
+{
+	static struct memory own, peer;
+
+	measure_herod(&own);
+	measure_supervisord(&peer);
+	report_memory("rss_10_runners", "MB", &own.ten, SUPERVISORD,
+	    if_any(&peer.ten), 5);
+	report_memory("rss_300_runners", "MB", &own.many, SUPERVISORD,
+	    if_any(&peer.many), 0);
+	report_memory("rss_per_runner", "kB", &own.per, SUPERVISORD,
+	    if_any(&peer.per), 4);
+	report_beside_crew(&own.ten, "runsv");
+	report_beside_crew(&own.ten, "s6-supervise");
 }
 
 /* ---- wake-ups ---- */
@@ -53,38 +144,42 @@ wakeups(pid_t pid)
 	return atol(proc_field(pid, "status", "voluntary_ctxt_switches"));
 }
 
+static long
+wakeups_of_both(const struct herod *h)
+{
+	return wakeups(h->keeper) + wakeups(herod_pid(h));
+}
+
 static void
-become_quiet(pid_t keeper, pid_t daemon)
+become_quiet(const struct herod *h)
 {
 	int tries = QUIET_TRIES;
 	long before;
 
 	do {
-		before = wakeups(keeper) + wakeups(daemon);
+		before = wakeups_of_both(h);
 		stay_idle(QUIET_SECONDS);
-	} while (wakeups(keeper) + wakeups(daemon) != before && tries-- > 0);
+	} while (wakeups_of_both(h) != before && tries-- > 0);
 }
 
 static void
-report_wakeups(const struct herod *h)
+report_wakeups(const struct herod *h, const struct supervisord *peer)
 {
-	pid_t pids[2] = {h->keeper, herod_pid(h)};
-	long before[2];
-	int i;
+	long before, peer_before;
 
-	become_quiet(pids[0], pids[1]);
-	for (i = 0; i < 2; i++)
-		before[i] = wakeups(pids[i]);
+	become_quiet(h);
+	before = wakeups_of_both(h);
+	peer_before = peer ? wakeups(peer->pid) : 0;
 	stay_idle(IDLE_SECONDS);
-	for (i = 0; i < 2; i++)
-		report(&(struct report){
-		    .bench =
-			i == 0 ? "idle_wakeups_keeper" : "idle_wakeups_herod",
-		    .value = (double)(wakeups(pids[i]) - before[i]),
-		    .unit = text("/%d s", IDLE_SECONDS),
-		    .aim = AIM_AT_MOST,
-		    .limit = 0,
-		});
+	report(&(struct report){
+	    .bench = "idle_wakeups",
+	    .value = (double)(wakeups_of_both(h) - before),
+	    .unit = text("/%d s", IDLE_SECONDS),
+	    .peer = peer ? SUPERVISORD : NULL,
+	    .peer_value = peer ? (double)(wakeups(peer->pid) - peer_before) : 0,
+	    .aim = AIM_AT_MOST,
+	    .limit = 0,
+	});
 }
 
 /* ---- heroctl ---- */
@@ -111,32 +206,13 @@ report_heroctl(const struct herod *h, int nrunners, double limit)
 	check_int(waitpid(peer, NULL, 0), peer);
 }
 
-/* Size of herod with ten of them, in MB. */
-static double
-ten_runners(void)
+void
+test_ten_runners(void)
 {
 	struct herod *h = herod_start("%s", sleepers(10, ""));
-	double mb;
 
-	wait_for(is_state(h, "r009", "RUNNING"));
-	report_rss(h, 10);
-	mb = rss_mb(herod_pid(h));
+	become_ready(h, 10);
 	report_heroctl(h, 10, 5);
-	herod_stop(h);
-	return mb;
-}
-
-void
-test_ten_and_three_hundred_runners(void)
-{
-	double ten_mb = ten_runners();
-	struct herod *h = herod_start("%s", sleepers(300, ""));
-
-	wait_for(is_state(h, "r299", "RUNNING"));
-	report_wakeups(h);
-	report_rss(h, 300);
-	report_rss_more(h, 300, ten_mb);
-	report_heroctl(h, 300, 0);
 	herod_stop(h);
 }
 
@@ -162,16 +238,25 @@ status_ms(struct herod *h)
 }
 
 static void
-report_status(struct herod *h, int nrunners)
+report_status(struct herod *h, int nrunners, const struct supervisord *peer)
 {
-	struct samples ms = {0};
+	struct samples ms = {0}, peer_ms = {0};
+	int64_t since;
 
-	while (ms.n < 50)
+	while (ms.n < 50) {
 		sample(&ms, status_ms(h));
+		since = now_ns();
+		if (peer == NULL || peer_ms.n == 5)
+			continue;
+		supervisord_call(peer, "getAllProcessInfo");
+		sample(&peer_ms, ms_since(since));
+	}
 	report(&(struct report){
 	    .bench = text("status_%d_runners", nrunners),
 	    .value = median(&ms),
 	    .unit = "ms",
+	    .peer = peer ? SUPERVISORD : NULL,
+	    .peer_value = if_any(&peer_ms),
 	    .aim = AIM_AT_MOST,
 	    .limit = 10,
 	});
@@ -182,8 +267,113 @@ test_a_thousand_runners(void)
 {
 	struct herod *h = herod_start("%s", sleepers(1000, ""));
 
-	wait_for(is_state(h, "r999", "RUNNING"));
-	report_status(h, 1000);
+	become_ready(h, 1000);
+	report_status(h, 1000, NULL);
 	report_heroctl(h, 1000, 0);
+	herod_stop(h);
+}
+
+/* ---- three hundred beside supervisord ---- */
+
+static void
+report_ctl(const struct herod *h, const struct supervisord *peer)
+{
+	const char *ctl[] = {text("%s/heroctl", getenv("HEROD_BUILD")), "-s",
+	    text("unix:%s", h->socket), "status", NULL};
+	const char *other[] = {
+	    "supervisorctl", "-c", peer ? peer->conf : "", "status", NULL};
+
+	report(&(struct report){
+	    .bench = text("heroctl_status_%d_runners", MANY),
+	    .value = command_ms(ctl, 50),
+	    .unit = "ms",
+	    .peer = peer ? "supervisorctl status" : NULL,
+	    .peer_value = peer ? command_ms(other, 5) : 0,
+	});
+}
+
+static double
+call_ms(struct herod *h, const char *method)
+{
+	int64_t since = now_ns();
+
+	rpc(h, method, NULL);
+	return ms_since(since);
+}
+
+static double
+peer_call_ms(const struct supervisord *s, const char *method)
+{
+	int64_t since = now_ns();
+
+	supervisord_call(s, method);
+	return ms_since(since);
+}
+
+struct times {
+	struct samples start, stop;
+};
+
+static void
+report_times(struct times *own, struct times *peer, bool beside)
+{
+	report(&(struct report){
+	    .bench = text("start_%d", MANY),
+	    .value = median(&own->start),
+	    .unit = "ms",
+	    .peer = beside ? SUPERVISORD : NULL,
+	    .peer_value = if_any(&peer->start),
+	    .aim = beside ? AIM_WITHIN_PEER : AIM_NONE,
+	    .limit = 1,
+	});
+	report(&(struct report){
+	    .bench = text("stop_%d", MANY),
+	    .value = median(&own->stop),
+	    .unit = "ms",
+	    .peer = beside ? SUPERVISORD : NULL,
+	    .peer_value = if_any(&peer->stop),
+	    .aim = beside ? AIM_WITHIN_PEER : AIM_NONE,
+	    .limit = 1,
+	});
+}
+
+/* All are up in the end. */
+static void
+start_and_stop(struct herod *h, const struct supervisord *peer)
+{
+	struct times own = {0}, others = {0};
+
+	for (;;) {
+		sample(&own.start, call_ms(h, "start_all"));
+		if (peer)
+			sample(&others.start,
+			    peer_call_ms(peer, "startAllProcesses"));
+		if (own.start.n == ROUNDS)
+			break;
+		sample(&own.stop, call_ms(h, "stop_all"));
+		if (peer)
+			sample(&others.stop,
+			    peer_call_ms(peer, "stopAllProcesses"));
+	}
+	report_times(&own, &others, peer != NULL);
+}
+
+void
+test_three_hundred_runners(void)
+{
+	struct herod *h =
+	    herod_start("%s", sleepers(MANY, "autostart = false"));
+	struct supervisord s, *peer = NULL;
+
+	if (has_peer(SUPERVISORD)) {
+		s = supervisord_start(supervisord_sleepers(MANY));
+		peer = &s;
+	}
+	start_and_stop(h, peer);
+	report_status(h, MANY, peer);
+	report_ctl(h, peer);
+	report_wakeups(h, peer);
+	if (peer)
+		supervisord_stop(peer);
 	herod_stop(h);
 }

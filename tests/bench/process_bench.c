@@ -1,6 +1,7 @@
 /*
  * How soon processes are there (again), beside a bare parent that does the
- * same with vfork(2) and execvp(3), and beside runit's runsv(8).
+ * same with vfork(2) and execvp(3), and beside runit's runsv(8) and
+ * supervisord.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -13,9 +14,10 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "peer.h"
 
 #define RESPAWNS 100
-#define RESPAWNS_BY_RUNSV 15 /* which lets a second pass before each */
+#define RESPAWNS_BESIDE 25 /* others, with a second before each */
 #define RESTARTS 7 /* of herod itself */
 #define MANY 1000
 
@@ -56,109 +58,182 @@ next_mark(int fd)
 	return m;
 }
 
-static void
-respawn_by_herod(struct samples *ms, int fd, const char *path)
-{
-	struct herod *h = herod_start(AT_ONCE "[runner:it]\nbackoff_reset = 0\n"
-					      "command = %s mark %s\n",
-	    child_program(), path);
-	struct mark m = next_mark(fd);
-	int64_t killed;
+/* Somebody's service, which says when it begins. */
+struct service {
+	struct samples ms; /* from its end to its next begin */
+	const char *path; /* where it says so */
+	int fd;
+	pid_t pid;
+};
 
-	while (ms->n < RESPAWNS) {
-		/* It has seen the last one and is at rest. */
-		wait_for(pid_of(h, "it") == m.pid);
-		rpc(h, "ping", NULL);
-		killed = now_ns();
-		kill(m.pid, SIGKILL);
-		m = next_mark(fd);
-		sample(ms, (double)(m.at_ns - killed) / 1e6);
-	}
-	herod_stop(h);
+static void
+service_open(struct service *s, const char *name)
+{
+	s->path = here(name);
+	s->fd = mark_socket(s->path);
 }
 
 static void
-respawn_by_bare_parent(struct samples *ms, int fd, const char *path)
+service_begins(struct service *s, int64_t killed)
 {
-	const char *argv[] = {child_program(), "mark", path, NULL};
-	pid_t pid = program_start(argv, NULL);
-	int64_t killed;
+	struct mark m = next_mark(s->fd);
 
-	next_mark(fd);
-	while (ms->n < RESPAWNS) {
-		killed = now_ns();
-		kill(pid, SIGKILL);
-		check_int(waitpid(pid, NULL, 0), pid);
-		pid = program_start(argv, NULL);
-		sample(ms, (double)(next_mark(fd).at_ns - killed) / 1e6);
-	}
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
+	s->pid = m.pid;
+	if (killed)
+		sample(&s->ms, (double)(m.at_ns - killed) / 1e6);
 }
 
-/* The service is "./run": a file that is interpreted by our program. */
-static pid_t
-start_runsv(const char *path)
-{
-	const char *argv[] = {"runsv", here("sv"), NULL};
-
-	mkdir(here("sv"), 0700);
-	write_file(here("sv/run"), text("#!%s mark\n", child_program()));
-	chmod(here("sv/run"), 0700);
-	setenv("BENCH_MARK", path, 1);
-	return program_start(argv, NULL);
-}
-
-/* It starts at once only what was up for a second. */
 static void
-respawn_by_runsv(struct samples *ms, int fd, const char *path)
+service_killed(struct service *s)
 {
-	pid_t pid = start_runsv(path);
-	struct mark m = next_mark(fd);
-	int64_t killed;
+	int64_t killed = now_ns();
 
-	while (ms->n < RESPAWNS_BY_RUNSV) {
-		stay_idle(1.1);
-		killed = now_ns();
-		kill(m.pid, SIGKILL);
-		m = next_mark(fd);
-		sample(ms, (double)(m.at_ns - killed) / 1e6);
-	}
-	kill(pid, SIGTERM);
-	kill(m.pid, SIGKILL);
-	check_int(waitpid(pid, NULL, 0), pid);
+	kill(s->pid, SIGKILL);
+	service_begins(s, killed);
 }
 
-void
-test_respawn_beside_runit(void)
+/* herod has seen the last one and is at rest. */
+static void
+killed_under_herod(struct herod *h, struct service *s)
 {
-	static struct samples ms, peer;
-	const char *path = here("mark.sock");
-	int fd = mark_socket(path);
-	bool is_there = system("command -v runsv >/dev/null") == 0;
+	wait_for(pid_of(h, "it") == s->pid);
+	rpc(h, "ping", NULL);
+	service_killed(s);
+}
 
-	if (is_there)
-		respawn_by_runsv(&peer, fd, path);
-	unsetenv("BENCH_MARK");
-	respawn_by_herod(&ms, fd, path);
-	report(&(struct report){"respawn_beside_runit", median(&ms), "ms",
-	    is_there ? "runsv" : NULL, is_there ? median(&peer) : 0,
-	    is_there ? AIM_AT_MOST : AIM_NONE, median(&peer)});
+static void
+killed_under_bare_parent(struct service *s)
+{
+	const char *argv[] = {child_program(), "mark", s->path, NULL};
+	int64_t killed = now_ns();
+
+	if (s->pid != 0) {
+		kill(s->pid, SIGKILL);
+		check_int(waitpid(s->pid, NULL, 0), s->pid);
+	}
+	program_start(argv, NULL);
+	service_begins(s, s->pid ? killed : 0);
+}
+
+static struct herod *
+herod_with(const struct service *s)
+{
+	return herod_start(AT_ONCE "[runner:it]\nbackoff_reset = 0\n"
+				   "command = %s mark %s\n",
+	    child_program(), s->path);
 }
 
 void
 test_respawn(void)
 {
-	static struct samples ms, peer;
-	const char *path = here("mark.sock");
-	int fd = mark_socket(path);
+	static struct service own, bare;
+	struct herod *h;
 
-	respawn_by_bare_parent(&peer, fd, path);
-	respawn_by_herod(&ms, fd, path);
-	report(&(struct report){"respawn_median", median(&ms), "ms",
-	    "bare parent", median(&peer), AIM_AT_MOST, 5});
-	report(&(struct report){"respawn_p99", percentile(&ms, 99), "ms",
-	    "bare parent", percentile(&peer, 99), AIM_NONE, 0});
+	service_open(&own, "own.sock");
+	service_open(&bare, "bare.sock");
+	h = herod_with(&own);
+	service_begins(&own, 0);
+	killed_under_bare_parent(&bare);
+	while (own.ms.n < RESPAWNS) {
+		killed_under_herod(h, &own);
+		killed_under_bare_parent(&bare);
+	}
+	kill(bare.pid, SIGKILL);
+	check_int(waitpid(bare.pid, NULL, 0), bare.pid);
+	herod_stop(h);
+	report(&(struct report){"respawn_median", median(&own.ms), "ms",
+	    "bare parent", median(&bare.ms), AIM_AT_MOST, 5});
+	report(&(struct report){"respawn_p99", percentile(&own.ms, 99), "ms",
+	    "bare parent", percentile(&bare.ms, 99), AIM_NONE, 0});
+}
+
+/* ---- the same beside others, in turn ---- */
+
+/* The service of runsv is "./run": a file that is interpreted by our
+ * program. */
+static pid_t
+start_runsv(struct service *s)
+{
+	const char *argv[] = {"runsv", here("sv"), NULL};
+	pid_t pid;
+
+	service_open(s, "runsv.sock");
+	mkdir(here("sv"), 0700);
+	write_file(here("sv/run"), text("#!%s mark\n", child_program()));
+	chmod(here("sv/run"), 0700);
+	setenv("BENCH_MARK", s->path, 1);
+	pid = program_start(argv, NULL);
+	unsetenv("BENCH_MARK");
+	service_begins(s, 0);
+	return pid;
+}
+
+static void
+stop_runsv(pid_t pid, const struct service *s)
+{
+	kill(pid, SIGTERM);
+	kill(s->pid, SIGKILL);
+	check_int(waitpid(pid, NULL, 0), pid);
+}
+
+static struct supervisord
+start_supervisord(struct service *s)
+{
+	struct supervisord d;
+
+	service_open(s, "supervisord.mark");
+	d = supervisord_start(
+	    text("[program:it]\nstartsecs = 0\nautorestart = true\n"
+		 "command = %s mark %s\n",
+		child_program(), s->path));
+	service_begins(s, 0);
+	return d;
+}
+
+static void
+report_respawn(struct service *own, struct service *peer, const char *name)
+{
+	report(&(struct report){
+	    .bench = text("respawn_beside_%s", name),
+	    .value = median(&own->ms),
+	    .unit = "ms",
+	    .peer = peer->ms.n ? name : NULL,
+	    .peer_value = peer->ms.n ? median(&peer->ms) : 0,
+	    .aim = peer->ms.n ? AIM_WITHIN_PEER : AIM_NONE,
+	    .limit = 1,
+	});
+}
+
+void
+test_respawn_beside_others(void)
+{
+	static struct service own, runit, other;
+	bool with_runsv = has_peer("runsv"), with_other = has_peer(SUPERVISORD);
+	pid_t runsv = with_runsv ? start_runsv(&runit) : 0;
+	struct supervisord d = {0};
+	struct herod *h;
+
+	if (with_other)
+		d = start_supervisord(&other);
+	service_open(&own, "own.sock");
+	h = herod_with(&own);
+	service_begins(&own, 0);
+	while (own.ms.n < RESPAWNS_BESIDE) {
+		/* runsv starts at once only what was up for a second. */
+		stay_idle(1.1);
+		killed_under_herod(h, &own);
+		if (with_runsv)
+			service_killed(&runit);
+		if (with_other)
+			service_killed(&other);
+	}
+	if (with_runsv)
+		stop_runsv(runsv, &runit);
+	if (with_other)
+		supervisord_stop(&d);
+	herod_stop(h);
+	report_respawn(&own, &runit, "runsv");
+	report_respawn(&own, &other, SUPERVISORD);
 }
 
 /* ---- herod is killed ---- */
@@ -255,9 +330,8 @@ test_start_and_stop(void)
 		start_and_stop(h, &start, &stop);
 	}
 	report(&(struct report){"start_1000", median(&start), "ms",
-	    "bare vfork+exec", median(&bare_start), AIM_AT_MOST,
-	    1.5 * median(&bare_start)});
+	    "bare vfork+exec", median(&bare_start), AIM_WITHIN_PEER, 1.5});
 	report(&(struct report){"stop_1000", median(&stop), "ms",
-	    "bare kill+wait", median(&bare_stop), AIM_NONE, 0});
+	    "bare kill+wait", median(&bare_stop), AIM_WITHIN_PEER, 3});
 	herod_stop(h);
 }

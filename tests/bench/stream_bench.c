@@ -10,7 +10,6 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,17 +33,6 @@ more_files(void)
 	getrlimit(RLIMIT_NOFILE, &files);
 	files.rlim_cur = files.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &files);
-}
-
-static int
-dial(const char *path)
-{
-	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	strlcpy(sun.sun_path, path, sizeof(sun.sun_path));
-	check_int(connect(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
-	return fd;
 }
 
 /* Reads what there is. */
@@ -92,6 +80,7 @@ crowd_new(const char *path, const char *words)
 	c->epoll = epoll_create1(EPOLL_CLOEXEC);
 	for (i = 0; i < FOLLOWERS; i++) {
 		e.data.fd = c->fds[i] = dial(path);
+		check(c->fds[i] != -1);
 		send_text(c->fds[i], words);
 		check(recv(c->fds[i], first, sizeof(first), 0) > 0);
 		epoll_ctl(c->epoll, EPOLL_CTL_ADD, c->fds[i], &e);
@@ -108,13 +97,6 @@ crowd_free(struct crowd *c)
 		close(c->fds[i]);
 	close(c->epoll);
 	free(c);
-}
-
-/* Seconds of CPU that a process has used. */
-static double
-cpu_of(pid_t pid)
-{
-	return strtod(proc_text(pid, "schedstat"), NULL) / 1e9;
 }
 
 /* The share in % while something happens so many times a second, which
