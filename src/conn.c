@@ -656,33 +656,30 @@ conn_new(struct conns *cs, int fd, const char *name, void *arg)
 	return c;
 }
 
+/* One that was closing sends its last and takes nothing more. */
 bool
 conn_leave(struct conn *c, struct conn_rest *rest)
 {
+	c->behind = false;
 	flush(c);
 	*rest = (struct conn_rest){.fd = c->in.fd,
-	    .eof = c->eof,
-	    .input_len = frame_rest(&c->frame),
+	    .eof = c->eof || c->phase != OPEN,
 	    .output_len = conn_waiting(c)};
+	if (c->phase == OPEN)
+		rest->input_len = frame_rest(&c->frame);
 	if (rest->input_len > 0)
 		rest->input = c->frame.buf + c->frame.taken;
 	if (rest->output_len > 0)
 		rest->output = c->output.buf + c->output.sent;
-	return c->phase == OPEN;
+	return c->phase == OPEN || (c->phase == CLOSING && rest->output_len);
 }
 
 void
 conn_go_on(struct conn *c, const struct conn_rest *rest)
 {
 	size_t room;
-	char *output;
 
 	c->eof = rest->eof;
-	if (rest->output_len > 0) {
-		output = xmalloc(rest->output_len);
-		memcpy(output, rest->output, rest->output_len);
-		conn_send(c, output, rest->output_len);
-	}
 	if (rest->input_len > 0) {
 		memcpy(frame_room(&c->frame, rest->input_len, &room),
 		    rest->input, rest->input_len);

@@ -68,11 +68,12 @@ struct conn_rest {
 	size_t input_len, output_len;
 };
 
-/* Sends what it can.  False: there is nothing to go on with, for it is
- * closing.  The bytes are borrowed until c is used again. */
+/* Sends what it can, and tells nobody that there is room again.  False: there
+ * is nothing to go on with.  The bytes are borrowed until c is used again. */
 bool conn_leave(struct conn *c, struct conn_rest *rest);
 
-/* A new one goes on with what is left of another. */
+/* A new one takes the input that is left of another, whose output must have
+ * been sent by it before. */
 void conn_go_on(struct conn *c, const struct conn_rest *rest);
 
 /* No more lines: the connection closes when all has been sent. */

@@ -513,6 +513,9 @@ leave_lines(struct client *c, struct handover *h)
 	struct handed one;
 	json_t *about;
 
+	/* First what is there leaves, so that nothing is told to be behind. */
+	if (!conn_leave(c->conn, &rest))
+		return;
 	rpc_door_leave(&c->door, &input);
 	if (conn_leave(c->conn, &rest)) {
 		about =
@@ -574,6 +577,19 @@ ask_again(struct client *c, const char *lines, size_t len)
 	c->door.again = false;
 }
 
+/* What the herod before has answered stands before all that we do. */
+static void
+send_rest(struct conn *conn, const char *bytes, size_t len)
+{
+	char *copy;
+
+	if (len == 0)
+		return;
+	copy = xmalloc(len);
+	memcpy(copy, bytes, len);
+	conn_send(conn, copy, len);
+}
+
 static void
 take_over_lines(struct client *c, const struct handed *one)
 {
@@ -584,6 +600,7 @@ take_over_lines(struct client *c, const struct handed *one)
 	    one->output, one->input_len, one->output_len};
 
 	open_lines(c);
+	send_rest(c->conn, one->output, one->output_len);
 	if (again > 0 && (size_t)again <= rest.input_len) {
 		rest.input += again;
 		rest.input_len -= (size_t)again;

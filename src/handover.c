@@ -36,6 +36,7 @@ struct handover {
 	json_t *one; /* about the connection given last */
 	int fds[FDS_MAX]; /* to be sent, or received and not given yet */
 	size_t nfds, given;
+	bool cut; /* some did not arrive: whose the next are is not known */
 };
 
 static struct handover *
@@ -204,10 +205,12 @@ receive(struct handover *h)
 	struct cmsghdr *c = NULL;
 
 	h->nfds = h->given = 0;
-	if (recvmsg(h->ends[1], &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) > 0)
+	if (!h->cut &&
+	    recvmsg(h->ends[1], &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) > 0)
 		c = CMSG_FIRSTHDR(&message);
 	if (c == NULL || c->cmsg_type != SCM_RIGHTS)
 		return;
+	h->cut = (message.msg_flags & MSG_CTRUNC) != 0;
 	h->nfds = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 	memcpy(h->fds, CMSG_DATA(c), h->nfds * sizeof(int));
 }

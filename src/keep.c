@@ -242,6 +242,10 @@ everything(const struct keep *k)
 	struct runner *r;
 
 	RUNNERS_FOREACH (r, k->runners) {
+		/* With herod it goes for good. */
+		if (r->wanted == WANTED_REMOVED &&
+		    runners_are_ending(k->runners))
+			continue;
 		add_wanted(wanted, r);
 		add_instances(instances, r);
 		/* One that is going is stopped by its own rules to the end. */

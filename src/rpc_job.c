@@ -215,12 +215,24 @@ on_cancelled(void *arg, const char *status, const struct err *e)
 	asked_answer(arg, e ? NULL : json_string(status), e);
 }
 
+static void
+on_stopped(void *arg, const struct job *j, const struct err *e)
+{
+	asked_answer(
+	    arg, j ? json_string(job_status_word(j->status)) : NULL, e);
+}
+
 HANDLER(job_stop)
 {
 	struct asked *a = asked_new(call);
 	struct err e = {0};
 
 	call_outlives(call);
+	if (call->again) {
+		a->wait = workers_wait(a->workers, call_string(call, "id"), 0,
+		    false, on_stopped, a);
+		return;
+	}
 	if (workers_cancel(
 		a->workers, call_string(call, "id"), on_cancelled, a, &e) == -1)
 		asked_answer(a, NULL, &e);

@@ -822,7 +822,7 @@ HANDLER(scale_runner)
 
 	if (r == NULL || is_herods_own(call, r) || is_ending(call))
 		return;
-	before = r->nwanted;
+	before = call->again ? 0 : r->nwanted;
 	if (!call->again)
 		runner_scale(r, (size_t)call_count(call, "instances"));
 	if (!call_bool(call, "wait")) {
@@ -1407,6 +1407,7 @@ follower_again(void *arg)
 		    text, sizeof(text), "{\"dropped\":%lld}", f->dropped);
 		stream_notify_text(
 		    f->stream, "log", text, (size_t)len, SIZE_MAX);
+		f->dropped = 0;
 	}
 	return json_pack("{s:s, s:{s:s, s:i, s:s}}", "method", "follow_logs",
 	    "params", "name", f->runner->name, "lines", 0, "stream",

@@ -353,6 +353,49 @@ test_a_job_is_answered_by_the_next_herod(void)
 	herod_stop(h);
 }
 
+void
+test_a_scaling_is_answered_when_it_is_done(void)
+{
+	struct herod *h = start_slow();
+	int call;
+
+	write_file(here("go"), "");
+	rpc(h, "start_runner", "[s]", "slow");
+	unlink(here("go"));
+	call = rpc_begin(h, "scale_runner", "[s, i]", "slow", 3);
+	wait_for(count_lines(here("runs")) == 3);
+	upgrade(h);
+	check(is_state(h, "slow", "STARTING"));
+	write_file(here("go"), "");
+	check_str(
+	    text_at(rpc_end(call), "result.instances.2.state"), "RUNNING");
+	herod_stop(h);
+}
+
+void
+test_a_cancel_is_answered_by_the_next_herod(void)
+{
+	struct herod *h;
+	int call;
+
+	h = herod_start(AT_ONCE "[runner:it]\nkind = exec\ncommand = %s\n",
+	    script("it",
+		text("trap '' TERM; echo $$ >>%s; until [ -e %s ]; do "
+		     "sleep 0.02; done",
+		    here("runs"), here("go"))));
+	wait_for_redis(h);
+	rpc(h, "queue_job_to_runner", "{s:s, s:{s:s}}", "runner", "it", "job",
+	    "id", "one");
+	wait_for(job_runs());
+	call = rpc_begin(h, "job.stop", "[s]", "one");
+	wait_for(strcmp(json_string_value(rpc(h, "job.status", "[s]", "one")),
+		     "stopping") == 0);
+	upgrade(h);
+	check_str(text_at(rpc_end(call), "result"), "cancelled");
+	check_int(count_lines(here("runs")), 1);
+	herod_stop(h);
+}
+
 /* A rolling restart is not taken up again; of a batch some is known. */
 void
 test_what_cannot_be_asked_again_is_refused(void)
