@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -93,15 +94,36 @@ birth_of(int fd)
 /* A symbolic link could lead root's writes anywhere; those in /dev are the
  * system's own (/dev/stdout). */
 static int
-open_file(struct logfile *f)
+open_path(const char *path)
 {
-	int follow = strncmp(f->path, "/dev/", 5) == 0 ? 0 : O_NOFOLLOW;
-	struct stat st;
+	int follow = strncmp(path, "/dev/", 5) == 0 ? 0 : O_NOFOLLOW;
 
-	f->fd = open(f->path,
+	return open(path,
 	    O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_CLOEXEC | O_NONBLOCK |
 		follow,
 	    0640);
+}
+
+/* The directory was there: somebody has cleared up too well. */
+static int
+make_directory_of(const char *path)
+{
+	char *copy = xstrdup(path);
+	int bad = mkdir(dirname(copy), 0750);
+
+	free(copy);
+	return bad;
+}
+
+static int
+open_file(struct logfile *f)
+{
+	struct stat st;
+
+	f->fd = open_path(f->path);
+	if (f->fd < 0 && errno == ENOENT && f->number != 0 &&
+	    make_directory_of(f->path) == 0)
+		f->fd = open_path(f->path);
 	if (f->fd < 0)
 		return -1;
 	fstat(f->fd, &st);

@@ -479,6 +479,30 @@ is_told(const struct runner *r, const struct instance *i)
 	return false;
 }
 
+/* A log that cannot be written, and what becomes of the lines. */
+static void
+say_log(struct tale *t, int stream, const char *name)
+{
+	const struct output *o = t->runner->output;
+	json_t *log = output_json(o), *file = json_object_get(log, name);
+	const char *why = json_string_value(json_object_get(file, "why"));
+	const char *path = json_string_value(json_object_get(file, "file"));
+
+	if (why && !output_has_room(o, stream))
+		say(t,
+		    "Its log %s cannot be written: %s; a process with more to "
+		    "write waits (log_on_full = block).",
+		    path, why);
+	else if (why)
+		say(t,
+		    "Its log %s cannot be written: %s; %lld bytes were dropped "
+		    "so far (log_on_full = drop).",
+		    path, why,
+		    (long long)json_integer_value(
+			json_object_get(file, "dropped_bytes")));
+	json_decref(log);
+}
+
 /* The one that tells most, then one for each other state. */
 static void
 say_all(struct tale *t, const struct instance *telling)
@@ -491,6 +515,8 @@ say_all(struct tale *t, const struct instance *telling)
 	RUNNER_FOREACH_INSTANCE (i, t->runner, k)
 		if (i->state != telling->state && !is_told(t->runner, i))
 			say_instance(t, i);
+	say_log(t, CHILD_STDOUT, "stdout");
+	say_log(t, CHILD_STDERR, "stderr");
 }
 
 HANDLER(explain_runner)

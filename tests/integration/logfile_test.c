@@ -168,6 +168,19 @@ test_sigusr2_opens_the_files_by_name_again(void)
 	herod_stop(h);
 }
 
+void
+test_a_directory_that_was_deleted_is_made_again(void)
+{
+	struct herod *h = herod_start(AT_ONCE "[runner:it]\ncommand = %s\n",
+	    script("it", "while :; do echo tick; sleep 0.01; done"));
+
+	wait_for(file_exists(here("state/log/it.log")));
+	run("rm -r state/log");
+	wait_for(file_exists(here("state/log/it.log")) &&
+	    strstr(log_text("it.log"), "tick\n"));
+	herod_stop(h);
+}
+
 /* ---- a full disk ---- */
 
 /* A file system of 64 kB on ./small; needs root. */
@@ -201,6 +214,7 @@ test_full_disk_drops_and_counts(void)
 	check(int_at(status_of(h, "it"), "log.stdout.dropped_bytes") > 500000);
 	check_str(text_at(status_of(h, "it"), "log.stdout.why"),
 	    "No space left on device");
+	check_has(heroctl(h, "why it").out, "bytes were dropped so far");
 	herod_stop(h);
 	run("umount small");
 }
@@ -213,7 +227,8 @@ test_full_disk_blocks_the_program_and_nothing_is_lost(void)
 
 	wait_for(at(status_of(h, "it"), "log.stdout.why") != NULL &&
 	    json_is_string(at(status_of(h, "it"), "log.stdout.why")));
-	rpc(h, "ping", NULL);
+	check_has(heroctl(h, "why it").out,
+	    "No space left on device; a process with more to write waits");
 	run("mount -o remount,size=40m small");
 	wait_for(is_state(h, "it", "EXITED"));
 	check_str(file_text(here("done")), "0\n");
