@@ -162,6 +162,28 @@ test_a_signal_that_ends_an_essential_runner_is_told(void)
 }
 
 void
+test_an_essential_runner_that_ends_while_herod_is_away_ends_the_next(void)
+{
+	struct herod *h = herod_start(
+	    AT_ONCE "[runner:main]\nessential = true\nautorestart = never\n"
+		    "command = %s\n",
+	    script("main",
+		text("until [ -e %s ]; do sleep 0.02; done; exit 42",
+		    here("go"))));
+	pid_t daemon, pid;
+
+	wait_for(is_state(h, "main", "RUNNING"));
+	daemon = herod_pid(h);
+	pid = pid_of(h, "main");
+	kill(h->keeper, SIGSTOP);
+	kill(daemon, SIGKILL);
+	write_file(here("go"), "");
+	wait_for(!is_alive(pid));
+	kill(h->keeper, SIGCONT);
+	check_int(herod_end(h), 42);
+}
+
+void
 test_an_essential_program_that_is_not_there_ends_it_with_127(void)
 {
 	write_file(
