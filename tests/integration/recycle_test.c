@@ -164,9 +164,9 @@ test_a_signal_that_ends_an_essential_runner_is_told(void)
 void
 test_an_essential_runner_that_ends_while_herod_is_away_ends_the_next(void)
 {
-	struct herod *h = herod_start(
-	    AT_ONCE "[runner:main]\nessential = true\nautorestart = never\n"
-		    "command = %s\n",
+	struct herod *h = herod_start(AT_ONCE
+	    "[runner:main]\nessential = true\nautorestart = never\n"
+	    "command = %s\n",
 	    script("main",
 		text("until [ -e %s ]; do sleep 0.02; done; exit 42",
 		    here("go"))));
