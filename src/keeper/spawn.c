@@ -449,7 +449,8 @@ make_pipes(struct entry *e, const struct wire_spawn *s, struct pipes *p,
 		return false;
 	if (base->big_pipes) {
 		fcntl(p->out, F_SETPIPE_SZ, PIPE_SIZE);
-		fcntl(p->err, F_SETPIPE_SZ, PIPE_SIZE);
+		if (p->err != p->out)
+			fcntl(p->err, F_SETPIPE_SZ, PIPE_SIZE);
 	}
 	if (s->ready_fd != 0 &&
 	    !make_output_pipe(&fd[WIRE_READINESS], &p->ready))
