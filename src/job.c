@@ -2,11 +2,14 @@
 #include "job.h"
 
 #include <ctype.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+
+#include <ev.h>
 
 #include "jsonrpc.h"
 #include "mem.h"
@@ -20,12 +23,16 @@ static const struct {
 	unsigned moves; /* where it may go from here */
 } statuses[JOB_STATUSES] = {
     [JOB_CREATED] = {"created", "created",
-	TO(DISPATCHED) | TO(STARTED) | TO(CANCELLED)},
+	TO(WAITING) | TO(SCHEDULED) | TO(DISPATCHED) | TO(STARTED) |
+	    TO(CANCELLED)},
+    [JOB_WAITING] = {"waiting_for_prerequisites", "waiting_for_prerequisites",
+	TO(SCHEDULED) | TO(DISPATCHED) | TO(ERROR) | TO(CANCELLED)},
+    [JOB_SCHEDULED] = {"scheduled", "created", TO(DISPATCHED) | TO(CANCELLED)},
     [JOB_DISPATCHED] = {"dispatched", "dispatched",
 	TO(STARTED) | TO(CANCELLED)},
     [JOB_STARTED] = {"started", "started",
-	TO(DISPATCHED) | TO(STOPPING) | TO(FINISHED) | TO(ERROR) | TO(TIMEOUT) |
-	    TO(QUARANTINED)},
+	TO(SCHEDULED) | TO(DISPATCHED) | TO(STOPPING) | TO(FINISHED) |
+	    TO(ERROR) | TO(TIMEOUT) | TO(QUARANTINED)},
     /* The end may have come before the worker heard of the cancel. */
     [JOB_STOPPING] = {"stopping", "stopping",
 	TO(FINISHED) | TO(ERROR) | TO(TIMEOUT) | TO(CANCELLED)},
@@ -80,6 +87,34 @@ job_move(struct job *j, enum job_status to, struct err *e)
 	return 0;
 }
 
+/* ---- when ---- */
+
+/* In the order of job.def. */
+static const char *const priorities[] = {"normal", "high", "low"};
+
+const char *
+job_priority_word(const struct job *j)
+{
+	return priorities[j->spec.priority];
+}
+
+bool
+job_stands_in_line(const struct job *j)
+{
+	return j->due <= 0 && !j->spec.prerequisites && !j->spec.unique_key &&
+	    j->spec.priority == JOB_NORMAL;
+}
+
+double
+job_backoff(double backoff, long long n)
+{
+	double delay = backoff * exp2((double)(n > 40 ? 40 : n) - 1);
+
+	if (delay > JOB_BACKOFF_MAX)
+		delay = JOB_BACKOFF_MAX;
+	return delay * (0.9 + 0.2 * arc4random_uniform(1001) / 1000);
+}
+
 /* ---- making ---- */
 
 struct job *
@@ -94,10 +129,13 @@ job_new(void)
 void
 job_free(struct job *j)
 {
+	size_t t;
+
 	if (!j)
 		return;
 	settings_clear(job_settings, &j->spec);
-	free(j->variables);
+	for (t = 0; t < JOB_TEXTS; t++)
+		free(j->texts[t]);
 	free(j->queue);
 	free(j->result);
 	free(j->error);
@@ -160,28 +198,106 @@ check_spec(const struct job *j, struct err *e)
 	return 0;
 }
 
-static json_t *
-variables_json(const struct job *j)
-{
-	static const struct kind map = {TYPE_MAP, NULL};
+static const struct {
+	const char *name;
+	struct kind kind;
+	size_t offset;
+} text_fields[JOB_TEXTS] = {
+#define SPEC(name, type) \
+	{ \
+#name, {type, NULL }, offsetof(struct job, spec.name) \
+	}
+    [JOB_TEXT_ENV_VARS] = SPEC(env_vars, TYPE_MAP),
+    [JOB_TEXT_PREREQUISITES] = SPEC(prerequisites, TYPE_LIST),
+    [JOB_TEXT_TAGS] = SPEC(tags, TYPE_LIST),
+    [JOB_TEXT_METADATA] = SPEC(metadata, TYPE_OBJECT),
+#undef SPEC
+};
 
-	return type_fetch(&map, &j->spec.env_vars);
+/* Null when it was not given. */
+static json_t *
+spec_json(const struct job *j, enum job_text t)
+{
+	const void *at = (const char *)j + text_fields[t].offset;
+
+	return *(void *const *)at ? type_fetch(&text_fields[t].kind, at)
+				  : json_null();
 }
 
-static char *
-variables_text(const struct job *j)
+static void
+make_text(struct job *j, enum job_text t)
 {
-	json_t *object = variables_json(j);
-	char *text = json_dumps(object, JSON_COMPACT);
+	json_t *value = spec_json(j, t);
 
-	json_decref(object);
-	return text;
+	free(j->texts[t]);
+	j->texts[t] =
+	    json_is_null(value) ? NULL : json_dumps(value, JSON_COMPACT);
+	json_decref(value);
+}
+
+/* What is not so is passed over. */
+static void
+read_text(struct job *j, enum job_text t, const char *value, size_t len)
+{
+	json_t *given = json_loadb(value, len, 0, NULL), *canonical;
+	const struct kind *kind = &text_fields[t].kind;
+
+	canonical =
+	    given ? type_check(kind, text_fields[t].name, given, NULL) : NULL;
+	if (canonical) {
+		type_store(kind, (char *)j + text_fields[t].offset, canonical);
+		free(j->texts[t]);
+		j->texts[t] = xstrndup(value, len);
+	}
+	json_decref(canonical);
+	json_decref(given);
+}
+
+/* ---- what was asked ---- */
+
+/* delay and run_at are two ways to say one thing. */
+static int
+read_due(struct job *j, struct err *e)
+{
+	double at = ev_time() + j->spec.delay;
+
+	if (j->spec.run_at && j->spec.delay > 0)
+		return err_set(
+		    e, ERR_PARAMS, "job: it has both delay and run_at");
+	if (j->spec.run_at && !text_time(j->spec.run_at, &at))
+		return err_set(e, ERR_PARAMS,
+		    "run_at: '%.60s' is not a time such as "
+		    "2026-11-22T20:33:43Z",
+		    j->spec.run_at);
+	if (j->spec.run_at || j->spec.delay > 0)
+		j->due = llround(at * 1000);
+	return 0;
+}
+
+static int
+check_prerequisites(const struct job *j, struct err *e)
+{
+	char *const *id;
+
+	for (id = j->spec.prerequisites; id && *id; id++)
+		if (!id_is_valid(*id))
+			return err_set(e, ERR_PARAMS,
+			    "prerequisites: '%.130s' is not the id of a job",
+			    *id);
+	if (j->spec.prerequisites &&
+	    id - j->spec.prerequisites > JOB_PREREQUISITES_MAX)
+		return err_set(e, ERR_PARAMS,
+		    "prerequisites: %zu; wanted at most %d",
+		    (size_t)(id - j->spec.prerequisites),
+		    JOB_PREREQUISITES_MAX);
+	return 0;
 }
 
 int
 job_read(struct job *j, const json_t *object, struct err *e)
 {
 	json_t *script = json_object_get(object, "script"), *renamed = NULL;
+	enum job_text t;
 	int result;
 
 	if (script && !json_object_get(object, "payload")) {
@@ -194,10 +310,13 @@ job_read(struct job *j, const json_t *object, struct err *e)
 	result = settings_from_json(job_settings, &j->spec, object, e);
 	json_decref(renamed);
 	if (result == 0)
-		result = check_spec(j, e);
+		result = check_spec(j, e) || check_prerequisites(j, e) ||
+			read_due(j, e)
+		    ? -1
+		    : 0;
 	j->payload_len = j->spec.payload ? strlen(j->spec.payload) : 0;
-	if (j->spec.env_vars)
-		j->variables = variables_text(j);
+	for (t = 0; t < JOB_TEXTS; t++)
+		make_text(j, t);
 	return result;
 }
 
@@ -239,7 +358,32 @@ add_long_members(const struct job *j, json_t *o)
 	    text_json(j->spec.payload ? j->spec.payload : "", j->payload_len));
 	json_object_set_new(o, "result",
 	    j->result ? text_json(j->result, j->result_len) : json_null());
-	json_object_set_new(o, "env_vars", variables_json(j));
+	json_object_set_new(o, "env_vars", spec_json(j, JOB_TEXT_ENV_VARS));
+	json_object_set_new(o, "metadata", spec_json(j, JOB_TEXT_METADATA));
+}
+
+static json_t *
+due_json(const struct job *j)
+{
+	char text[TIME_TEXT_SIZE];
+
+	return j->due > 0 ? json_string(time_text((double)j->due / 1000, text))
+			  : json_null();
+}
+
+/* What steers when it begins, and again. */
+static void
+add_plan(const struct job *j, json_t *o)
+{
+	json_object_set_new(o, "run_at", due_json(j));
+	json_object_set_new(o, "priority", json_string(job_priority_word(j)));
+	json_object_set_new(
+	    o, "prerequisites", spec_json(j, JOB_TEXT_PREREQUISITES));
+	json_object_set_new(o, "unique_key", string_json(j->spec.unique_key));
+	json_object_set_new(o, "retries",
+	    json_integer(j->spec.retries > 0 ? j->spec.retries : 0));
+	json_object_set_new(o, "retries_done", json_integer(j->retries_done));
+	json_object_set_new(o, "tags", spec_json(j, JOB_TEXT_TAGS));
 }
 
 json_t *
@@ -258,6 +402,7 @@ job_json(const struct job *j, bool brief)
 	json_object_set_new(o, "timeout", json_real(j->spec.timeout));
 	json_object_set_new(o, "attempts", json_integer(j->attempts));
 	json_object_set_new(o, "deaths", json_integer(j->deaths));
+	add_plan(j, o);
 	json_object_set_new(o, "error", string_json(j->error));
 	json_object_set_new(o, "exit", exit_json(j));
 	json_object_set_new(o, "node", string_json(j->node));
@@ -287,17 +432,44 @@ job_result_json(const struct job *j)
 
 /* ---- what workers get ---- */
 
+#define REQUEST_ID_MAX 160
+
+/* A worker may get the same job again after it has answered: it is the N-th
+ * time then. */
+static const char *
+request_id(const struct job *j, char buf[REQUEST_ID_MAX])
+{
+	long long before = j->retries_done + j->deferrals;
+
+	if (before == 0)
+		strlcpy(buf, j->spec.id, REQUEST_ID_MAX);
+	else
+		snprintf(
+		    buf, REQUEST_ID_MAX, "%s#%lld", j->spec.id, before + 1);
+	return buf;
+}
+
+bool
+job_is_request_id(const struct job *j, const char *id)
+{
+	char buf[REQUEST_ID_MAX];
+
+	return strcmp(request_id(j, buf), id) == 0;
+}
+
 char *
 job_request(const struct job *j, size_t *len)
 {
 	json_t *params, *request;
-	char *text;
+	enum job_text t;
+	char *text, id[REQUEST_ID_MAX];
 
-	params = json_pack("{s:s, s:o, s:s?, s:f, s:I}", "id", j->spec.id,
+	params = json_pack("{s:s, s:o, s:s?, s:f, s:I, s:o}", "id", j->spec.id,
 	    "payload",
 	    text_json(j->spec.payload ? j->spec.payload : "", j->payload_len),
 	    "runner", j->spec.runner, "timeout", j->spec.timeout, "attempt",
-	    (json_int_t)j->attempts);
+	    (json_int_t)j->attempts, "claim",
+	    json_sprintf("%lld.%lld", j->epoch, j->sequence));
 	if (j->spec.caller_id)
 		json_object_set_new(
 		    params, "caller_id", string_json(j->spec.caller_id));
@@ -307,10 +479,12 @@ job_request(const struct job *j, size_t *len)
 	if (j->spec.executor)
 		json_object_set_new(
 		    params, "executor", string_json(j->spec.executor));
-	if (j->spec.env_vars)
-		json_object_set_new(params, "env_vars", variables_json(j));
+	for (t = 0; t < JOB_TEXTS; t++)
+		if (j->texts[t] && t != JOB_TEXT_PREREQUISITES)
+			json_object_set_new(
+			    params, text_fields[t].name, spec_json(j, t));
 	request = json_pack("{s:s, s:s, s:o, s:s}", "jsonrpc", "2.0", "method",
-	    "run", "params", params, "id", j->spec.id);
+	    "run", "params", params, "id", request_id(j, id));
 	text = jsonrpc_text(request, len);
 	json_decref(request);
 	return text;
@@ -383,27 +557,44 @@ job_set_error(struct job *j, const char *fmt, ...)
 
 /* ---- the hash ---- */
 
-enum field_kind { TEXT, PAYLOAD, RESULT, TIME, NUMBER, REAL, VARIABLES, EXIT };
+enum field_kind { TEXT, PAYLOAD, RESULT, TIME, NUMBER, REAL, PRIORITY, EXIT };
 
 static const struct field {
 	const char *name;
 	enum field_kind kind;
 	size_t offset;
 } fields[] = {
-#define FIELD(name, kind, member) {name, kind, offsetof(struct job, member)},
-    FIELD("runner", TEXT, spec.runner) FIELD("queue", TEXT, queue) FIELD(
-	"caller_id", TEXT, spec.caller_id) FIELD("context_id", TEXT,
-	spec.context_id) FIELD("executor", TEXT, spec.executor) FIELD("payload",
-	PAYLOAD, spec.payload) FIELD("script", PAYLOAD, spec.payload)
-	FIELD("timeout", REAL, spec.timeout) FIELD("result_ttl", REAL,
-	    spec.result_ttl) FIELD("env_vars", VARIABLES, spec.env_vars)
-	    FIELD("attempts", NUMBER, attempts) FIELD("deaths", NUMBER, deaths)
-		FIELD("result", RESULT, result) FIELD("error", TEXT, error)
-		    FIELD("exit", EXIT, exit) FIELD("node", TEXT, node)
-			FIELD("instance", NUMBER, instance)
-			    FIELD("created_at", TIME, created_at)
-				FIELD("started_at", TIME, started_at)
-				    FIELD("finished_at", TIME, finished_at)
+#define FIELD(name, kind, member) \
+	{ \
+		name, kind, offsetof(struct job, member) \
+	}
+    FIELD("runner", TEXT, spec.runner),
+    FIELD("queue", TEXT, queue),
+    FIELD("caller_id", TEXT, spec.caller_id),
+    FIELD("context_id", TEXT, spec.context_id),
+    FIELD("executor", TEXT, spec.executor),
+    FIELD("payload", PAYLOAD, spec.payload),
+    FIELD("script", PAYLOAD, spec.payload),
+    FIELD("timeout", REAL, spec.timeout),
+    FIELD("result_ttl", REAL, spec.result_ttl),
+    FIELD("priority", PRIORITY, spec.priority),
+    FIELD("unique_key", TEXT, spec.unique_key),
+    FIELD("unique_for", REAL, spec.unique_for),
+    FIELD("retries", NUMBER, spec.retries),
+    FIELD("backoff", REAL, spec.backoff),
+    FIELD("due", NUMBER, due),
+    FIELD("attempts", NUMBER, attempts),
+    FIELD("deaths", NUMBER, deaths),
+    FIELD("retries_done", NUMBER, retries_done),
+    FIELD("deferrals", NUMBER, deferrals),
+    FIELD("result", RESULT, result),
+    FIELD("error", TEXT, error),
+    FIELD("exit", EXIT, exit),
+    FIELD("node", TEXT, node),
+    FIELD("instance", NUMBER, instance),
+    FIELD("created_at", TIME, created_at),
+    FIELD("started_at", TIME, started_at),
+    FIELD("finished_at", TIME, finished_at),
 #undef FIELD
 };
 
@@ -433,9 +624,34 @@ put_status(const struct job *j, struct redis_words *w)
 		put(w, "reason", job_status_word(j->status));
 }
 
+static void
+put_real(struct redis_words *w, const char *name, double n)
+{
+	if (n <= 0)
+		return;
+	words_add(w, name);
+	words_add_real(w, n);
+}
+
+static void
+put_plan(const struct job *j, struct redis_words *w)
+{
+	if (j->spec.priority)
+		put(w, "priority", job_priority_word(j));
+	put(w, "unique_key", j->spec.unique_key);
+	put_real(w, "unique_for", j->spec.unique_for);
+	if (j->spec.retries > 0)
+		put_number(w, "retries", j->spec.retries);
+	put_real(w, "backoff", j->spec.backoff);
+	if (j->due > 0)
+		put_number(w, "due", j->due);
+}
+
 void
 job_put_asked(const struct job *j, struct redis_words *w)
 {
+	enum job_text t;
+
 	put(w, "herod", "1");
 	put_status(j, w);
 	put(w, "runner", j->spec.runner);
@@ -449,11 +665,10 @@ job_put_asked(const struct job *j, struct redis_words *w)
 	    w, j->spec.payload ? j->spec.payload : "", j->payload_len);
 	words_add(w, "timeout");
 	words_add_real(w, j->spec.timeout);
-	if (j->spec.result_ttl > 0) {
-		words_add(w, "result_ttl");
-		words_add_real(w, j->spec.result_ttl);
-	}
-	put(w, "env_vars", j->variables);
+	put_real(w, "result_ttl", j->spec.result_ttl);
+	put_plan(j, w);
+	for (t = 0; t < JOB_TEXTS; t++)
+		put(w, text_fields[t].name, j->texts[t]);
 	put(w, "created_at", j->created_at);
 }
 
@@ -468,6 +683,14 @@ job_put_started(const struct job *j, struct redis_words *w)
 }
 
 void
+job_put_failed(const struct job *j, struct redis_words *w)
+{
+	put(w, "error", j->error);
+	if (j->has_exit)
+		put_number(w, "exit", j->exit);
+}
+
+void
 job_put_over(const struct job *j, struct redis_words *w)
 {
 	put_status(j, w);
@@ -476,28 +699,9 @@ job_put_over(const struct job *j, struct redis_words *w)
 		words_add(w, "result");
 		words_add_mem(w, j->result, j->result_len);
 	}
-	put(w, "error", j->error);
-	if (j->has_exit)
-		put_number(w, "exit", j->exit);
+	job_put_failed(j, w);
 	if (j->deaths)
 		put_number(w, "deaths", j->deaths);
-}
-
-/* {"KEY": "value"}; what is not so is passed over. */
-static void
-read_variables(struct job *j, const char *value, size_t len)
-{
-	static const struct kind map = {TYPE_MAP, NULL};
-	json_t *object = json_loadb(value, len, 0, NULL), *canonical;
-
-	canonical = object ? type_check(&map, "env_vars", object, NULL) : NULL;
-	if (canonical) {
-		type_store(&map, &j->spec.env_vars, canonical);
-		free(j->variables);
-		j->variables = xstrndup(value, len);
-	}
-	json_decref(canonical);
-	json_decref(object);
 }
 
 static void
@@ -507,6 +711,17 @@ set_text(char **to, const char *value, size_t len)
 	*to = xmalloc(len + 1);
 	memcpy(*to, value, len);
 	(*to)[len] = '\0';
+}
+
+static int
+priority_of(const char *word)
+{
+	size_t p;
+
+	for (p = 0; p < sizeof(priorities) / sizeof(*priorities); p++)
+		if (!strcmp(priorities[p], word))
+			return (int)p;
+	return JOB_NORMAL;
 }
 
 static void
@@ -538,8 +753,8 @@ set_field(struct job *j, const struct field *f, const char *value, size_t len)
 	case NUMBER:
 		*(long long *)at = strtoll(value, NULL, 10);
 		break;
-	case VARIABLES:
-		read_variables(j, value, len);
+	case PRIORITY:
+		*(int *)at = priority_of(value);
 		break;
 	}
 }
@@ -547,6 +762,7 @@ set_field(struct job *j, const struct field *f, const char *value, size_t len)
 void
 job_set_field(struct job *j, const char *name, const char *value, size_t len)
 {
+	enum job_text t;
 	size_t i;
 
 	if (!strcmp(name, "herod"))
@@ -554,6 +770,9 @@ job_set_field(struct job *j, const char *name, const char *value, size_t len)
 	for (i = 0; i < NFIELDS; i++)
 		if (!strcmp(fields[i].name, name))
 			set_field(j, &fields[i], value, len);
+	for (t = 0; t < JOB_TEXTS; t++)
+		if (!strcmp(text_fields[t].name, name))
+			read_text(j, t, value, len);
 }
 
 struct job *

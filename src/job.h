@@ -19,6 +19,8 @@
 
 enum job_status {
 	JOB_CREATED,
+	JOB_WAITING, /* for its prerequisites */
+	JOB_SCHEDULED, /* for its time */
 	JOB_DISPATCHED,
 	JOB_STARTED,
 	JOB_STOPPING,
@@ -30,19 +32,37 @@ enum job_status {
 	JOB_STATUSES
 };
 
+struct job;
+
+/* spec.priority, in the order of job.def. */
+enum job_priority { JOB_NORMAL, JOB_HIGH, JOB_LOW, JOB_PRIORITIES };
+const char *job_priority_word(const struct job *j);
+
+#define JOB_PREREQUISITES_MAX 32
 #define JOB_ID_SIZE 37 /* of ids made here, with NUL */
 #define JOB_TIME_SIZE 40 /* others write times longer than we do */
+
+/* What stands in the hash as JSON text. */
+enum job_text {
+	JOB_TEXT_ENV_VARS,
+	JOB_TEXT_PREREQUISITES,
+	JOB_TEXT_TAGS,
+	JOB_TEXT_METADATA,
+	JOB_TEXTS
+};
 
 struct job {
 	struct job_spec spec;
 	size_t payload_len; /* a foreign payload may hold any bytes */
-	char *variables; /* spec.env_vars as JSON text, or NULL */
+	char *texts[JOB_TEXTS]; /* of the spec, as JSON, or NULL */
 	char *queue;
 	bool foreign; /* queued the Hero way, without herod */
 	long long epoch, sequence; /* of the claim we hold it by */
 	enum job_status status;
 	long long attempts; /* begun, but for those that do not count */
 	long long deaths;
+	long long retries_done, deferrals; /* tried again; asked for later */
+	long long due; /* not before; Unix ms, 0: at once */
 	char *result; /* NULL: none */
 	size_t result_len;
 	char *error;
@@ -76,8 +96,11 @@ json_t *job_json(const struct job *j, bool brief);
  * that is over; new. */
 json_t *job_result_json(const struct job *j);
 
-/* One line for a stdio worker's stdin, with its newline; free(3) it. */
+/* One line for a stdio worker's stdin, with its newline; free(3) it.  Its id
+ * is the job's, with #N behind it at the N-th try (retries and deferrals; from
+ * 2), so that no answer counts for another one. */
 char *job_request(const struct job *j, size_t *len);
+bool job_is_request_id(const struct job *j, const char *id);
 
 /* Environment of an exec job as a strv: what was asked, then JOB_ID,
  * CALLER_ID, CONTEXT_ID; free with strv_free(). */
@@ -88,6 +111,14 @@ char **job_environment(const struct job *j);
 void job_set_result(struct job *j, const char *text, size_t len, bool trim);
 void job_set_error(struct job *j, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* Nothing but a free slot keeps a new one from its beginning. */
+bool job_stands_in_line(const struct job *j);
+
+/* How long it waits before it is tried again, the n-th time (from 1): backoff,
+ * doubled each time, up to JOB_BACKOFF_MAX, a tenth more or less.  Seconds. */
+#define JOB_BACKOFF_MAX 3600.0
+double job_backoff(double backoff, long long n);
 
 /* ---- statuses ---- */
 
@@ -107,6 +138,8 @@ int job_move(struct job *j, enum job_status to, struct err *e);
 void job_put_asked(const struct job *j, struct redis_words *w);
 void job_put_started(const struct job *j, struct redis_words *w);
 void job_put_over(const struct job *j, struct redis_words *w);
+/* What an attempt that failed leaves. */
+void job_put_failed(const struct job *j, struct redis_words *w);
 
 /* From HGETALL's flat array; unknown fields are passed over.  NULL when it
  * is no job (no fields). */

@@ -49,6 +49,7 @@ struct settle {
 	bool sent;
 	bool by_function; /* the plain way was refused */
 	bool keep; /* Redis forgot: make the claim again first */
+	long long fields; /* sent the plain way */
 	void (*settled)(void *arg);
 	void *arg;
 };
@@ -60,7 +61,9 @@ struct queue {
 	RB_ENTRY(queue) entry;
 	struct queues *all;
 	char *name;
-	char *list, *own, *index, *done; /* keys */
+	char *list, *high, *low, *own, *index, *done, *delay; /* keys */
+	ev_periodic due; /* when the first of those that wait may begin */
+	bool promoting;
 	bool announced; /* is in the set of names */
 	unsigned ends; /* since the last trim */
 };
@@ -73,7 +76,7 @@ struct queues {
 	const struct queues_ops *ops;
 	void *arg;
 	char *ns, *node, *id;
-	char *job_prefix, *list_prefix, *names;
+	char *job_prefix, *list_prefix, *row_prefix, *delay_prefix, *names;
 	double result_ttl;
 	long long epoch, sequence, last_score;
 	bool registered, watches_jobs;
@@ -124,11 +127,23 @@ reply_key(const struct queues *qs, const char *id, char buf[KEY_MAX])
 	return buf;
 }
 
+static const char *
+unique_key(const struct queue *q, const struct job *j, char buf[KEY_MAX])
+{
+	if (!j->spec.unique_key)
+		return "";
+	snprintf(buf, KEY_MAX, "%sd:uniq:%s:%s", q->all->ns, q->name,
+	    j->spec.unique_key);
+	return buf;
+}
+
 static char *
 own_key(const struct queues *qs, const char *kind, const char *name)
 {
 	return xasprintf("%sd:%s:%s", qs->ns, kind, name);
 }
+
+static void on_due(struct ev_loop *loop, ev_periodic *w, int revents);
 
 struct queue *
 queue_open(struct queues *qs, const char *name)
@@ -142,6 +157,11 @@ queue_open(struct queues *qs, const char *name)
 	q->all = qs;
 	q->name = xstrdup(name);
 	q->list = xasprintf("%s%s", qs->list_prefix, name);
+	q->high = xasprintf("%s%s:high", qs->row_prefix, name);
+	q->low = xasprintf("%s%s:low", qs->row_prefix, name);
+	q->delay = xasprintf("%s%s", qs->delay_prefix, name);
+	ev_periodic_init(&q->due, on_due, 0., 0., NULL);
+	q->due.data = q;
 	q->own = xasprintf("%sd:own:%s:%s", qs->ns, name, qs->id);
 	q->index = own_key(qs, "jobs", name);
 	q->done = own_key(qs, "done", name);
@@ -158,8 +178,12 @@ queue_name(const struct queue *q)
 static void
 queue_free(struct queue *q)
 {
+	ev_periodic_stop(q->all->loop, &q->due);
 	free(q->name);
 	free(q->list);
+	free(q->high);
+	free(q->low);
+	free(q->delay);
 	free(q->own);
 	free(q->index);
 	free(q->done);
@@ -227,11 +251,75 @@ is_refused(struct queues *qs, const struct redis_reply *reply, struct err *e)
 	return true;
 }
 
+/* ---- until it is due ---- */
+
+#define PROMOTE_MAX 200 /* jobs at once */
+
+static void promote(struct queue *q);
+
+static void
+on_due(struct ev_loop *loop, ev_periodic *w, int revents)
+{
+	(void)loop;
+	(void)revents;
+	promote(w->data);
+}
+
+/* By the clock on the wall, which may be set meanwhile. */
+static void
+await_due(struct queue *q, long long due_ms)
+{
+	double at = (double)due_ms / 1000;
+
+	if (ev_is_active(&q->due) && q->due.offset <= at)
+		return;
+	ev_periodic_stop(q->all->loop, &q->due);
+	ev_periodic_set(&q->due, at, 0., NULL);
+	ev_periodic_start(q->all->loop, &q->due);
+}
+
+static void
+on_promoted(void *arg, const struct redis_reply *reply)
+{
+	struct queue *q = arg;
+	struct queues *qs = q->all;
+	long long next = reply_number(reply_at(reply, 1));
+
+	q->promoting = false;
+	if (is_refused(qs, reply, NULL)) {
+		if (reply)
+			await_due(q, now_ms() + llround(RETRY * 1000));
+		return;
+	}
+	if (reply_number(reply_at(reply, 0)) > 0 && qs->ops &&
+	    qs->ops->given_back)
+		qs->ops->given_back(qs->arg, q);
+	if (next > 0)
+		await_due(q, next);
+}
+
+/* Puts into the queue what is due, and learns when to look again. */
+static void
+promote(struct queue *q)
+{
+	struct redis_words w;
+
+	if (q->promoting || !redis_is_up(q->all->redis))
+		return;
+	call_begin(&w, "herod_promote", 1);
+	words_add(&w, q->delay);
+	words_add(&w, q->all->ns);
+	words_add_number(&w, now_ms());
+	words_add_number(&w, PROMOTE_MAX);
+	q->promoting = redis_send(q->all->redis, &w, on_promoted, q);
+}
+
 /* ---- into the queue ---- */
 
 struct push {
 	struct queue *queue;
 	char *id;
+	long long due; /* of the job */
 	queue_fn fn;
 	void *arg;
 	unsigned open; /* commands not yet answered */
@@ -300,16 +388,38 @@ on_pushed(void *arg, const struct redis_reply *reply)
 		push_done(p);
 }
 
+/* What was in the way of a new job. */
 static void
-on_named_pushed(void *arg, const struct redis_reply *reply)
+refuse_new(struct push *p, const char *what, const char *id)
+{
+	struct err *e = &p->e;
+
+	if (!strcmp(what, "exists")) {
+		err_set(e, ERR_DUPLICATE, "a job with the id %s exists", id);
+	} else if (!strcmp(what, "unique")) {
+		err_set(
+		    e, ERR_DUPLICATE, "job %s has that unique_key already", id);
+	} else if (!strcmp(what, "missing")) {
+		err_set(e, ERR_NO_JOB, "prerequisites: there is no job %s", id);
+		err_hint(e, "ended jobs are forgotten after their result_ttl");
+	} else {
+		err_set(e, ERR_ILLEGAL_MOVE,
+		    "prerequisites: job %s has ended and did not finish", id);
+	}
+	err_subject(e, id);
+}
+
+static void
+on_made(void *arg, const struct redis_reply *reply)
 {
 	struct push *p = arg;
+	const char *what = reply_text(reply_at(reply, 0), NULL);
+	const char *id = reply_text(reply_at(reply, 1), NULL);
 
-	if (reply && !reply_is_error(reply) && !reply_number(reply)) {
-		err_set(
-		    &p->e, ERR_DUPLICATE, "a job with the id %s exists", p->id);
-		err_subject(&p->e, p->id);
-	}
+	if (what && id && strcmp(what, "ok") != 0)
+		refuse_new(p, what, id);
+	else if (what && p->due > 0)
+		await_due(p->queue, p->due);
 	on_pushed(p, reply);
 }
 
@@ -320,6 +430,7 @@ push_new(struct queue *q, const struct job *j, queue_fn fn, void *arg)
 
 	p->queue = q;
 	p->id = xstrdup(j->spec.id);
+	p->due = j->due;
 	p->fn = fn;
 	p->arg = arg;
 	return p;
@@ -374,22 +485,39 @@ send_index(struct push *p)
 	push_send(p, &w, on_pushed);
 }
 
+static size_t
+count_prerequisites(const struct job *j)
+{
+	size_t n = 0;
+
+	while (j->spec.prerequisites && j->spec.prerequisites[n])
+		n++;
+	return n;
+}
+
 static void
-push_named(struct push *p, const struct job *j)
+push_by_function(struct push *p, const struct job *j)
 {
 	struct queue *q = p->queue;
 	struct redis_words w;
-	char key[KEY_MAX];
+	char key[KEY_MAX], unique[KEY_MAX];
+	size_t i, n = count_prerequisites(j);
 
 	p->named = true;
 	call_begin(&w, "herod_create", 3);
 	words_add(&w, job_key(q->all, p->id, key));
-	words_add(&w, q->list);
 	words_add(&w, q->index);
+	words_add(&w, unique_key(q, j, unique));
+	words_add(&w, q->all->ns);
 	words_add(&w, p->id);
 	words_add_number(&w, next_score(q->all));
+	words_add_number(&w, now_ms());
+	words_add_number(&w, llround(j->spec.unique_for * 1000));
+	words_add_number(&w, (long long)n);
+	for (i = 0; i < n; i++)
+		words_add(&w, j->spec.prerequisites[i]);
 	job_put_asked(j, &w);
-	push_send(p, &w, on_named_pushed);
+	push_send(p, &w, on_made);
 }
 
 static void
@@ -420,8 +548,8 @@ queue_push(struct queue *q, const struct job *j, bool named, queue_fn fn,
 		return -1;
 	announce(q);
 	p = push_new(q, j, fn, arg);
-	if (named)
-		push_named(p, j);
+	if (named || !job_stands_in_line(j))
+		push_by_function(p, j);
 	else
 		push_plain(p, j);
 	return push_sent(p, e);
@@ -563,8 +691,10 @@ take_send(struct take *t)
 	size_t i;
 
 	snprintf(epoch, sizeof(epoch), "%lld", qs->epoch);
-	call_begin(&w, "herod_take", 3);
+	call_begin(&w, "herod_take", 5);
+	words_add(&w, q->high);
 	words_add(&w, q->list);
+	words_add(&w, q->low);
 	words_add(&w, q->own);
 	words_add(&w, q->index);
 	words_add(&w, qs->job_prefix);
@@ -616,7 +746,9 @@ settle_end(struct settle *s)
 	qs->unsettled_bytes -= settle_bytes(s);
 	if (s->settled)
 		s->settled(s->arg);
-	if (s->is_back && qs->ops && qs->ops->given_back)
+	if (s->is_back && s->how >= BACK_RETRY)
+		await_due(s->queue, s->job->due);
+	else if (s->is_back && qs->ops && qs->ops->given_back)
 		qs->ops->given_back(qs->arg, s->queue);
 	job_free(s->job);
 	free(s);
@@ -652,12 +784,29 @@ settle_later(struct settle *s, const struct redis_reply *reply)
 }
 
 static void
+tell_ended(struct queues *qs, const struct redis_reply *ids)
+{
+	const char *id;
+	size_t i;
+
+	for (i = 0; i < reply_count(ids); i++) {
+		id = reply_text(reply_at(ids, i), NULL);
+		if (id && qs->ops && qs->ops->ended)
+			qs->ops->ended(qs->arg, id);
+	}
+}
+
+static void
 on_settled(void *arg, const struct redis_reply *reply)
 {
-	if (!reply || reply_is_error(reply))
-		settle_later(arg, reply);
-	else
-		settle_end(arg);
+	struct settle *s = arg;
+
+	if (!reply || reply_is_error(reply)) {
+		settle_later(s, reply);
+		return;
+	}
+	tell_ended(s->queue->all, reply_at(reply, 1));
+	settle_end(s);
 }
 
 static void
@@ -675,6 +824,32 @@ trim(struct queue *q)
 	redis_send(q->all->redis, &w, NULL, NULL);
 }
 
+static void
+on_released(void *arg, const struct redis_reply *reply)
+{
+	tell_ended(arg, reply_at(reply, 1));
+}
+
+/* Somebody has begun to wait for it: "finished_at" was there, and fewer
+ * fields than were sent are new.  Asked in vain when others were there. */
+static void
+release_waiting(const struct settle *s, const struct redis_reply *reply)
+{
+	struct queues *qs = s->queue->all;
+	struct redis_words w;
+	char key[KEY_MAX];
+
+	if (reply_number(reply) >= s->fields - 1)
+		return;
+	call_begin(&w, "herod_released", 1);
+	words_add(&w, job_key(qs, s->job->spec.id, key));
+	words_add(&w, qs->ns);
+	words_add(&w, s->job->spec.id);
+	words_add_number(&w, llround(qs->result_ttl * 1000));
+	words_add_number(&w, now_ms());
+	redis_send(qs->redis, &w, on_released, qs);
+}
+
 /* The hash says that it is over: now nobody needs the claim. */
 static void
 on_stored(void *arg, const struct redis_reply *reply)
@@ -689,6 +864,7 @@ on_stored(void *arg, const struct redis_reply *reply)
 		settle_later(s, reply);
 		return;
 	}
+	release_waiting(s, reply);
 	words_begin(&w, "HDEL");
 	words_add(&w, q->own);
 	words_add(&w, s->job->spec.id);
@@ -716,6 +892,7 @@ finish_plainly(struct settle *s)
 	words_begin(&w, "HSET");
 	words_add(&w, job_key(s->queue->all, s->job->spec.id, key));
 	job_put_over(s->job, &w);
+	s->fields = ((long long)w.n - 2) / 2;
 	s->sent = redis_send(s->queue->all->redis, &w, on_stored, s);
 }
 
@@ -732,9 +909,10 @@ finish_by_function(struct settle *s)
 	words_add(&w, job_key(qs, j->spec.id, key));
 	words_add(&w, s->queue->own);
 	words_add(&w, s->queue->done);
+	words_add(&w, qs->ns);
 	words_add(&w, j->spec.id);
 	words_add_number(&w, ttl);
-	words_add_number(&w, now_ms() + ttl);
+	words_add_number(&w, now_ms());
 	words_add(&w, j->foreign ? reply_key(qs, j->spec.id, reply) : "");
 	if (j->result)
 		words_add_mem(&w, j->result, j->result_len);
@@ -744,25 +922,38 @@ finish_by_function(struct settle *s)
 	s->sent = redis_send(qs->redis, &w, on_settled, s);
 }
 
+/* Is tried again when it is due. */
 static void
-send_back(struct settle *s)
+send_later(struct settle *s)
 {
-	static const char *const ends[] = {
-	    [BACK_HEAD] = "head",
-	    [BACK_TAIL] = "tail",
-	    [BACK_DIED] = "head",
-	};
 	struct queues *qs = s->queue->all;
 	struct redis_words w;
 	char key[KEY_MAX];
 
-	call_begin(&w, "herod_give_back", 4);
+	call_begin(&w, "herod_try_later", 3);
 	words_add(&w, job_key(qs, s->job->spec.id, key));
 	words_add(&w, s->queue->own);
-	words_add(&w, s->queue->list);
-	words_add(&w, s->queue->done);
+	words_add(&w, s->queue->delay);
 	words_add(&w, s->job->spec.id);
-	words_add(&w, ends[s->how]);
+	words_add_number(&w, s->job->due);
+	words_add(&w, s->how == BACK_RETRY ? "retries_done" : "deferrals");
+	job_put_failed(s->job, &w);
+	s->sent = redis_send(qs->redis, &w, on_settled, s);
+}
+
+static void
+send_back(struct settle *s)
+{
+	struct queues *qs = s->queue->all;
+	struct redis_words w;
+	char key[KEY_MAX];
+
+	call_begin(&w, "herod_give_back", 2);
+	words_add(&w, job_key(qs, s->job->spec.id, key));
+	words_add(&w, s->queue->own);
+	words_add(&w, qs->ns);
+	words_add(&w, s->job->spec.id);
+	words_add(&w, "head");
 	words_add(&w, s->how == BACK_DIED ? "0" : "1");
 	words_add(&w, s->how == BACK_DIED ? "1" : "0");
 	words_add_number(&w, llround(qs->result_ttl * 1000));
@@ -780,9 +971,11 @@ send_settle(struct settle *s)
 	if (s->keep)
 		queue_keep(s->queue, s->job, "settling");
 	s->keep = false;
-	if (s->is_back)
+	if (s->is_back && s->how >= BACK_RETRY)
+		send_later(s);
+	else if (s->is_back)
 		send_back(s);
-	else if (s->by_function || s->job->foreign)
+	else if (s->by_function || s->job->foreign || s->job->spec.unique_key)
 		finish_by_function(s);
 	else
 		finish_plainly(s);
@@ -837,12 +1030,15 @@ queue_finish(
 }
 
 void
-queue_give_back(struct queue *q, struct job *stolen, enum back how)
+queue_give_back(struct queue *q, struct job *stolen, enum back how,
+    void (*settled)(void *arg), void *arg)
 {
 	struct settle *s = settle_new(q, stolen);
 
 	s->is_back = true;
 	s->how = how;
+	s->settled = settled;
+	s->arg = arg;
 	send_settle(s);
 }
 
@@ -971,10 +1167,10 @@ queue_keep(struct queue *q, const struct job *j, const char *label)
 		    j->sequence, label);
 	else
 		claim_text(q->all, label, claim, sizeof(claim));
-	call_begin(&w, "herod_keep", 3);
+	call_begin(&w, "herod_keep", 2);
 	words_add(&w, job_key(q->all, j->spec.id, key));
 	words_add(&w, q->own);
-	words_add(&w, q->list);
+	words_add(&w, q->all->ns);
 	words_add(&w, j->spec.id);
 	words_add(&w, claim);
 	words_add(&w, q->all->node);
@@ -1055,10 +1251,12 @@ on_cancelled(void *arg, const struct redis_reply *reply)
 	struct cancel *c = arg;
 	struct err e = {0};
 
-	if (is_refused(c->queues, reply, &e))
+	if (is_refused(c->queues, reply, &e)) {
 		c->fn(c->arg, NULL, &e);
-	else
-		c->fn(c->arg, reply_text(reply, NULL), NULL);
+	} else {
+		tell_ended(c->queues, reply_at(reply, 1));
+		c->fn(c->arg, reply_text(reply_at(reply, 0), NULL), NULL);
+	}
 	free(c);
 }
 
@@ -1078,14 +1276,13 @@ queue_cancel(struct queue *q, const struct job *j, cancel_fn fn, void *arg,
 	c->queues = qs;
 	c->fn = fn;
 	c->arg = arg;
-	call_begin(&w, "herod_cancel", 3);
+	call_begin(&w, "herod_cancel", 1);
 	words_add(&w, job_key(qs, j->spec.id, key));
-	words_add(&w, q->list);
-	words_add(&w, q->done);
+	words_add(&w, qs->ns);
 	words_add(&w, j->spec.id);
 	words_add(&w, time_text(ev_time(), now));
 	words_add_number(&w, ttl);
-	words_add_number(&w, now_ms() + ttl);
+	words_add_number(&w, now_ms());
 	words_add(&w, reply_key(qs, j->spec.id, reply));
 	if (redis_send(qs->redis, &w, on_cancelled, c))
 		return 0;
@@ -1093,12 +1290,143 @@ queue_cancel(struct queue *q, const struct job *j, cancel_fn fn, void *arg,
 	return redis_refuse(qs->redis, NULL, e);
 }
 
+/* ---- after the end ---- */
+
+struct after {
+	struct queue *queue;
+	char *id;
+	queue_fn fn;
+	void *arg;
+};
+
+static void
+after_end(struct after *a, const struct err *e)
+{
+	a->fn(a->arg, err_is_set(e) ? e : NULL);
+	free(a->id);
+	free(a);
+}
+
+static void
+refuse_missing(const char *id, struct err *e)
+{
+	err_set(e, ERR_NO_JOB, "there is no job %s", id);
+	err_hint(e, "ended jobs are forgotten after their result_ttl");
+	err_subject(e, id);
+}
+
+static void
+on_again(void *arg, const struct redis_reply *reply)
+{
+	struct after *a = arg;
+	struct queues *qs = a->queue->all;
+	const char *what = reply_text(reply_at(reply, 0), NULL);
+	const char *status = reply_text(reply_at(reply, 1), NULL);
+	struct err e = {0};
+
+	if (is_refused(qs, reply, &e)) {
+		; /* it was said */
+	} else if (what && !strcmp(what, "none")) {
+		refuse_missing(a->id, &e);
+	} else if (what && !strcmp(what, "not")) {
+		err_set(&e, ERR_ILLEGAL_MOVE, "job %s has not failed: it is %s",
+		    a->id, status);
+		err_subject(&e, a->id);
+	} else if (qs->ops && qs->ops->given_back) {
+		qs->ops->given_back(qs->arg, a->queue);
+	}
+	after_end(a, &e);
+}
+
+static void
+on_forgotten(void *arg, const struct redis_reply *reply)
+{
+	struct after *a = arg;
+	const char *status = reply_text(reply, NULL);
+	struct err e = {0};
+
+	if (is_refused(a->queue->all, reply, &e)) {
+		; /* it was said */
+	} else if (!status || !*status) {
+		refuse_missing(a->id, &e);
+	} else if (strcmp(status, "finished") != 0 &&
+	    strcmp(status, "error") != 0) {
+		err_set(&e, ERR_ILLEGAL_MOVE,
+		    "job %s cannot be deleted: it is %s", a->id, status);
+		err_hint(&e, "job.stop ends it");
+		err_subject(&e, a->id);
+	}
+	after_end(a, &e);
+}
+
+static int
+after_send(
+    struct after *a, const struct redis_words *w, redis_fn reply, struct err *e)
+{
+	struct queues *qs = a->queue->all;
+
+	if (redis_send(qs->redis, w, reply, a))
+		return 0;
+	free(a->id);
+	free(a);
+	return redis_refuse(qs->redis, NULL, e);
+}
+
+static struct after *
+after_new(struct queue *q, const char *id, queue_fn fn, void *arg)
+{
+	struct after *a = xcalloc(1, sizeof(*a));
+
+	a->queue = q;
+	a->id = xstrdup(id);
+	a->fn = fn;
+	a->arg = arg;
+	return a;
+}
+
+int
+queue_again(
+    struct queue *q, const char *id, queue_fn fn, void *arg, struct err *e)
+{
+	struct redis_words w;
+	char key[KEY_MAX];
+
+	if (is_away(q->all, e))
+		return -1;
+	call_begin(&w, "herod_again", 1);
+	words_add(&w, job_key(q->all, id, key));
+	words_add(&w, q->all->ns);
+	words_add(&w, id);
+	words_add_number(&w, now_ms());
+	return after_send(after_new(q, id, fn, arg), &w, on_again, e);
+}
+
+int
+queue_forget(
+    struct queue *q, const char *id, queue_fn fn, void *arg, struct err *e)
+{
+	struct redis_words w;
+	char key[KEY_MAX];
+
+	if (is_away(q->all, e))
+		return -1;
+	call_begin(&w, "herod_forget", 3);
+	words_add(&w, job_key(q->all, id, key));
+	words_add(&w, q->index);
+	words_add(&w, q->done);
+	words_add(&w, q->all->ns);
+	words_add(&w, id);
+	return after_send(after_new(q, id, fn, arg), &w, on_forgotten, e);
+}
+
 /* ---- pages ---- */
 
 /* What a page tells of each job, behind status, reason and runner. */
 static const char *const page_fields[] = {"herod", "queue", "caller_id",
     "context_id", "executor", "timeout", "attempts", "deaths", "error", "exit",
-    "node", "instance", "created_at", "started_at", "finished_at"};
+    "node", "instance", "created_at", "started_at", "finished_at", "due",
+    "priority", "prerequisites", "unique_key", "retries", "retries_done",
+    "tags"};
 
 #define NPAGE_FIELDS (sizeof(page_fields) / sizeof(*page_fields))
 
@@ -1285,7 +1613,7 @@ depths_end(struct depths *d)
 	size_t i;
 
 	for (i = 0; d->lost && i < d->n; i++)
-		d->v[i] = (struct queue_depth){-1, 0};
+		d->v[i] = (struct queue_depth){-1, -1, 0};
 	d->fn(d->arg, d->v, d->n);
 	free(d);
 }
@@ -1301,6 +1629,7 @@ on_depth(void *arg, const struct redis_reply *reply)
 		d->lost = true;
 	} else {
 		v->jobs = reply_number(reply_at(reply, 0));
+		v->scheduled = reply_number(reply_at(reply, 2));
 		created = reply_text(reply_at(reply, 1), NULL);
 		if (!created || !text_time(created, &v->oldest))
 			v->oldest = 0;
@@ -1315,16 +1644,19 @@ queues_depths(struct queues *qs, const char *const *names, size_t n,
 {
 	struct depths *d = xcalloc(1, sizeof(*d) + n * sizeof(*d->v));
 	struct redis_words w;
-	char key[KEY_MAX];
+	struct queue *q;
 	size_t i;
 
 	d->n = n;
 	d->fn = fn;
 	d->arg = arg;
 	for (i = 0; i < n; i++) {
-		call_begin(&w, "herod_depth", 1);
-		snprintf(key, sizeof(key), "%s%s", qs->list_prefix, names[i]);
-		words_add(&w, key);
+		q = queue_open(qs, names[i]);
+		call_begin(&w, "herod_depth", 4);
+		words_add(&w, q->high);
+		words_add(&w, q->list);
+		words_add(&w, q->low);
+		words_add(&w, q->delay);
 		words_add(&w, qs->job_prefix);
 		if (!redis_send(qs->redis, &w, on_depth, d))
 			break;
@@ -1428,6 +1760,7 @@ on_begun(void *arg, const struct redis_reply *reply)
 		if (name && name_is_valid(name))
 			r->fn(r->arg, name);
 	}
+	queues_promote(qs);
 	r->fn(r->arg, NULL);
 	free(r);
 }
@@ -1441,7 +1774,7 @@ send_registration(struct registering *r)
 	char *key = own_key(qs, "node", qs->id);
 
 	RB_FOREACH (q, queue_tree, &qs->tree)
-		q->announced = false;
+		q->announced = q->promoting = false;
 	call_begin(&w, "herod_begin", 2);
 	words_add(&w, key);
 	words_add(&w, qs->names);
@@ -1453,7 +1786,7 @@ send_registration(struct registering *r)
 }
 
 static void
-on_again(struct ev_loop *loop, ev_timer *w, int revents)
+on_register_again(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	struct queues *qs = w->data;
 	struct registering *r = qs->refused;
@@ -1487,21 +1820,53 @@ queues_register(
 
 /* ---- the bell ---- */
 
+/* What comes behind the prefix; NULL when it is not there. */
+static const char *
+behind(const char *prefix, const char *key, size_t len)
+{
+	size_t n = strlen(prefix);
+
+	return len > n && !strncmp(key, prefix, n) ? key + n : NULL;
+}
+
+/* QUEUE:high, QUEUE:low; a name has no colon. */
+static struct queue *
+find_row(struct queues *qs, const char *row)
+{
+	char *name = xstrndup(row, strcspn(row, ":"));
+	struct queue wanted = {.name = name}, *q;
+
+	q = RB_FIND(queue_tree, &qs->tree, &wanted);
+	free(name);
+	return q;
+}
+
+void
+queues_promote(struct queues *qs)
+{
+	struct queue *q;
+
+	RB_FOREACH (q, queue_tree, &qs->tree)
+		promote(q);
+}
+
 struct queue *
 queues_rung(struct queues *qs, const char *key, size_t len, const char **id)
 {
-	size_t jobs = strlen(qs->job_prefix), lists = strlen(qs->list_prefix);
-	struct queue wanted;
+	const char *name;
+	struct queue *q;
 
-	*id = NULL;
-	if (len > jobs && !strncmp(key, qs->job_prefix, jobs)) {
-		*id = key + jobs;
+	*id = behind(qs->job_prefix, key, len);
+	if (*id)
 		return NULL;
-	}
-	if (len <= lists || strncmp(key, qs->list_prefix, lists) != 0)
-		return NULL;
-	wanted.name = (char *)key + lists;
-	return RB_FIND(queue_tree, &qs->tree, &wanted);
+	if ((name = behind(qs->list_prefix, key, len)) ||
+	    (name = behind(qs->row_prefix, key, len)))
+		return find_row(qs, name);
+	name = behind(qs->delay_prefix, key, len);
+	q = name ? find_row(qs, name) : NULL;
+	if (q)
+		promote(q);
+	return NULL;
 }
 
 void
@@ -1533,16 +1898,20 @@ queues_new(struct ev_loop *loop, struct redis *redis, const char *ns,
 	qs->id = xstrdup(id);
 	qs->job_prefix = xasprintf("%s:job:", ns);
 	qs->list_prefix = xasprintf("%s:work_queue:", ns);
+	qs->row_prefix = xasprintf("%sd:q:", ns);
+	qs->delay_prefix = xasprintf("%sd:delay:", ns);
 	qs->names = xasprintf("%sd:queues", ns);
 	qs->result_ttl = result_ttl;
 	RB_INIT(&qs->tree);
 	RB_INIT(&qs->by_id);
 	TAILQ_INIT(&qs->unsettled);
 	ev_timer_init(&qs->retry, on_retry, 0., 0.);
-	ev_timer_init(&qs->again, on_again, 0., 0.);
+	ev_timer_init(&qs->again, on_register_again, 0., 0.);
 	qs->retry.data = qs->again.data = qs;
 	redis_set_library(redis, "herod", queue_lua);
 	redis_add_bell(redis, qs->list_prefix);
+	redis_add_bell(redis, qs->row_prefix);
+	redis_add_bell(redis, qs->delay_prefix);
 	return qs;
 }
 
@@ -1573,6 +1942,8 @@ queues_free(struct queues *qs)
 	free(qs->id);
 	free(qs->job_prefix);
 	free(qs->list_prefix);
+	free(qs->row_prefix);
+	free(qs->delay_prefix);
 	free(qs->names);
 	free(qs);
 }

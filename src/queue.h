@@ -4,6 +4,10 @@
  * Keys are Hero's where Hero's programs read them (NS:job:ID hash,
  * NS:work_queue:QUEUE list, NS:reply:ID) and herod's own otherwise:
  *
+ *	NSd:q:QUEUE:high, :low	lists beside the work queue
+ *	NSd:delay:QUEUE		zset id by when it is due (ms)
+ *	NSd:dep:ID		set of ids that wait for that job
+ *	NSd:uniq:QUEUE:KEY	id of the job that has the key
  *	NSd:own:QUEUE:NODE	hash id -> "EPOCH SEQUENCE LABEL", the claims
  *	NSd:jobs:QUEUE		zset id by time of creation (us), for listing
  *	NSd:done:QUEUE		zset id by when it may be forgotten (ms)
@@ -34,6 +38,8 @@ struct queues_ops {
 	void (*given_back)(void *arg, struct queue *q);
 	/* Redis has a new job. */
 	void (*created)(void *arg, struct queue *q, const char *id);
+	/* It ended because one that it waited for did not finish. */
+	void (*ended)(void *arg, const char *id);
 };
 
 /*
@@ -60,6 +66,9 @@ const char *queue_name(const struct queue *q);
  * *id is set instead when it is a job's key. */
 struct queue *queues_rung(
     struct queues *qs, const char *key, size_t len, const char **id);
+/* Looks whether jobs are due, now and whenever one will be. */
+void queues_promote(struct queues *qs);
+
 /* From now on the bell rings for jobs that others change, too. */
 void queues_watch_jobs(struct queues *qs);
 
@@ -72,7 +81,9 @@ void queues_register(
 /* ---- into the queue.  -1 with a refusal when it cannot be tried; else fn
  * is called once, later.  Nothing of the job is kept. ---- */
 
-/* named: the caller chose the id, which must be new (ERR_DUPLICATE). */
+/* named: the caller chose the id, which must be new (ERR_DUPLICATE).  What
+ * does not simply stand in line (due, with prerequisites, a priority or a
+ * unique key) goes where it belongs. */
 int queue_push(struct queue *q, const struct job *j, bool named, queue_fn fn,
     void *arg, struct err *e);
 
@@ -103,9 +114,12 @@ bool queue_take(struct queue *q, const char *const *labels, size_t n,
 void queue_finish(
     struct queue *q, struct job *stolen, void (*settled)(void *arg), void *arg);
 
-enum back { BACK_HEAD, BACK_TAIL, BACK_DIED };
-/* Uncounted unless BACK_DIED, which also goes to the head. */
-void queue_give_back(struct queue *q, struct job *stolen, enum back how);
+enum back { BACK_HEAD, BACK_DIED, BACK_RETRY, BACK_LATER };
+/* To the head, uncounted; after the death of its worker; or to be tried again
+ * when stolen->due has come: after a failed attempt (its error is kept), or
+ * because it asked for that, uncounted. */
+void queue_give_back(struct queue *q, struct job *stolen, enum back how,
+    void (*settled)(void *arg), void *arg);
 
 /* Sends again what is not settled.  forgot: as redis_forgot(). */
 void queues_resend(struct queues *qs, bool forgot);
@@ -147,6 +161,13 @@ typedef void (*cancel_fn)(void *arg, const char *was, const struct err *e);
 int queue_cancel(struct queue *q, const struct job *j, cancel_fn fn, void *arg,
     struct err *e);
 
+/* One that has failed is tried again as if it were new; one that is over is
+ * forgotten.  fn is told whether that could be. */
+int queue_again(
+    struct queue *q, const char *id, queue_fn fn, void *arg, struct err *e);
+int queue_forget(
+    struct queue *q, const char *id, queue_fn fn, void *arg, struct err *e);
+
 /* A page, newest first.  fn gets a new JobPage, or NULL and e. */
 struct page_wanted {
 	const char *queue; /* or NULL: all */
@@ -162,6 +183,7 @@ int queues_list(struct queues *qs, const struct page_wanted *want, page_fn fn,
 /* What waits in a queue. */
 struct queue_depth {
 	long long jobs; /* -1: Redis is away */
+	long long scheduled; /* wait for their time */
 	double oldest; /* Unix seconds of the first's creation; 0: unknown */
 };
 

@@ -18,19 +18,158 @@ local function push_reply(key, text)
 	end
 end
 
--- KEYS job list index; ARGV id score field value...
--- A job whose id the caller chose.  0: there is one of that id.
-local function create(keys, args)
-	if redis.call('EXISTS', keys[1]) == 1 then
-		return 0
-	end
-	redis.call('HSET', keys[1], unpack(args, 3))
-	redis.call('RPUSH', keys[2], args[1])
-	redis.call('ZADD', keys[3], args[2], args[1])
-	return 1
+-- Keys of jobs and queues that are only known here (queue.h has the list).
+local function job_key(ns, id)
+	return ns .. ':job:' .. id
 end
 
--- KEYS list own index
+local function own_key(ns, kind, name)
+	return ns .. 'd:' .. kind .. ':' .. name
+end
+
+local function list_key(ns, queue, priority)
+	if priority == 'high' or priority == 'low' then
+		return own_key(ns, 'q', queue .. ':' .. priority)
+	end
+	return ns .. ':work_queue:' .. queue
+end
+
+-- Of a job: its queue, which stands there only when it is not its runner.
+local function queue_of(job)
+	local v = redis.call('HMGET', job, 'queue', 'runner')
+
+	return v[1] or v[2] or ''
+end
+
+-- The row it stands in is its priority's.
+local function push(ns, id, job, how)
+	local priority = redis.call('HGET', job, 'priority')
+
+	redis.call(how, list_key(ns, queue_of(job), priority), id)
+end
+
+-- What it waited for is there: into its queue, or to wait for its time.
+local function dispatch(ns, id, job, now)
+	local due = tonumber(redis.call('HGET', job, 'due'))
+
+	if due and due > now then
+		redis.call('HSET', job, 'status', 'created', 'reason',
+			'scheduled')
+		redis.call('ZADD', own_key(ns, 'delay', queue_of(job)), due, id)
+	else
+		redis.call('HSET', job, 'status', 'dispatched')
+		redis.call('HDEL', job, 'reason')
+		push(ns, id, job, 'RPUSH')
+	end
+end
+
+-- Its unique key is free again, but for one that has a time of its own.
+local function drop_unique(ns, id, job)
+	local v = redis.call('HMGET', job, 'unique_key', 'unique_for')
+
+	if v[1] and not v[2] then
+		local key = own_key(ns, 'uniq', queue_of(job) .. ':' .. v[1])
+		if redis.call('GET', key) == id then
+			redis.call('DEL', key)
+		end
+	end
+end
+
+-- An ended job is kept for its own time, or for that of the caller.
+local function expire(ns, id, job, now, ttl)
+	local own = tonumber(redis.call('HGET', job, 'result_ttl'))
+
+	ttl = own and math.floor(own * 1000) or ttl
+	redis.call('PEXPIRE', job, ttl)
+	redis.call('ZADD', own_key(ns, 'done', queue_of(job)), now + ttl, id)
+end
+
+-- Those that wait for a job which is over.  ended gets the ids of those that
+-- end with it, and of those that waited for them in turn.
+local function release(ns, first, now, ttl, ended)
+	local over = { first }
+
+	while #over > 0 do
+		local id = table.remove(over)
+		local waiting = own_key(ns, 'dep', id)
+		local good = redis.call('HGET', job_key(ns, id), 'status') ==
+			'finished'
+		for _, other in ipairs(redis.call('SMEMBERS', waiting)) do
+			local job = job_key(ns, other)
+			if redis.call('HGET', job, 'status') ~=
+			    'waiting_for_prerequisites' then
+				-- cancelled meanwhile, or gone
+			elseif not good then
+				redis.call('HSET', job, 'status', 'error',
+					'error', 'prerequisite ' .. id ..
+					' did not finish', 'finished_at',
+					redis.call('HGET', job_key(ns, id),
+						'finished_at') or '')
+				drop_unique(ns, other, job)
+				expire(ns, other, job, now, ttl)
+				ended[#ended + 1] = other
+				over[#over + 1] = other
+			elseif redis.call('HINCRBY', job, 'prerequisites_left',
+			    -1) <= 0 then
+				dispatch(ns, other, job, now)
+			end
+		end
+		redis.call('DEL', waiting)
+	end
+	return ended
+end
+
+-- KEYS job index unique_key
+-- ARGV ns id score now_ms unique_ms n prerequisite... field value...
+-- A job whose id the caller chose, or that does not simply stand in line.
+-- unique_key "": none; unique_ms 0: until the job is over.
+-- {what, id}: ok and the status, or what is in the way: exists, unique (of
+-- which job), missing (prerequisite), failed (prerequisite).
+local function create(keys, args)
+	local ns, id, now = args[1], args[2], tonumber(args[4])
+	local n, left = tonumber(args[6]), 0
+
+	if redis.call('EXISTS', keys[1]) == 1 then
+		return { 'exists', id }
+	end
+	local other = keys[3] ~= '' and redis.call('GET', keys[3])
+	if other and (tonumber(args[5]) > 0 or
+	    redis.call('EXISTS', job_key(ns, other)) == 1) then
+		return { 'unique', other }
+	end
+	for i = 7, 6 + n do
+		local v = redis.call('HMGET', job_key(ns, args[i]), 'status')
+		if not v[1] or v[1] == 'error' then
+			return { v[1] and 'failed' or 'missing', args[i] }
+		end
+	end
+	for i = 7, 6 + n do
+		local job = job_key(ns, args[i])
+		if redis.call('HGET', job, 'status') ~= 'finished' then
+			left = left + redis.call('SADD',
+				own_key(ns, 'dep', args[i]), id)
+			-- Who ends it sees by this that somebody waits.
+			redis.call('HSETNX', job, 'finished_at', '')
+		end
+	end
+	redis.call('HSET', keys[1], unpack(args, 7 + n))
+	redis.call('ZADD', keys[2], args[3], id)
+	if keys[3] ~= '' and tonumber(args[5]) > 0 then
+		redis.call('SET', keys[3], id, 'PX', args[5])
+	elseif keys[3] ~= '' then
+		redis.call('SET', keys[3], id)
+	end
+	if left > 0 then
+		redis.call('HSET', keys[1], 'status',
+			'waiting_for_prerequisites', 'prerequisites_left', left)
+		redis.call('HDEL', keys[1], 'reason')
+	else
+		dispatch(ns, id, keys[1], now)
+	end
+	return { 'ok', redis.call('HGET', keys[1], 'status') }
+end
+
+-- KEYS high list low own index
 -- ARGV prefix epoch sequence node now score limit label...
 -- Claims the next jobs, one for each label (RUNNER/INSTANCE...).  Ids whose job is
 -- not waiting (cancelled, pushed twice) are passed over; at most limit ids
@@ -38,27 +177,33 @@ end
 local function take(keys, args)
 	local prefix, epoch, sequence = args[1], args[2], tonumber(args[3])
 	local node, now, score = args[4], args[5], args[6]
-	local at, looked, lost, found = 8, 0, {}, {}
+	local at, looked, lost, found, row = 8, 0, {}, {}, 1
 
 	while at <= #args and looked < tonumber(args[7]) do
-		local id = redis.call('LPOP', keys[1])
+		local id = redis.call('LPOP', keys[row])
+		while not id and row < 3 do
+			row = row + 1
+			id = redis.call('LPOP', keys[row])
+		end
 		if not id then
 			break
 		end
 		looked = looked + 1
 		local job = prefix .. id
 		local status = redis.call('HGET', job, 'status')
-		if status == 'dispatched' or status == 'created' then
+		local herods = redis.call('HEXISTS', job, 'herod') == 1
+		if status == 'dispatched' or status == 'created' and
+		    not herods then
 			local fields = redis.call('HGETALL', job)
-			redis.call('HSET', keys[2], id,
+			redis.call('HSET', keys[4], id,
 				epoch .. ' ' .. sequence .. ' ' .. args[at])
 			redis.call('HSET', job, 'status', 'started',
 				'started_at', now, 'node', node,
 				'instance', string.match(args[at], '/(%d+)'))
 			redis.call('HINCRBY', job, 'attempts', 1)
-			if redis.call('HEXISTS', job, 'herod') == 0 then
+			if not herods then
 				redis.call('PERSIST', job)
-				redis.call('ZADD', keys[3], 'NX', score, id)
+				redis.call('ZADD', keys[5], 'NX', score, id)
 			end
 			found[#found + 1] = { id, fields }
 			sequence = sequence + 1
@@ -67,92 +212,187 @@ local function take(keys, args)
 			lost[#lost + 1] = id
 		end
 	end
-	return { redis.call('LLEN', keys[1]) > 0 and 1 or 0, found, lost }
+	local more = redis.call('EXISTS', keys[1], keys[2], keys[3]) > 0
+	return { more and 1 or 0, found, lost }
 end
 
--- KEYS job own done; ARGV id ttl_ms forget_ms reply_key reply field value...
--- 0: it was over before.
+-- KEYS job own done
+-- ARGV ns id ttl_ms now_ms reply_key reply field value...
+-- Its end.  {0}: it was over before; {1, ids of those that ended with it}.
 local function finish(keys, args)
+	local ns, id, now = args[1], args[2], tonumber(args[4])
 	local status = redis.call('HGET', keys[1], 'status')
 
-	if redis.call('HDEL', keys[2], args[1]) == 0 and OVER[status] then
-		return 0
+	if redis.call('HDEL', keys[2], id) == 0 and OVER[status] then
+		return { 0 }
 	end
-	redis.call('HSET', keys[1], unpack(args, 6))
-	redis.call('PEXPIRE', keys[1], args[2])
-	redis.call('ZADD', keys[3], args[3], args[1])
-	push_reply(args[4], args[5])
-	return 1
+	redis.call('HSET', keys[1], unpack(args, 7))
+	redis.call('PEXPIRE', keys[1], args[3])
+	redis.call('ZADD', keys[3], now + args[3], id)
+	drop_unique(ns, id, keys[1])
+	push_reply(args[5], args[6])
+	return { 1, release(ns, id, now, tonumber(args[3]), {}) }
 end
 
--- KEYS job own list done; ARGV id end(head|tail) uncounted died ttl_ms now_ms
+-- KEYS job; ARGV ns id ttl_ms now_ms
+-- Somebody waits for a job that has ended.  {1, ids of those that ended with it}
+local function released(keys, args)
+	return { 1, release(args[1], args[2], tonumber(args[4]),
+		tonumber(args[3]), {}) }
+end
+
+-- KEYS job own; ARGV ns id end(head|tail) uncounted died ttl_ms now_ms
 -- Back to the queue.  uncounted: the attempt did not happen; died: a worker
 -- died of it.  0: it was not ours any more, or it is over: then its daemon
 -- died between its end and taking the claim off, and its time begins now.
 local function give_back(keys, args)
-	local job, id = keys[1], args[1]
+	local job, ns, id = keys[1], args[1], args[2]
 	local status = redis.call('HGET', job, 'status')
 
 	if redis.call('HDEL', keys[2], id) == 0 or not status then
 		return 0
 	end
 	if OVER[status] then
-		local own = tonumber(redis.call('HGET', job, 'result_ttl'))
-		local ttl = own and math.floor(own * 1000) or args[5]
 		if redis.call('PTTL', job) < 0 then
-			redis.call('PEXPIRE', job, ttl)
-			redis.call('ZADD', keys[4], args[6] + ttl, id)
+			expire(ns, id, job, tonumber(args[7]),
+				tonumber(args[6]))
 		end
+		drop_unique(ns, id, job)
+		release(ns, id, tonumber(args[7]), tonumber(args[6]), {})
 		return 0
 	end
 	redis.call('HSET', job, 'status', 'dispatched')
 	redis.call('HDEL', job, 'node', 'instance', 'started_at')
-	if args[3] == '1' then
+	if args[4] == '1' then
 		redis.call('HINCRBY', job, 'attempts', -1)
 	end
-	if args[4] == '1' then
+	if args[5] == '1' then
 		redis.call('HINCRBY', job, 'deaths', 1)
 	end
-	redis.call(args[2] == 'head' and 'LPUSH' or 'RPUSH', keys[3], id)
+	push(ns, id, job, args[3] == 'head' and 'LPUSH' or 'RPUSH')
 	return 1
 end
 
--- KEYS job own list; ARGV id claim node field value...
+-- KEYS job own delay; ARGV id due_ms count field value...
+-- It failed and is tried again at its time (count retries), or asked for
+-- later (count deferrals: then the attempt did not happen).  0: it was not
+-- ours any more.
+local function try_later(keys, args)
+	local status = redis.call('HGET', keys[1], 'status')
+
+	if redis.call('HDEL', keys[2], args[1]) == 0 or not status or
+	    OVER[status] then
+		return 0
+	end
+	redis.call('HSET', keys[1], 'status', 'created', 'reason',
+		'scheduled', 'due', args[2], unpack(args, 4))
+	redis.call('HDEL', keys[1], 'node', 'instance', 'started_at')
+	redis.call('HINCRBY', keys[1], args[3], 1)
+	if args[3] == 'deferrals' then
+		redis.call('HINCRBY', keys[1], 'attempts', -1)
+	end
+	redis.call('ZADD', keys[3], args[2], args[1])
+	return 1
+end
+
+-- KEYS delay; ARGV ns now_ms most
+-- Those whose time has come.  {how many, when the next one's comes (ms) or ""}
+local function promote(keys, args)
+	local ns, now = args[1], tonumber(args[2])
+	local due = redis.call('ZRANGEBYSCORE', keys[1], '-inf', now, 'LIMIT',
+		0, args[3])
+
+	for _, id in ipairs(due) do
+		local v = redis.call('HMGET', job_key(ns, id), 'status',
+			'reason')
+		redis.call('ZREM', keys[1], id)
+		if v[1] == 'created' and v[2] == 'scheduled' then
+			dispatch(ns, id, job_key(ns, id), now)
+		end
+	end
+	local next = redis.call('ZRANGE', keys[1], 0, 0, 'WITHSCORES')
+	return { #due, next[2] or '' }
+end
+
+-- KEYS job own; ARGV ns id claim node field value...
 -- After Redis lost its last seconds: we do hold that job.  0: it is over,
 -- or somebody else has begun it.
 local function keep(keys, args)
-	local status = redis.call('HGET', keys[1], 'status')
-	local node = redis.call('HGET', keys[1], 'node')
+	local job, ns, id = keys[1], args[1], args[2]
+	local v = redis.call('HMGET', job, 'status', 'node', 'priority')
+	local queue = queue_of(job)
 
-	if OVER[status] or node and node ~= args[3] then
+	if OVER[v[1]] or v[2] and v[2] ~= args[4] then
 		return 0
 	end
-	if status ~= 'started' and status ~= 'stopping' then
-		redis.call('LREM', keys[3], 1, args[1])
+	if v[1] and v[1] ~= 'started' and v[1] ~= 'stopping' then
+		redis.call('LREM', list_key(ns, queue, v[3]), 1, id)
+		redis.call('ZREM', own_key(ns, 'delay', queue), id)
 	end
-	redis.call('HSET', keys[2], args[1], args[2])
-	redis.call('HSET', keys[1], unpack(args, 4))
+	redis.call('HSET', keys[2], id, args[3])
+	redis.call('HSET', job, unpack(args, 5))
 	return 1
 end
 
--- KEYS job list done; ARGV id now ttl_ms forget_ms reply_key
--- A job that waits never starts.  The status it had; "" without a job.
+-- KEYS job; ARGV ns id time ttl_ms now_ms reply_key
+-- A job that waits never starts.  {the status it had, ids of those that ended
+-- with it}; {""} without a job.
 local function cancel(keys, args)
+	local job, ns, id, now = keys[1], args[1], args[2], tonumber(args[5])
+	local v = redis.call('HMGET', job, 'status', 'priority', 'herod')
+	local queue = queue_of(job)
+	local list = list_key(ns, queue, v[2])
+
+	if v[1] ~= 'created' and v[1] ~= 'dispatched' and
+	    v[1] ~= 'waiting_for_prerequisites' then
+		return { v[1] or '' }
+	end
+	redis.call('HSET', job, 'status', 'error', 'reason', 'cancelled',
+		'error', 'cancelled', 'finished_at', args[3])
+	if redis.call('LLEN', list) <= SHORT_LIST then
+		redis.call('LREM', list, 1, id)
+	end
+	redis.call('ZREM', own_key(ns, 'delay', queue), id)
+	redis.call('PEXPIRE', job, args[4])
+	redis.call('ZADD', own_key(ns, 'done', queue), now + args[4], id)
+	drop_unique(ns, id, job)
+	if not v[3] then
+		push_reply(args[6], 'cancelled')
+	end
+	return { v[1], release(ns, id, now, tonumber(args[4]), {}) }
+end
+
+-- KEYS job; ARGV ns id now_ms
+-- One that has failed is tried again, as if it were new.  {what, status}: ok, or none (there
+-- is no such job), or not (it has not failed).
+local function again(keys, args)
+	local job, ns, id = keys[1], args[1], args[2]
+	local status = redis.call('HGET', job, 'status')
+
+	if status ~= 'error' then
+		return { status and 'not' or 'none', status or '' }
+	end
+	redis.call('PERSIST', job)
+	redis.call('ZREM', own_key(ns, 'done', queue_of(job)), id)
+	redis.call('HDEL', job, 'reason', 'error', 'exit', 'result', 'due',
+		'attempts', 'deaths', 'retries_done', 'deferrals', 'node',
+		'instance', 'started_at', 'finished_at', 'prerequisites_left')
+	dispatch(ns, id, job, tonumber(args[3]))
+	return { 'ok', 'dispatched' }
+end
+
+-- KEYS job index done; ARGV ns id
+-- One that is over is forgotten at once.  What it was; "" without a job.
+local function forget(keys, args)
 	local status = redis.call('HGET', keys[1], 'status')
 
-	if status ~= 'created' and status ~= 'dispatched' then
+	if not status or not OVER[status] then
 		return status or ''
 	end
-	redis.call('HSET', keys[1], 'status', 'error', 'reason', 'cancelled',
-		'error', 'cancelled', 'finished_at', args[2])
-	if redis.call('LLEN', keys[2]) <= SHORT_LIST then
-		redis.call('LREM', keys[2], 1, args[1])
-	end
-	redis.call('PEXPIRE', keys[1], args[3])
-	redis.call('ZADD', keys[3], args[4], args[1])
-	if redis.call('HEXISTS', keys[1], 'herod') == 0 then
-		push_reply(args[5], 'cancelled')
-	end
+	drop_unique(args[1], args[2], keys[1])
+	redis.call('DEL', keys[1])
+	redis.call('ZREM', keys[2], args[2])
+	redis.call('ZREM', keys[3], args[2])
 	return status
 end
 
@@ -247,20 +487,29 @@ local function list(keys, args)
 	return { #heads > 0 and place or { '', '' }, page }
 end
 
--- KEYS list; ARGV prefix
--- {jobs that wait, when the first of them was created}; of a long row of
--- cancelled jobs at the head only some are passed over.
+-- KEYS high list low delay; ARGV prefix
+-- {jobs that wait, when the first of them was created, how many wait for
+-- their time}; of a long row of cancelled jobs at the head only some are
+-- passed over.
 local function depth(keys, args)
-	local n = redis.call('LLEN', keys[1])
+	local n, first = 0, ''
 
-	for _, id in ipairs(n > 0 and redis.call('LRANGE', keys[1], 0, 99) or {}) do
-		local job = redis.call('HMGET', args[1] .. id,
-			'status', 'created_at')
-		if job[1] and not OVER[job[1]] then
-			return { n, job[2] or '' }
+	for row = 1, 3 do
+		local waiting = redis.call('LLEN', keys[row])
+		n = n + waiting
+		for _, id in ipairs(waiting > 0 and
+		    redis.call('LRANGE', keys[row], 0, 99) or {}) do
+			local job = redis.call('HMGET', args[1] .. id,
+				'status', 'created_at')
+			if job[1] and not OVER[job[1]] then
+				local at = job[2] or ''
+				first = (first == '' or at < first) and at or
+					first
+				break
+			end
 		end
 	end
-	return { n, '' }
+	return { n, first, redis.call('ZCARD', keys[4]) }
 end
 
 -- KEYS index done; ARGV now_ms count
@@ -292,6 +541,11 @@ end
 redis.register_function('herod_create', create)
 register('take', take)
 register('finish', finish)
+register('released', released)
+register('try_later', try_later)
+register('promote', promote)
+register('again', again)
+register('forget', forget)
 register('give_back', give_back)
 register('keep', keep)
 register('cancel', cancel)

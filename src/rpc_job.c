@@ -238,6 +238,40 @@ HANDLER(job_stop)
 		asked_answer(a, NULL, &e);
 }
 
+/* ---- after the end ---- */
+
+static void
+on_retried(void *arg, const struct err *e)
+{
+	asked_answer(arg, e ? NULL : json_string("dispatched"), e);
+}
+
+HANDLER(job_retry)
+{
+	struct asked *a = asked_new(call);
+	struct err e = {0};
+
+	if (workers_retry(
+		a->workers, call_string(call, "id"), on_retried, a, &e) == -1)
+		asked_answer(a, NULL, &e);
+}
+
+static void
+on_deleted(void *arg, const struct err *e)
+{
+	asked_answer(arg, e ? NULL : json_true(), e);
+}
+
+HANDLER(job_delete)
+{
+	struct asked *a = asked_new(call);
+	struct err e = {0};
+
+	if (workers_delete(
+		a->workers, call_string(call, "id"), on_deleted, a, &e) == -1)
+		asked_answer(a, NULL, &e);
+}
+
 /* ---- listing ---- */
 
 static void

@@ -335,6 +335,8 @@ depths_are_there(void *arg, const struct queue_depth *d, size_t n)
 		place = json_array_get(a->places, i);
 		json_object_set_new(place, "depth", depth_json(d[i].jobs));
 		json_object_set_new(place, "oldest_age", age_json(&d[i]));
+		json_object_set_new(
+		    place, "scheduled", depth_json(d[i].scheduled));
 		if (sum >= 0)
 			sum = d[i].jobs < 0 ? -1 : sum + d[i].jobs;
 	}
@@ -1189,7 +1191,7 @@ counting_gone(void *arg)
 static void
 removed(void *arg, enum wait_end end)
 {
-	static const struct queue_depth none = {0, 0};
+	static const struct queue_depth none = {0, 0, 0};
 	struct removing *m = arg;
 	const char *queue = m->queue;
 

@@ -1073,15 +1073,8 @@ start_failed(struct instance *i)
 static bool
 is_expected_status(const struct instance *i, int status)
 {
-	const struct ints *codes = &conf(i)->exitcodes;
-	int k;
-
-	if (!WIFEXITED(status))
-		return false;
-	for (k = 0; k < codes->n; k++)
-		if (WEXITSTATUS(status) == codes->v[k])
-			return true;
-	return false;
+	return WIFEXITED(status) &&
+	    ints_have(&conf(i)->exitcodes, WEXITSTATUS(status));
 }
 
 static bool

@@ -39,6 +39,8 @@ struct work {
 	bool partial; /* adopted: Redis has not yet told the rest */
 	bool claimed; /* seen among the claims, while those are read */
 	enum fate fate;
+	bool is_fatal; /* it said that trying again is of no use */
+	double retry_after; /* seconds that it asked for; < 0: did not */
 	double deadline; /* Unix seconds */
 	ev_timer timer; /* the deadline; then the grace of a cancel */
 	/* exec only */
@@ -151,8 +153,16 @@ void work_arm(struct work *k);
 /* It is over; how is decided.  Frees k. */
 void work_end(struct work *k, enum job_status how);
 
+/* An attempt failed: it is tried again when it may be, else it is over.  Frees
+ * k. */
+void work_fail(struct work *k, enum job_status how);
+
+/* It asked for another attempt later, in so many seconds (< 0: by its
+ * backoff).  Frees k. */
+void work_later(struct work *k, double delay, const char *why);
+
 /* The same, and settled(arg) is called when Redis has it. */
-void work_end_and_tell(
+void work_fail_and_tell(
     struct work *k, enum job_status how, void (*settled)(void *arg), void *arg);
 
 /* Back to its queue; a died one too often is quarantined.  Frees k. */

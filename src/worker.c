@@ -213,6 +213,7 @@ work_new(struct place *p, struct job *stolen)
 	k->all = p->all;
 	k->place = p;
 	k->job = stolen;
+	k->retry_after = -1;
 	journal_begin(&k->result, -1, 0);
 	ev_timer_init(&k->timer, on_deadline, 0., 0.);
 	k->timer.data = k;
@@ -334,13 +335,7 @@ rate_count(struct rate *r, double now)
 	r->ended[r->last % RATE_SECONDS]++;
 }
 
-void
-work_end(struct work *k, enum job_status how)
-{
-	work_end_and_tell(k, how, NULL, NULL);
-}
-
-void
+static void
 work_end_and_tell(
     struct work *k, enum job_status how, void (*settled)(void *arg), void *arg)
 {
@@ -366,6 +361,12 @@ work_end_and_tell(
 	work_leave(k);
 	watch_over(w, j);
 	queue_finish(q, j, settled, arg);
+}
+
+void
+work_end(struct work *k, enum job_status how)
+{
+	work_end_and_tell(k, how, NULL, NULL);
 }
 
 static bool
@@ -397,7 +398,74 @@ work_back(struct work *k, enum back how, const char *why)
 	log_info("job %s: given back: %s", k->job->spec.id, why);
 	counter_add(jobs_given_back, 1);
 	job_news(k, "back");
-	queue_give_back(q, work_leave(k), how);
+	queue_give_back(q, work_leave(k), how, NULL, NULL);
+}
+
+/* ---- again, later ---- */
+
+/* delay < 0: by its backoff, the n-th time. */
+static double
+delay_of(const struct work *k, double delay, long long n)
+{
+	const struct runner_conf *c = &k->place->instance->runner->conf;
+	double backoff = k->job->spec.backoff;
+
+	return delay >= 0
+	    ? delay
+	    : job_backoff(backoff > 0 ? backoff : c->job_backoff, n);
+}
+
+static void
+work_again(struct work *k, enum back how, double delay, const char *why,
+    void (*settled)(void *arg), void *arg)
+{
+	struct queue *q = k->place->lane->queue;
+	char text[32];
+
+	k->job->due = llround((ev_time() + delay) * 1000);
+	log_info("job %s: %s; again in %s", k->job->spec.id, why,
+	    duration_text(delay, text));
+	job_news(k, how == BACK_RETRY ? "retry" : "later");
+	queue_give_back(q, work_leave(k), how, settled, arg);
+}
+
+void
+work_later(struct work *k, double delay, const char *why)
+{
+	if (k->fate == FATE_CANCEL)
+		work_back(k, BACK_HEAD, why);
+	else
+		work_again(k, BACK_LATER,
+		    delay_of(k, delay, k->job->deferrals + 1), why, NULL, NULL);
+}
+
+static bool
+may_retry(const struct work *k, enum job_status how)
+{
+	const struct job *j = k->job;
+
+	return (how == JOB_ERROR || how == JOB_TIMEOUT) && !k->is_fatal &&
+	    j->status == JOB_STARTED && j->retries_done < j->spec.retries;
+}
+
+void
+work_fail_and_tell(
+    struct work *k, enum job_status how, void (*settled)(void *arg), void *arg)
+{
+	const struct job *j = k->job;
+
+	if (may_retry(k, how))
+		work_again(k, BACK_RETRY,
+		    delay_of(k, k->retry_after, j->retries_done + 1), j->error,
+		    settled, arg);
+	else
+		work_end_and_tell(k, how, settled, arg);
+}
+
+void
+work_fail(struct work *k, enum job_status how)
+{
+	work_fail_and_tell(k, how, NULL, NULL);
 }
 
 void
@@ -429,7 +497,7 @@ begin(struct place *p, struct job *stolen)
 	struct work *k;
 
 	if (!p->instance || !instance_takes_jobs(p->instance)) {
-		queue_give_back(p->lane->queue, stolen, BACK_HEAD);
+		queue_give_back(p->lane->queue, stolen, BACK_HEAD, NULL, NULL);
 		return;
 	}
 	k = work_new(p, stolen);
@@ -503,7 +571,7 @@ on_taken(void *arg, struct job **jobs, size_t n, bool more)
 
 		if (p->instance && instance_takes_jobs(p->instance))
 			continue;
-		queue_give_back(l->queue, jobs[i], BACK_HEAD);
+		queue_give_back(l->queue, jobs[i], BACK_HEAD, NULL, NULL);
 		jobs[i] = NULL;
 	}
 	for (i = 0; i < n; i++)
@@ -641,8 +709,8 @@ lane_push(struct lane *l, struct job *stolen, bool named, queue_fn fn,
 	struct place *p;
 	int result;
 
-	if (!named && l->all->open && !l->maybe && !l->taking &&
-	    reserve(l, &p, 1))
+	if (!named && job_stands_in_line(stolen) && l->all->open && !l->maybe &&
+	    !l->taking && reserve(l, &p, 1))
 		return push_direct(p, stolen, fn, arg, e);
 	job_move(stolen, JOB_DISPATCHED, NULL);
 	result = queue_push(l->queue, stolen, named, fn, arg, e);
@@ -826,7 +894,7 @@ take_claim(struct workers *w, struct queue *q, const struct claim *claim)
 	k = work_of_claim(w, claim);
 	if (!k) {
 		log_info("job %s: claimed by nobody, given back", claim->id);
-		queue_give_back(q, claimed_job(claim), BACK_HEAD);
+		queue_give_back(q, claimed_job(claim), BACK_HEAD, NULL, NULL);
 		return;
 	}
 	k->claimed = true;
@@ -927,6 +995,7 @@ on_bell(void *arg, const char *key, size_t len)
 
 	if (!key) {
 		look_everywhere(w);
+		queues_promote(w->queues);
 		watch_reread(w);
 		return;
 	}
@@ -947,6 +1016,15 @@ static void
 on_given_back(void *arg, struct queue *q)
 {
 	queue_rang(arg, q);
+}
+
+/* With one that it waited for. */
+static void
+on_ended(void *arg, const char *id)
+{
+	counter_add(jobs_failed, 1);
+	log_info("job %s: ended with a prerequisite that did not finish", id);
+	watch_rang(arg, id);
 }
 
 /* ---- what runners tell ---- */
@@ -1218,6 +1296,7 @@ workers_new(struct ev_loop *loop, struct redis *redis,
 	static const struct queues_ops queues_ops = {
 	    .given_back = on_given_back,
 	    .created = on_created,
+	    .ended = on_ended,
 	};
 	struct workers *w = xcalloc(1, sizeof(*w));
 	char *id = node_id(state_dir);

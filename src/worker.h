@@ -93,6 +93,13 @@ typedef void (*workers_cancel_fn)(
 int workers_cancel(struct workers *w, const char *id, workers_cancel_fn fn,
     void *arg, struct err *e);
 
+/* Tries one that has failed again, as if it were new; forgets one that is over.
+ * fn is told whether that could be. */
+int workers_retry(
+    struct workers *w, const char *id, queue_fn fn, void *arg, struct err *e);
+int workers_delete(
+    struct workers *w, const char *id, queue_fn fn, void *arg, struct err *e);
+
 /* runner and cursor may be NULL, status -1. */
 int workers_list(struct workers *w, const char *runner, int status,
     long long limit, const char *cursor, page_fn fn, void *arg, struct err *e);

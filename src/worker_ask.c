@@ -91,6 +91,8 @@ fill_job(struct job *j, const struct runner *r, const json_t *settings,
 	j->queue = xstrdup(runner_queue(r));
 	if (j->spec.timeout <= 0)
 		j->spec.timeout = r->conf.job_timeout;
+	if (j->spec.retries < 0)
+		j->spec.retries = r->conf.job_retries;
 	strlcpy(
 	    j->created_at, time_text(ev_time(), now), sizeof(j->created_at));
 	return 0;
@@ -446,6 +448,14 @@ cancel_work(struct cancelling *c, struct work *k)
 	work_cancel(k);
 }
 
+static bool
+was_waiting(const char *hero_word)
+{
+	return !strcmp(hero_word, "created") ||
+	    !strcmp(hero_word, "dispatched") ||
+	    !strcmp(hero_word, "waiting_for_prerequisites");
+}
+
 static void
 on_queue_cancelled(void *arg, const char *was, const struct err *e)
 {
@@ -455,7 +465,7 @@ on_queue_cancelled(void *arg, const char *was, const struct err *e)
 
 	if (e) {
 		cancel_answer(c, NULL, e);
-	} else if (!strcmp(was, "created") || !strcmp(was, "dispatched")) {
+	} else if (was_waiting(was)) {
 		job_move(j, JOB_CANCELLED, NULL);
 		job_set_error(j, "cancelled");
 		watch_over(c->all, j);
@@ -521,6 +531,64 @@ workers_cancel(struct workers *w, const char *id, workers_cancel_fn fn,
 		return -1;
 	}
 	return 0;
+}
+
+/* ---- after the end ---- */
+
+/* What is to be done with a job once it is known whose queue it is of. */
+struct following {
+	struct workers *all;
+	int (*what)(struct queue *q, const char *id, queue_fn fn, void *arg,
+	    struct err *e);
+	queue_fn fn;
+	void *arg;
+};
+
+static void
+on_follow_read(void *arg, struct job *j, const struct err *e)
+{
+	struct following *f = arg;
+	struct err refused = {0};
+	bool begun = false;
+
+	if (j && (!j->queue || !name_is_valid(j->queue)))
+		err_set(&refused, ERR_ILLEGAL_MOVE, "job %s names no runner",
+		    j->spec.id);
+	else if (j)
+		begun = f->what(queue_open(f->all->queues, j->queue),
+			    j->spec.id, f->fn, f->arg, &refused) == 0;
+	else
+		refused = *e;
+	if (!begun)
+		f->fn(f->arg, &refused);
+	job_free(j);
+	free(f);
+}
+
+static int
+follow(struct workers *w, const char *id, struct following with, struct err *e)
+{
+	struct following *f = xmalloc(sizeof(*f));
+
+	*f = with;
+	if (workers_read(w, id, on_follow_read, f, e) == 0)
+		return 0;
+	free(f);
+	return -1;
+}
+
+int
+workers_retry(
+    struct workers *w, const char *id, queue_fn fn, void *arg, struct err *e)
+{
+	return follow(w, id, (struct following){w, queue_again, fn, arg}, e);
+}
+
+int
+workers_delete(
+    struct workers *w, const char *id, queue_fn fn, void *arg, struct err *e)
+{
+	return follow(w, id, (struct following){w, queue_forget, fn, arg}, e);
 }
 
 /* ---- listing ---- */

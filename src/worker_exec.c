@@ -142,7 +142,29 @@ end_failed(struct work *k)
 	child_end_text(k->child, how, sizeof(how));
 	last_line(k, line, sizeof(line));
 	job_set_error(k->job, "%s%s%s", how, *line ? ": " : "", line);
-	work_end(k, JOB_ERROR);
+	k->is_fatal =
+	    ints_have(&k->place->instance->runner->conf.job_fatal_exitcodes,
+		WEXITSTATUS(k->child->status));
+	work_fail(k, JOB_ERROR);
+}
+
+/* What it wrote may be how long to wait: a number of seconds, or "30s". */
+static void
+end_later(struct work *k)
+{
+	static const struct kind kind = {TYPE_DURATION, "0..31536000"};
+	json_t *word, *seconds;
+	double delay = -1;
+
+	take_result(k);
+	word = json_string(k->job->result);
+	seconds = type_check(&kind, "retry_after", word, NULL);
+	if (seconds && k->job->result_len > 0)
+		delay = json_number_value(seconds);
+	json_decref(word);
+	json_decref(seconds);
+	job_set_result(k->job, "", 0, false);
+	work_later(k, delay, "it asked for later (exit 75)");
 }
 
 /* Nobody asked it to end. */
@@ -166,8 +188,7 @@ end_by_itself(struct work *k)
 		take_result(k);
 		work_end(k, JOB_FINISHED);
 	} else if (WEXITSTATUS(c->status) == EXIT_LATER) {
-		place_hold(p);
-		work_back(k, BACK_TAIL, "it asked for later (exit 75)");
+		end_later(k);
 	} else {
 		end_failed(k);
 	}
@@ -182,7 +203,7 @@ end_as_decided(struct work *k)
 	case FATE_TIMEOUT:
 		job_set_error(k->job, "timeout after %s",
 		    duration_text(k->job->spec.timeout, text));
-		work_end(k, JOB_TIMEOUT);
+		work_fail(k, JOB_TIMEOUT);
 		break;
 	case FATE_CANCEL:
 		job_set_error(k->job, "cancelled");

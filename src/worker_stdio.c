@@ -31,6 +31,7 @@
 #define CANCEL_GRACE 5.0 /* seconds from the cancel until it is killed */
 #define TIMEOUT_GRACE 2.0
 #define QUOTE_MAX 120
+#define RETRY_AFTER_MAX 31536000.0
 /* Where things lie in the file. */
 #define ANSWERS_BASE ((off_t)0)
 #define REQUESTS_BASE ((off_t)1 << 40)
@@ -152,11 +153,11 @@ answer_new(struct place *p)
 	return a;
 }
 
-/* An answer has come: it is over, how is known. */
+/* An answer has come: it is over, or tried again; how is known. */
 static void
 end_answered(struct work *k, enum job_status how)
 {
-	work_end_and_tell(k, how, on_answer_settled, answer_new(k->place));
+	work_fail_and_tell(k, how, on_answer_settled, answer_new(k->place));
 }
 
 void
@@ -202,14 +203,17 @@ compare_ids(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* "ID CLAIM": the same job may have been sent before, by another claim. */
 static void
 note_sent(struct place *p, const char *line, size_t len)
 {
 	json_t *request = json_loadb(line, len, 0, NULL);
-	const char *id = json_string_value(json_object_get(request, "id"));
+	json_t *params = json_object_get(request, "params");
+	const char *id = json_string_value(json_object_get(params, "id"));
+	const char *claim = json_string_value(json_object_get(params, "claim"));
 
-	if (id)
-		strv_add(&p->sent, xstrdup(id));
+	if (id && claim)
+		strv_add(&p->sent, xasprintf("%s %s", id, claim));
 	json_decref(request);
 }
 
@@ -288,10 +292,15 @@ is_up_to(const struct claim *claim, long long epoch, long long sequence)
 }
 
 static bool
-was_sent(const struct place *p, const char *id)
+was_sent(const struct place *p, const struct claim *claim)
 {
+	char text[192];
+	const char *wanted = text;
+
+	snprintf(text, sizeof(text), "%s %lld.%lld", claim->id, claim->epoch,
+	    claim->sequence);
 	return p->sent &&
-	    bsearch(&id, p->sent, strv_count(p->sent), sizeof(*p->sent),
+	    bsearch(&wanted, p->sent, strv_count(p->sent), sizeof(*p->sent),
 		compare_ids);
 }
 
@@ -304,7 +313,7 @@ stdio_has(struct place *p, const struct claim *claim)
 	if (!p->marks || p->marks->broken)
 		return true;
 	has = is_up_to(claim, p->marks->epoch, p->marks->sequence) ||
-	    was_sent(p, claim->id);
+	    was_sent(p, claim);
 	if (has && !is_up_to(claim, p->last_epoch, p->last_sequence)) {
 		p->last_epoch = claim->epoch;
 		p->last_sequence = claim->sequence;
@@ -383,6 +392,19 @@ stdio_cancel(struct work *k, enum fate fate)
 
 /* ---- from the worker ---- */
 
+/* Of a job or of a request for it; NULL when it is not this worker's. */
+static struct work *
+work_of_request(struct place *p, const char *request_id)
+{
+	char id[130];
+	struct work *k;
+
+	strlcpy(id, request_id, sizeof(id));
+	id[strcspn(id, "#")] = '\0';
+	k = work_find(p->all, id);
+	return k && k->place == p ? k : NULL;
+}
+
 static void
 garbage(struct place *p, const char *what, const char *line, size_t len)
 {
@@ -401,7 +423,7 @@ end_timeout(struct work *k)
 
 	job_set_error(k->job, "timeout after %s",
 	    duration_text(k->job->spec.timeout, text));
-	work_end(k, JOB_TIMEOUT);
+	work_fail(k, JOB_TIMEOUT);
 }
 
 static void
@@ -443,15 +465,23 @@ end_with_result(struct work *k, const json_t *result)
 	end_answered(k, JOB_ERROR);
 }
 
+/* data of an error may be text, or say what it is good for: {"retryable":
+ * false}, {"retry_after": seconds}. */
 static void
 end_with_error(struct work *k, const json_t *error)
 {
 	const char *message =
 	    json_string_value(json_object_get(error, "message"));
-	const char *data = json_string_value(json_object_get(error, "data"));
+	const json_t *more = json_object_get(error, "data");
+	const json_t *after = json_object_get(more, "retry_after");
+	const char *data = json_string_value(more);
 
 	job_set_error(k->job, "%s%s%s", message ? message : "error",
 	    data ? ": " : "", data ? data : "");
+	k->is_fatal = json_is_false(json_object_get(more, "retryable"));
+	if (json_is_number(after) && json_number_value(after) >= 0 &&
+	    json_number_value(after) <= RETRY_AFTER_MAX)
+		k->retry_after = json_number_value(after);
 	end_answered(k, JOB_ERROR);
 }
 
@@ -462,14 +492,14 @@ take_response(
 	const char *id = json_string_value(json_object_get(message, "id"));
 	const json_t *result = json_object_get(message, "result");
 	const json_t *error = json_object_get(message, "error");
-	struct work *k = id ? work_find(p->all, id) : NULL;
+	struct work *k = id ? work_of_request(p, id) : NULL;
 
 	if (!id || (!result && !error)) {
 		garbage(p, "neither a response nor a notification", line, len);
 		return;
 	}
 	p->garbage = 0;
-	if (!k || k->place != p)
+	if (!k || !job_is_request_id(k->job, id))
 		note(p, "an answer for job %.130s, which it does not have", id);
 	else if (k->fate == FATE_TIMEOUT)
 		end_timeout(k);
@@ -516,17 +546,16 @@ take_notification(
 	    json_string_value(json_object_get(message, "method"));
 	const json_t *params = json_object_get(message, "params");
 	const char *id = json_string_value(json_object_get(params, "id"));
-	struct work *k = id ? work_find(p->all, id) : NULL;
-	bool is_ours = k && k->place == p;
+	struct work *k = id ? work_of_request(p, id) : NULL;
 
 	if (method && !strcmp(method, "progress") && id) {
 		p->garbage = 0;
-		if (is_ours)
+		if (k)
 			take_progress(k, params);
 	} else if (method && !strcmp(method, "log") &&
 	    json_is_string(json_object_get(params, "text"))) {
 		p->garbage = 0;
-		take_log(p, is_ours ? id : NULL, params);
+		take_log(p, k ? k->job->spec.id : NULL, params);
 	} else {
 		garbage(p, "no notification that herod knows", line, len);
 	}

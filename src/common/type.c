@@ -43,6 +43,17 @@ type_name(enum type type)
 	return type_names[type];
 }
 
+bool
+ints_have(const struct ints *list, int n)
+{
+	int i;
+
+	for (i = 0; i < list->n; i++)
+		if (list->v[i] == n)
+			return true;
+	return false;
+}
+
 /* ---- ENUM: words and their aliases ---- */
 
 /* Copies the i-th alternative ("always=true") to buf; false behind the

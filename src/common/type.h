@@ -24,6 +24,8 @@ struct ints {
 	unsigned char v[INTS_MAX]; /* signals, exit codes */
 };
 
+bool ints_have(const struct ints *list, int n);
+
 enum type {
 #define TYPE(name, ...) TYPE_##name,
 #include "types.def"

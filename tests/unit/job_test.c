@@ -45,7 +45,7 @@ test_a_job_is_read(void)
 	check_int((long long)j->payload_len, 2);
 	check(j->spec.timeout == 5);
 	check_str(j->spec.env_vars[0], "A=b");
-	check_str(j->variables, "{\"A\":\"b\"}");
+	check_str(j->texts[JOB_TEXT_ENV_VARS], "{\"A\":\"b\"}");
 	check_int(j->status, JOB_CREATED);
 	job_free(j);
 }
@@ -93,15 +93,21 @@ void
 test_only_legal_moves_are_made(void)
 {
 	static const char *const legal =
+	    "created>waiting_for_prerequisites created>scheduled "
 	    "created>dispatched created>started created>cancelled "
+	    "waiting_for_prerequisites>scheduled "
+	    "waiting_for_prerequisites>dispatched "
+	    "waiting_for_prerequisites>error "
+	    "waiting_for_prerequisites>cancelled "
+	    "scheduled>dispatched scheduled>cancelled "
 	    "dispatched>started dispatched>cancelled "
-	    "started>dispatched started>stopping started>finished "
+	    "started>scheduled started>dispatched started>stopping started>finished "
 	    "started>error started>timeout started>quarantined "
 	    "stopping>finished stopping>error stopping>timeout "
 	    "stopping>cancelled ";
 	enum job_status from, to;
 	struct job *j = job_new();
-	char pair[64];
+	char pair[80];
 
 	j->spec.id = xstrdup("a");
 	for (from = 0; from < JOB_STATUSES; from++)
@@ -123,8 +129,9 @@ test_only_legal_moves_are_made(void)
 void
 test_hero_sees_its_own_words_only(void)
 {
-	static const char *const words = "created dispatched started stopping "
-					 "finished error ";
+	static const char *const words =
+	    "created waiting_for_prerequisites dispatched started stopping "
+	    "finished error ";
 	enum job_status s;
 	char word[32];
 
