@@ -27,6 +27,17 @@ enum fate {
 	FATE_TOO_LARGE /* its result is */
 };
 
+/* What has become of a job of which Redis has yet to tell the rest. */
+enum outcome { NO_OUTCOME, OVER, FAILED, GOES_BACK, ASKED_FOR_LATER };
+
+struct pending {
+	enum outcome outcome;
+	enum job_status how;
+	enum back back;
+	double delay;
+	char *why;
+};
+
 /* Whose fault the end of a stdio worker is. */
 enum verdict { VERDICT_OPEN, VERDICT_OURS, VERDICT_ITS };
 
@@ -37,7 +48,11 @@ struct work {
 	struct place *place;
 	struct job *job;
 	bool partial; /* adopted: Redis has not yet told the rest */
-	bool claimed; /* seen among the claims, while those are read */
+	struct pending pending; /* until it has */
+	void (*settled)(void *arg); /* when Redis has what became of it */
+	void *settled_arg;
+	bool claimed; /* dealt with, while claims are read */
+	bool has_claim; /* seen among them */
 	enum fate fate;
 	bool is_fatal; /* it said that trying again is of no use */
 	double retry_after; /* seconds that it asked for; < 0: did not */
@@ -161,10 +176,6 @@ void work_fail(struct work *k, enum job_status how);
  * backoff).  Frees k. */
 void work_later(struct work *k, double delay, const char *why);
 
-/* The same, and settled(arg) is called when Redis has it. */
-void work_fail_and_tell(
-    struct work *k, enum job_status how, void (*settled)(void *arg), void *arg);
-
 /* Back to its queue; a died one too often is quarantined.  Frees k. */
 void work_back(struct work *k, enum back how, const char *why);
 
@@ -183,6 +194,10 @@ void bounded_rules(const struct place *p, struct stop_rules *rules);
 
 /* Ends a job in hand early. */
 void work_cancel(struct work *k);
+
+/* True, and nothing else, when its process is gone and Redis has yet to tell
+ * what it was: if nobody is to wait for that, it goes back. */
+bool work_is_pending(struct work *k, bool wait);
 
 /* ---- worker_exec.c ---- */
 

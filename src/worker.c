@@ -335,15 +335,37 @@ rate_count(struct rate *r, double now)
 	r->ended[r->last % RATE_SECONDS]++;
 }
 
-static void
-work_end_and_tell(
-    struct work *k, enum job_status how, void (*settled)(void *arg), void *arg)
+static void read_whole(struct workers *w, const char *id);
+static void read_unclaimed(struct workers *w);
+
+/* Nothing can be decided about a job that is not wholly known: true, and it
+ * stays in hand until it is. */
+static bool
+must_wait(struct work *k, const struct pending *pending, const char *why)
+{
+	if (!k->partial)
+		return false;
+	free(k->pending.why);
+	k->pending = *pending;
+	k->pending.why = xstrdup(why);
+	k->child = NULL;
+	ev_timer_stop(k->all->loop, &k->timer);
+	if (k->all->open)
+		read_whole(k->all, k->job->spec.id);
+	return true;
+}
+
+void
+work_end(struct work *k, enum job_status how)
 {
 	struct workers *w = k->all;
+	struct work told = *k;
 	struct queue *q = k->place->lane->queue;
 	struct job *j = k->job;
 	struct err e = {0};
 
+	if (must_wait(k, &(struct pending){.outcome = OVER, .how = how}, NULL))
+		return;
 	if (job_move(j, how, &e) == -1) {
 		/* Ours to prevent, but a job must not hang for it. */
 		log_errorx("%s", e.text);
@@ -360,13 +382,15 @@ work_end_and_tell(
 	job_news(k, "over");
 	work_leave(k);
 	watch_over(w, j);
-	queue_finish(q, j, settled, arg);
+	queue_finish(q, j, told.settled, told.settled_arg);
 }
 
-void
-work_end(struct work *k, enum job_status how)
+static void
+work_go_back(struct work *k, struct queue *q, enum back how)
 {
-	work_end_and_tell(k, how, NULL, NULL);
+	struct work told = *k;
+
+	queue_give_back(q, work_leave(k), how, told.settled, told.settled_arg);
 }
 
 static bool
@@ -381,6 +405,9 @@ work_back(struct work *k, enum back how, const char *why)
 {
 	struct queue *q = k->place->lane->queue;
 
+	if (must_wait(
+		k, &(struct pending){.outcome = GOES_BACK, .back = how}, why))
+		return;
 	if (k->fate == FATE_CANCEL) {
 		job_set_error(k->job, "cancelled");
 		work_end(k, JOB_CANCELLED);
@@ -398,7 +425,7 @@ work_back(struct work *k, enum back how, const char *why)
 	log_info("job %s: given back: %s", k->job->spec.id, why);
 	counter_add(jobs_given_back, 1);
 	job_news(k, "back");
-	queue_give_back(q, work_leave(k), how, NULL, NULL);
+	work_go_back(k, q, how);
 }
 
 /* ---- again, later ---- */
@@ -416,8 +443,7 @@ delay_of(const struct work *k, double delay, long long n)
 }
 
 static void
-work_again(struct work *k, enum back how, double delay, const char *why,
-    void (*settled)(void *arg), void *arg)
+work_again(struct work *k, enum back how, double delay, const char *why)
 {
 	struct queue *q = k->place->lane->queue;
 	char text[32];
@@ -426,17 +452,21 @@ work_again(struct work *k, enum back how, double delay, const char *why,
 	log_info("job %s: %s; again in %s", k->job->spec.id, why,
 	    duration_text(delay, text));
 	job_news(k, how == BACK_RETRY ? "retry" : "later");
-	queue_give_back(q, work_leave(k), how, settled, arg);
+	work_go_back(k, q, how);
 }
 
 void
 work_later(struct work *k, double delay, const char *why)
 {
+	if (must_wait(k,
+		&(struct pending){.outcome = ASKED_FOR_LATER, .delay = delay},
+		why))
+		return;
 	if (k->fate == FATE_CANCEL)
 		work_back(k, BACK_HEAD, why);
 	else
 		work_again(k, BACK_LATER,
-		    delay_of(k, delay, k->job->deferrals + 1), why, NULL, NULL);
+		    delay_of(k, delay, k->job->deferrals + 1), why);
 }
 
 static bool
@@ -449,23 +479,59 @@ may_retry(const struct work *k, enum job_status how)
 }
 
 void
-work_fail_and_tell(
-    struct work *k, enum job_status how, void (*settled)(void *arg), void *arg)
+work_fail(struct work *k, enum job_status how)
 {
 	const struct job *j = k->job;
 
+	if (must_wait(
+		k, &(struct pending){.outcome = FAILED, .how = how}, NULL))
+		return;
 	if (may_retry(k, how))
 		work_again(k, BACK_RETRY,
-		    delay_of(k, k->retry_after, j->retries_done + 1), j->error,
-		    settled, arg);
+		    delay_of(k, k->retry_after, j->retries_done + 1), j->error);
 	else
-		work_end_and_tell(k, how, settled, arg);
+		work_end(k, how);
 }
 
-void
-work_fail(struct work *k, enum job_status how)
+/* ---- what had to wait for Redis ---- */
+
+/* Now all is known. */
+static void
+work_go_on(struct work *k)
 {
-	work_fail_and_tell(k, how, NULL, NULL);
+	struct pending p = k->pending;
+
+	k->pending = (struct pending){0};
+	if (p.outcome == OVER)
+		work_end(k, p.how);
+	else if (p.outcome == FAILED)
+		work_fail(k, p.how);
+	else if (p.outcome == GOES_BACK)
+		work_back(k, p.back, p.why);
+	else if (p.outcome == ASKED_FOR_LATER)
+		work_later(k, p.delay, p.why);
+	free(p.why);
+}
+
+/* It goes back, whatever it was. */
+static void
+forget_outcome(struct work *k)
+{
+	free(k->pending.why);
+	k->pending = (struct pending){0};
+	k->partial = false;
+}
+
+bool
+work_is_pending(struct work *k, bool wait)
+{
+	if (k->pending.outcome == NO_OUTCOME)
+		return false;
+	if (wait)
+		return true;
+	forget_outcome(k);
+	work_back(k, BACK_HEAD, "its runner was stopped");
+	return true;
 }
 
 void
@@ -768,7 +834,10 @@ static void
 answered(struct workers *w)
 {
 	/* Lost meanwhile: all is asked again when Redis is back. */
-	if (!redis_is_up(w->redis) || --w->asked)
+	if (!redis_is_up(w->redis) || --w->asked || w->open)
+		return;
+	read_unclaimed(w);
+	if (w->asked)
 		return;
 	keep_unclaimed(w);
 	open_up(w);
@@ -811,6 +880,27 @@ unix_time(const char *text)
 	return (double)timegm(&tm) + (*rest == '.' ? strtod(rest, NULL) : 0);
 }
 
+/* What its process has left meanwhile. */
+static void
+keep_outcome(struct job *from, struct job *to)
+{
+	if (from->result) {
+		free(to->result);
+		to->result = from->result;
+		to->result_len = from->result_len;
+		from->result = NULL;
+	}
+	if (from->error) {
+		free(to->error);
+		to->error = from->error;
+		from->error = NULL;
+	}
+	if (from->has_exit) {
+		to->has_exit = true;
+		to->exit = from->exit;
+	}
+}
+
 /* The claim was all that was known of it. */
 static void
 complete(struct work *k, struct job *stolen)
@@ -824,10 +914,17 @@ complete(struct work *k, struct job *stolen)
 	free(stolen->queue);
 	stolen->queue = xstrdup(queue_name(k->place->lane->queue));
 	RB_REMOVE(work_tree, &k->all->works, k);
+	keep_outcome(k->job, stolen);
 	job_free(k->job);
 	k->job = stolen;
 	RB_INSERT(work_tree, &k->all->works, k);
 	k->partial = false;
+	if (k->pending.outcome != NO_OUTCOME) {
+		if (stopping)
+			job_move(k->job, JOB_STOPPING, NULL);
+		work_go_on(k);
+		return;
+	}
 	if (k->deadline <= 0 && began > 0 && stolen->spec.timeout > 0)
 		k->deadline = began + stolen->spec.timeout;
 	work_arm(k);
@@ -835,26 +932,76 @@ complete(struct work *k, struct job *stolen)
 		work_cancel(k);
 }
 
+/* Redis has lost it; so it is what we know. */
+static void
+work_unknown(struct work *k)
+{
+	k->partial = false;
+	work_go_on(k);
+}
+
+/* The herod before us had told Redis what became of it (without its claim
+ * nobody has begun it), but not the keeper that this is known. */
+static void
+work_was_settled(struct work *k, struct job *stolen)
+{
+	free(k->pending.why);
+	if (k->settled)
+		k->settled(k->settled_arg);
+	job_free(stolen);
+	job_free(work_leave(k));
+}
+
+struct reading {
+	struct workers *all;
+	char id[129];
+};
+
 static void
 on_whole(void *arg, struct job *j, const struct err *e)
 {
-	struct workers *w = arg;
-	struct work *k = j ? work_find(w, j->spec.id) : NULL;
+	struct reading *r = arg;
+	struct workers *w = r->all;
+	struct work *k = work_find(w, r->id);
 
-	(void)e;
-	if (k && k->partial)
-		complete(k, j);
-	else
+	if (!k || !k->partial || e)
 		job_free(j);
+	else if (!j)
+		work_unknown(k);
+	else if (k->pending.outcome != NO_OUTCOME &&
+	    (!k->has_claim || job_is_over(j->status)))
+		work_was_settled(k, j);
+	else
+		complete(k, j);
+	free(r);
 	answered(w);
 }
 
 static void
 read_whole(struct workers *w, const char *id)
 {
+	struct reading *r = xcalloc(1, sizeof(*r));
+
+	r->all = w;
+	strlcpy(r->id, id, sizeof(r->id));
 	w->asked++;
-	if (queues_read(w->queues, id, on_whole, w, NULL) == -1)
-		w->asked--;
+	if (queues_read(w->queues, r->id, on_whole, r, NULL) == 0)
+		return;
+	w->asked--;
+	free(r);
+}
+
+/* Those in hand without a claim are known from their processes only. */
+static void
+read_unclaimed(struct workers *w)
+{
+	struct work *k;
+
+	RB_FOREACH (k, work_tree, &w->works)
+		if (k->partial && !k->claimed) {
+			k->claimed = true;
+			read_whole(w, k->job->spec.id);
+		}
 }
 
 /* Found in Redis only: what is known of it. */
@@ -884,6 +1031,16 @@ work_of_claim(struct workers *w, const struct claim *claim)
 	return k;
 }
 
+/* Its process had ended, and Redis knew it: the job was begun anew. */
+static bool
+is_of_another_claim(const struct work *k, const struct claim *claim)
+{
+	return k->partial && k->pending.outcome != NO_OUTCOME &&
+	    k->job->epoch > 0 &&
+	    (k->job->epoch != claim->epoch ||
+		k->job->sequence != claim->sequence);
+}
+
 static void
 take_claim(struct workers *w, struct queue *q, const struct claim *claim)
 {
@@ -892,12 +1049,16 @@ take_claim(struct workers *w, struct queue *q, const struct claim *claim)
 	if (queues_is_settling(w->queues, claim->id))
 		return;
 	k = work_of_claim(w, claim);
+	if (k && is_of_another_claim(k, claim)) {
+		work_was_settled(k, NULL);
+		k = NULL;
+	}
 	if (!k) {
 		log_info("job %s: claimed by nobody, given back", claim->id);
 		queue_give_back(q, claimed_job(claim), BACK_HEAD, NULL, NULL);
 		return;
 	}
-	k->claimed = true;
+	k->claimed = k->has_claim = true;
 	k->job->epoch = claim->epoch;
 	k->job->sequence = claim->sequence;
 	if (k->partial)
@@ -939,7 +1100,7 @@ reconcile(struct workers *w)
 	if (!w->adopted || !redis_is_up(w->redis))
 		return;
 	RB_FOREACH (k, work_tree, &w->works)
-		k->claimed = false;
+		k->claimed = k->has_claim = false;
 	w->asked = 1;
 	queues_register(w->queues, on_queue_name, w);
 }
@@ -1117,8 +1278,10 @@ place_gone(struct place *p)
 	struct work *k;
 
 	/* It is down, so this finds jobs only when herod ends in a hurry. */
-	TAILQ_FOREACH (k, &p->works, next)
+	TAILQ_FOREACH (k, &p->works, next) {
 		exec_forget(k);
+		forget_outcome(k);
+	}
 	place_back(p, BACK_HEAD, "its runner is gone");
 	stdio_forget(p);
 	place_ready(p, false);

@@ -230,12 +230,45 @@ note_exit(struct work *k)
 	const struct child *c = k->child;
 	struct instance *i = k->place->instance;
 
-	i->child = NULL;
+	if (i->child == c)
+		i->child = NULL;
 	if (c->stage)
 		return;
 	instance_note_exit(i, c);
 	k->job->has_exit = c->status_known;
 	k->job->exit = c->status;
+}
+
+/* The keeper tells it to the next herod, too, until Redis has what became of
+ * the job. */
+struct kept_end {
+	struct keeper *keeper;
+	unsigned id;
+};
+
+static void
+on_end_settled(void *arg)
+{
+	struct kept_end *end = arg;
+
+	keeper_forget(end->keeper, end->id);
+	free(end);
+}
+
+static void
+keep_end(struct work *k)
+{
+	struct child *c = k->child;
+	struct kept_end *end;
+
+	if (c->stage)
+		return;
+	end = xcalloc(1, sizeof(*end));
+	end->keeper = c->keeper;
+	end->id = c->id;
+	c->keep_end = true;
+	k->settled = on_end_settled;
+	k->settled_arg = end;
 }
 
 static void
@@ -249,6 +282,7 @@ on_over(struct child *c)
 		output_source_end(k->err);
 	k->err = NULL;
 	note_exit(k);
+	keep_end(k);
 	end_as_decided(k);
 }
 
@@ -289,7 +323,8 @@ exec_stop(struct work *k, enum fate fate)
 	if (k->fate == FATE_OPEN)
 		k->fate = fate;
 	ev_timer_stop(k->all->loop, &k->timer);
-	if (!k->child || k->child->is_over)
+	if (work_is_pending(k, fate != FATE_BACK) || !k->child ||
+	    k->child->is_over)
 		return;
 	if (fate == FATE_BACK)
 		stop_rules_of(instance_conf(k->place->instance), &rules);
@@ -308,7 +343,8 @@ exec_forget(struct work *k)
 	k->err = NULL;
 	if (k->child) {
 		k->child->arg = NULL;
-		k->place->instance->child = NULL;
+		if (k->place->instance->child == k->child)
+			k->place->instance->child = NULL;
 	}
 }
 
@@ -323,9 +359,10 @@ tag_text(const struct work *k, char tag[CHILD_TAG_MAX])
 	snprintf(tag, CHILD_TAG_MAX,
 	    "{\"runner\":\"%s\",\"n\":%d,\"job\":\"%s\",\"attempt\":%lld,"
 	    "\"deaths\":%lld,\"timeout\":%.17g,\"deadline\":%.17g,"
-	    "\"ttl\":%.17g}",
+	    "\"ttl\":%.17g,\"claim\":[%lld,%lld]}",
 	    i->runner->name, i->n, j->spec.id, j->attempts, j->deaths,
-	    j->spec.timeout, k->deadline, j->spec.result_ttl);
+	    j->spec.timeout, k->deadline, j->spec.result_ttl, j->epoch,
+	    j->sequence);
 }
 
 static int
@@ -379,6 +416,7 @@ exec_begin(struct work *k)
 static struct job *
 tagged_job(const struct place *p, const json_t *tag)
 {
+	const json_t *claim = json_object_get(tag, "claim");
 	struct job *j = job_new();
 
 	j->spec.id = xstrdup(json_string_value(json_object_get(tag, "job")));
@@ -386,6 +424,8 @@ tagged_job(const struct place *p, const json_t *tag)
 	j->deaths = json_integer_value(json_object_get(tag, "deaths"));
 	j->spec.timeout = json_number_value(json_object_get(tag, "timeout"));
 	j->spec.result_ttl = json_number_value(json_object_get(tag, "ttl"));
+	j->epoch = json_integer_value(json_array_get(claim, 0));
+	j->sequence = json_integer_value(json_array_get(claim, 1));
 	j->queue = xstrdup(queue_name(p->lane->queue));
 	j->instance = p->instance->n;
 	job_move(j, JOB_STARTED, NULL);
@@ -400,13 +440,18 @@ exec_adopt(
 	struct place *p = place_of(w, i);
 	struct work *k;
 
-	if (!p || !id || !id_is_valid(id) || c->keep_fd == -1 || p->nworks)
+	/* One that has ended needs no place, and may have left it to another.
+	 */
+	if (!p || !id || !id_is_valid(id) || c->keep_fd == -1 ||
+	    (p->nworks && !child_has_ended(c)))
 		return false;
 	k = work_new(p, tagged_job(p, tag));
 	if (!k)
 		return false;
 	k->partial = true;
-	k->child = i->child = c;
+	k->child = c;
+	if (!i->child)
+		i->child = c;
 	k->deadline = json_number_value(json_object_get(tag, "deadline"));
 	journal_resume(&k->result, c->keep_fd, 0);
 	work_arm(k);

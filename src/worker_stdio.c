@@ -157,7 +157,9 @@ answer_new(struct place *p)
 static void
 end_answered(struct work *k, enum job_status how)
 {
-	work_fail_and_tell(k, how, on_answer_settled, answer_new(k->place));
+	k->settled = on_answer_settled;
+	k->settled_arg = answer_new(k->place);
+	work_fail(k, how);
 }
 
 void

@@ -1,0 +1,117 @@
+/*
+ * A program for the ledger test: does jobs and keeps a true record of them.
+ *
+ *	ledger_worker DIR	the job of JOB_ID, payload on stdin
+ *	ledger_worker DIR -	a stdio worker
+ *
+ * A payload is "MS FAILS": the job takes so long, and fails that often.
+ *
+ * A line of DIR/ledger: what (S begins, E has ended, F has failed, D another
+ * one has the same job in hand), id of the job, pid, time (ns since boot).
+ * DIR/ID is locked while the job is in hand, which the kernel ends with the
+ * process, and has a byte for each time it was begun.
+ */
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+static const char *dir;
+
+static void
+record(char what, const char *id)
+{
+	char path[512], line[256];
+	struct timespec t;
+	int fd, n;
+
+	snprintf(path, sizeof(path), "%s/ledger", dir);
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	n = snprintf(line, sizeof(line), "%c %s %d %lld\n", what, id,
+	    (int)getpid(), (long long)t.tv_sec * 1000000000 + t.tv_nsec);
+	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+	if (write(fd, line, (size_t)n) != n)
+		abort();
+	close(fd);
+}
+
+/* How often it was begun, with this time; -1: it is in other hands. */
+static long
+begin(const char *id, int *lock)
+{
+	char path[512];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, id);
+	*lock = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+	if (flock(*lock, LOCK_EX | LOCK_NB) != 0) {
+		record('D', id);
+		return -1;
+	}
+	record('S', id);
+	if (write(*lock, "x", 1) != 1 || fstat(*lock, &st) != 0)
+		abort();
+	return st.st_size;
+}
+
+/* True when it has ended well. */
+static int
+work(const char *id, const char *payload)
+{
+	int ms = 0, fails = 0, lock;
+	long times = begin(id, &lock);
+
+	sscanf(payload, "%d %d", &ms, &fails);
+	poll(NULL, 0, ms);
+	record(times > fails ? 'E' : 'F', id);
+	close(lock);
+	return times > fails;
+}
+
+static void
+answer(const char *line)
+{
+	json_t *q = json_loads(line, 0, NULL), *a;
+	const char *request, *id, *payload;
+
+	if (json_unpack(q, "{s:s, s:{s:s, s:s}}", "id", &request, "params",
+		"id", &id, "payload", &payload) != 0)
+		return;
+	if (work(id, payload))
+		a = json_pack("{s:s, s:s, s:s}", "jsonrpc", "2.0", "id",
+		    request, "result", "done");
+	else
+		a = json_pack("{s:s, s:s, s:{s:i, s:s}}", "jsonrpc", "2.0",
+		    "id", request, "error", "code", 1, "message", "failed");
+	json_dumpf(a, stdout, JSON_COMPACT);
+	putchar('\n');
+	fflush(stdout);
+	json_decref(a);
+	json_decref(q);
+}
+
+int
+main(int argc, char **argv)
+{
+	char *line = NULL;
+	size_t size = 0;
+	ssize_t n;
+
+	if (argc < 2)
+		return 2;
+	dir = argv[1];
+	if (argc == 2) {
+		n = getline(&line, &size, stdin);
+		return work(getenv("JOB_ID"), n > 0 ? line : "") ? 0 : 1;
+	}
+	while (getline(&line, &size, stdin) != -1)
+		answer(line);
+	return 0;
+}
