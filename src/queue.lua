@@ -58,7 +58,7 @@ local function dispatch(ns, id, job, now)
 		redis.call('ZADD', own_key(ns, 'delay', queue_of(job)), due, id)
 	else
 		redis.call('HSET', job, 'status', 'dispatched')
-		redis.call('HDEL', job, 'reason')
+		redis.call('HDEL', job, 'reason', 'error', 'exit')
 		push(ns, id, job, 'RPUSH')
 	end
 end

@@ -1238,7 +1238,9 @@ runners_adopt(struct runners *rs, struct child *c, const char *text)
 		if (taken)
 			end_stray(rs, c, tag);
 	} else if (is_job) {
-		child_cgroup(c, i->cgroup);
+		/* What is in the group is of the job that came after it. */
+		if (!child_has_ended(c) || i->child == NULL)
+			child_cgroup(c, i->cgroup);
 		taken = hooks->adopt && hooks->adopt(hooks->arg, i, c, tag);
 		if (taken) {
 			instance_event(i, EVENT_ADOPT);

@@ -556,13 +556,32 @@ work_cancel(struct work *k)
 		stdio_cancel(k, FATE_CANCEL);
 }
 
+/* The process that a claim names in its label; 0 for exec jobs, which have
+ * none yet. */
+static unsigned
+place_process(const struct place *p)
+{
+	const struct instance *i = p->instance;
+
+	return i && i->child && !is_exec(p) ? i->child->id : 0;
+}
+
+/* The process that the claim was made for is still there: it must not go to
+ * another, for the next herod would not find it there. */
+static bool
+place_takes(const struct place *p, unsigned process)
+{
+	return p->instance && instance_takes_jobs(p->instance) &&
+	    place_process(p) == process;
+}
+
 /* The claim stands: hand it over, or back when that is not possible. */
 static void
-begin(struct place *p, struct job *stolen)
+begin(struct place *p, unsigned process, struct job *stolen)
 {
 	struct work *k;
 
-	if (!p->instance || !instance_takes_jobs(p->instance)) {
+	if (!place_takes(p, process)) {
 		queue_give_back(p->lane->queue, stolen, BACK_HEAD, NULL, NULL);
 		return;
 	}
@@ -584,6 +603,7 @@ struct taking {
 	struct lane *lane;
 	size_t n;
 	struct place *places[TAKE_MAX];
+	unsigned processes[TAKE_MAX];
 };
 
 static void
@@ -635,14 +655,14 @@ on_taken(void *arg, struct job **jobs, size_t n, bool more)
 	for (i = n; i-- > 0;) {
 		struct place *p = t->places[i];
 
-		if (p->instance && instance_takes_jobs(p->instance))
+		if (place_takes(p, t->processes[i]))
 			continue;
 		queue_give_back(l->queue, jobs[i], BACK_HEAD, NULL, NULL);
 		jobs[i] = NULL;
 	}
 	for (i = 0; i < n; i++)
 		if (jobs[i])
-			begin(t->places[i], jobs[i]);
+			begin(t->places[i], t->processes[i], jobs[i]);
 	l->taking = false;
 	l->maybe = more || l->rang;
 	l->rang = false;
@@ -687,6 +707,7 @@ lane_take(struct lane *l)
 	t->n = reserve(l, t->places, TAKE_MAX);
 	for (i = 0; i < t->n; i++) {
 		place_label(t->places[i], labels[i], LABEL_MAX);
+		t->processes[i] = place_process(t->places[i]);
 		words[i] = labels[i];
 	}
 	l->rang = false; /* what rang before stands before this take */
@@ -721,6 +742,7 @@ on_serve(struct ev_loop *loop, ev_prepare *prepare, int revents)
 /* A new job whose claim is on its way to Redis. */
 struct direct {
 	struct place *place;
+	unsigned process;
 	struct job *job;
 	queue_fn fn;
 	void *arg;
@@ -735,7 +757,7 @@ on_direct(void *arg, const struct err *e)
 	if (e)
 		job_free(d->job);
 	else
-		begin(d->place, d->job);
+		begin(d->place, d->process, d->job);
 	unreserve(d->place);
 	free(d);
 }
@@ -749,6 +771,7 @@ push_direct(
 	char label[LABEL_MAX];
 
 	d->place = p;
+	d->process = place_process(p);
 	d->job = stolen;
 	d->fn = fn;
 	d->arg = arg;
@@ -940,8 +963,20 @@ work_unknown(struct work *k)
 	work_go_on(k);
 }
 
-/* The herod before us had told Redis what became of it (without its claim
- * nobody has begun it), but not the keeper that this is known. */
+/* The herod before us had told Redis what became of it, but not the keeper that
+ * this is known.  Without its claim it was given back; but one that finished
+ * and is not over, Redis has forgotten. */
+static bool
+is_settled(const struct work *k, const struct job *j)
+{
+	const struct pending *p = &k->pending;
+
+	if (p->outcome == NO_OUTCOME)
+		return false;
+	return job_is_over(j->status) ||
+	    (!k->has_claim && !(p->outcome == OVER && p->how == JOB_FINISHED));
+}
+
 static void
 work_was_settled(struct work *k, struct job *stolen)
 {
@@ -968,8 +1003,7 @@ on_whole(void *arg, struct job *j, const struct err *e)
 		job_free(j);
 	else if (!j)
 		work_unknown(k);
-	else if (k->pending.outcome != NO_OUTCOME &&
-	    (!k->has_claim || job_is_over(j->status)))
+	else if (is_settled(k, j))
 		work_was_settled(k, j);
 	else
 		complete(k, j);

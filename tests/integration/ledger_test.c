@@ -7,6 +7,7 @@
  * $LEDGER_SECONDS says how long (tests/ledger --minutes N), $LEDGER_SEED
  * repeats.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -25,13 +26,15 @@ CHECK_TIMEOUT(600);
 #define OPEN_MOST 400 /* jobs that are not over */
 #define KILLS_MAX 100000
 
+/* What Redis has acknowledged must be there when it is killed, too. */
 static const char conf[] =
-    AT_ONCE "startretries = -1\nbackoff_base = 0.02\nbackoff_max = 0.2\n"
-	    "autorestart = always\njob_backoff = 0.05\n"
-	    "job_poison_limit = 1000\n"
-	    "[runner:exec]\nkind = exec\nnumprocs = 3\ncommand = %s %s\n"
-	    "[runner:stdio]\nkind = stdio\nnumprocs = 2\nconcurrency = 3\n"
-	    "command = %s %s -\n";
+    "[herod]\nredis_fsync = always\n" AT_ONCE
+    "startretries = -1\nbackoff_base = 0.02\nbackoff_max = 0.2\n"
+    "autorestart = always\njob_backoff = 0.05\n"
+    "job_poison_limit = 1000\n"
+    "[runner:exec]\nkind = exec\nnumprocs = 3\ncommand = %s %s\n"
+    "[runner:stdio]\nkind = stdio\nnumprocs = 2\nconcurrency = 3\n"
+    "command = %s %s -\n";
 
 struct record {
 	char what, id[32];
@@ -216,39 +219,42 @@ read_ledger(struct ledger *l)
 /* ---- what befalls them ---- */
 
 static bool
-is_program(pid_t pid, const char *name)
+file_has(pid_t pid, const char *file, const char *what)
 {
-	char path[64], comm[32] = "";
+	char path[64], text[1024];
+	size_t n, i;
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
 	if ((f = fopen(path, "re")) == NULL)
 		return false;
-	if (fgets(comm, sizeof(comm), f))
-		comm[strcspn(comm, "\n")] = '\0';
+	n = fread(text, 1, sizeof(text) - 1, f);
 	fclose(f);
-	return strcmp(comm, name) == 0;
+	for (i = 0; i < n; i++)
+		text[i] = text[i] ? text[i] : ' ';
+	text[n] = '\0';
+	return strstr(text, what) != NULL;
 }
 
-/* A child of the keeper that runs this program, the skip-th; 0: none. */
+/* The skip-th, or the last, process of ours that runs this program, whoever is
+ * its parent; 0: none. */
 static pid_t
-child_of_keeper(struct ledger *l, const char *name, unsigned skip)
+find(const char *program, unsigned skip)
 {
-	char path[64];
+	DIR *d = opendir("/proc");
+	struct dirent *e;
 	pid_t pid, found = 0;
-	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/children",
-	    (int)l->h->keeper, (int)l->h->keeper);
-	f = fopen(path, "re");
-	while (f && fscanf(f, "%d", &pid) == 1)
-		if (is_program(pid, name)) {
-			found = pid;
-			if (skip-- == 0)
-				break;
-		}
-	if (f)
-		fclose(f);
+	while ((e = readdir(d)) != NULL) {
+		pid = (pid_t)atoi(e->d_name);
+		if (pid == 0 || !file_has(pid, "comm", program) ||
+		    !file_has(pid, "cmdline", here("")))
+			continue;
+		found = pid;
+		if (skip-- == 0)
+			break;
+	}
+	closedir(d);
 	return found;
 }
 
@@ -262,7 +268,7 @@ note_kill(struct ledger *l, pid_t pid)
 static void
 kill_worker(struct ledger *l)
 {
-	pid_t pid = child_of_keeper(l, "ledger_worker", dice(l, 5));
+	pid_t pid = find("ledger_worker", dice(l, 5));
 
 	if (pid == 0)
 		return;
@@ -285,7 +291,7 @@ pause_one(struct ledger *l, pid_t pid)
 static void
 pause_worker(struct ledger *l)
 {
-	pause_one(l, child_of_keeper(l, "ledger_worker", dice(l, 5)));
+	pause_one(l, find("ledger_worker", dice(l, 5)));
 }
 
 static void
@@ -297,7 +303,7 @@ pause_herod(struct ledger *l)
 static void
 pause_redis(struct ledger *l)
 {
-	pause_one(l, child_of_keeper(l, "redis-server", 0));
+	pause_one(l, find("redis-server", 0));
 }
 
 static void
@@ -319,7 +325,7 @@ kill_keeper(struct ledger *l)
 static void
 kill_redis(struct ledger *l)
 {
-	pid_t pid = child_of_keeper(l, "redis-server", 0);
+	pid_t pid = find("redis-server", 0);
 
 	if (pid == 0)
 		return;
