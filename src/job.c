@@ -67,7 +67,8 @@ job_status_of(const char *hero_word, const char *reason)
 	enum job_status s;
 
 	for (s = 0; reason && s < JOB_STATUSES; s++)
-		if (!strcmp(statuses[s].word, reason))
+		if (!strcmp(statuses[s].word, reason) &&
+		    !strcmp(statuses[s].hero, hero_word))
 			return s;
 	for (s = 0; s < JOB_STATUSES; s++)
 		if (!strcmp(statuses[s].word, hero_word))

@@ -124,6 +124,7 @@ double job_backoff(double backoff, long long n);
 
 const char *job_status_word(enum job_status s); /* refined: "cancelled" */
 const char *job_hero_word(enum job_status s); /* Hero's: "error" */
+/* A reason that does not refine that word is left over, and not heeded. */
 enum job_status job_status_of(const char *hero_word, const char *reason);
 bool job_is_over(enum job_status s);
 

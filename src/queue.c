@@ -1519,12 +1519,28 @@ on_page(void *arg, const struct redis_reply *reply)
 		page_end(p, (redis_refuse(p->queues->redis, NULL, &e), &e));
 }
 
+/* " REASON REASON... ": all that refine that word of Hero's. */
+static const char *
+refined(const char *hero_word, char *buf, size_t size)
+{
+	enum job_status s;
+
+	strlcpy(buf, " ", size);
+	for (s = 0; s < JOB_STATUSES; s++)
+		if (!strcmp(job_hero_word(s), hero_word) &&
+		    strcmp(job_status_word(s), hero_word)) {
+			strlcat(buf, job_status_word(s), size);
+			strlcat(buf, " ", size);
+		}
+	return buf;
+}
+
 static int
 page_send(struct page *p)
 {
 	struct redis_words w;
 	const char *reason = "", *status = "";
-	char *prefix = own_key(p->queues, "jobs", "");
+	char *prefix = own_key(p->queues, "jobs", ""), reasons[256];
 	bool sent;
 	size_t i;
 
@@ -1539,6 +1555,7 @@ page_send(struct page *p)
 	words_add(&w, p->runner ? p->runner : "");
 	words_add(&w, status);
 	words_add(&w, reason);
+	words_add(&w, refined(status, reasons, sizeof(reasons)));
 	words_add_number(&w, p->limit - (long long)json_array_size(p->jobs));
 	words_add_number(&w, LOOKS);
 	words_add(&w, *p->score ? p->score : "+inf");

@@ -262,7 +262,8 @@ local function give_back(keys, args)
 		return 0
 	end
 	redis.call('HSET', job, 'status', 'dispatched')
-	redis.call('HDEL', job, 'node', 'instance', 'started_at')
+	redis.call('HDEL', job, 'reason', 'error', 'exit', 'node',
+		'instance', 'started_at')
 	if args[4] == '1' then
 		redis.call('HINCRBY', job, 'attempts', -1)
 	end
@@ -331,6 +332,7 @@ local function keep(keys, args)
 	end
 	redis.call('HSET', keys[2], id, args[3])
 	redis.call('HSET', job, unpack(args, 5))
+	redis.call('HDEL', job, 'reason', 'error', 'exit')
 	return 1
 end
 
@@ -445,37 +447,47 @@ local function walk_on(heads, i)
 	end
 end
 
+-- A reason left over from another status counts for nothing.
+local function reason_of(text, refined)
+	local known = text and
+		string.find(refined, ' ' .. text .. ' ', 1, true)
+
+	return known and text or ''
+end
+
 -- KEYS index, or the set of names of all queues
--- ARGV prefix runner status reason limit looks score id index_prefix field...
+-- ARGV prefix runner status reason refined limit looks score id index_prefix
+-- field...
 -- A page of jobs, newest first, behind (score, id); "" for any runner or
--- status.  index_prefix is "" when KEYS is the index.  Looks at so many ids
--- at most.  {score, id} to go on from ("" at
+-- status.  refined: all reasons that mean anything beside that status, each
+-- between blanks.  index_prefix is "" when KEYS is the index.  Looks at so many
+-- ids at most.  {score, id} to go on from ("" at
 -- the end), then {id, values} of each.  Ids without a job are forgotten.
 local function list(keys, args)
 	local prefix, runner, status, reason = args[1], args[2], args[3], args[4]
-	local limit, looks = tonumber(args[5]), tonumber(args[6])
+	local refined, limit, looks = args[5], tonumber(args[6]), tonumber(args[7])
 	local heads, page, gone, place = {}, {}, {}, nil
 
-	if args[9] ~= '' then
+	if args[10] ~= '' then
 		keys = redis.call('SMEMBERS', keys[1])
 	end
 	for i = #keys, 1, -1 do
-		local key = args[9] .. keys[i]
+		local key = args[10] .. keys[i]
 		table.insert(heads, 1, { key = key,
-			step = walker(key, args[7], args[8]) })
+			step = walker(key, args[8], args[9]) })
 		walk_on(heads, 1)
 	end
 	while #heads > 0 and #page < limit and looks > 0 do
 		local i = newest(heads)
 		local head = heads[i]
 		local v = redis.call('HMGET', prefix .. head.id, 'status',
-			'reason', 'runner', unpack(args, 10))
+			'reason', 'runner', unpack(args, 11))
 		looks = looks - 1
 		place = head.place
 		if not v[1] then
 			gone[#gone + 1] = { head.key, head.id }
 		elseif (status == '' or v[1] == status and
-		    (v[2] or '') == reason) and
+		    reason_of(v[2], refined) == reason) and
 		    (runner == '' or v[3] == runner) then
 			page[#page + 1] = { head.id, v }
 		end

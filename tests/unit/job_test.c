@@ -144,6 +144,10 @@ test_hero_sees_its_own_words_only(void)
 	check_int(job_status_of("error", NULL), JOB_ERROR);
 	check_int(job_status_of("error", "of another kind"), JOB_ERROR);
 	check_int(job_status_of("odd", NULL), JOB_CREATED);
+	/* Left over from before. */
+	check_int(job_status_of("finished", "scheduled"), JOB_FINISHED);
+	check_int(job_status_of("started", "cancelled"), JOB_STARTED);
+	check_int(job_status_of("created", "finished"), JOB_CREATED);
 }
 
 static const char *

@@ -622,6 +622,40 @@ test_pages_can_be_of_one_status(void)
 	close_place(&p);
 }
 
+/* Redis has lost its last seconds, and with them that it was taken back. */
+void
+test_a_reason_left_over_counts_for_nothing(void)
+{
+	struct page_wanted want = {.status = JOB_SCHEDULED, .limit = 10};
+	char *cursor = NULL;
+	struct place p;
+	struct job *j;
+
+	open_place(&p);
+	push(&p, "a", false);
+	finish(&p, take_one(&p), "HELLO");
+	wait_for(is_settled(&p));
+	push(&p, "b", false);
+	cancel(&p, "b");
+	REDIS(&p, "HSET hero:job:a reason scheduled");
+	check_str(page(&p, want, &cursor), "");
+	want.status = JOB_FINISHED;
+	check_str(page(&p, want, &cursor), "a ");
+	want.status = JOB_ERROR;
+	check_str(page(&p, want, &cursor), "");
+	push(&p, "c", false);
+	j = take_one(&p);
+	REDIS(&p, "HSET hero:job:c reason scheduled error late exit 1");
+	queue_keep(p.q, j, "q/0");
+	check_str(REDIS(&p, "HMGET hero:job:c reason error exit"), "");
+	REDIS(&p, "HSET hero:job:c reason scheduled error late exit 1");
+	queue_give_back(p.q, j, BACK_HEAD, NULL, NULL);
+	wait_for(is_settled(&p));
+	check_str(REDIS(&p, "HMGET hero:job:c status reason error exit"),
+	    "dispatched");
+	close_place(&p);
+}
+
 void
 test_many_jobs_of_one_moment_are_listed_once(void)
 {
