@@ -1574,9 +1574,9 @@ read_cursor(struct page *p, const char *cursor, struct err *e)
 {
 	const char *colon = strchr(cursor, ':');
 	char *end;
+	double score = strtod(cursor, &end);
 
-	strtod(cursor, &end);
-	if (!colon || end != colon ||
+	if (!colon || end != colon || !isfinite(score) ||
 	    (size_t)(colon - cursor) >= sizeof(p->score) ||
 	    !id_is_valid(colon + 1))
 		return err_set(

@@ -684,7 +684,7 @@ void
 test_a_false_cursor_is_refused(void)
 {
 	static const char *const cursors[] = {
-	    "", ":", "x:a", "1:", "1", "1:a b"};
+	    "", ":", "x:a", "1:", "1", "1:a b", "nan:a", "inf:a"};
 	struct page_wanted want = {.status = -1, .limit = 1};
 	struct err e;
 	struct place p;
