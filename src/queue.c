@@ -796,19 +796,7 @@ tell_ended(struct queues *qs, const struct redis_reply *ids)
 	}
 }
 
-static void
-on_settled(void *arg, const struct redis_reply *reply)
-{
-	struct settle *s = arg;
-
-	if (!reply || reply_is_error(reply)) {
-		settle_later(s, reply);
-		return;
-	}
-	tell_ended(s->queue->all, reply_at(reply, 1));
-	settle_end(s);
-}
-
+/* One has ended: now and then those are forgotten whose time is over. */
 static void
 trim(struct queue *q)
 {
@@ -822,6 +810,21 @@ trim(struct queue *q)
 	words_add_number(&w, now_ms());
 	words_add_number(&w, TRIM_COUNT);
 	redis_send(q->all->redis, &w, NULL, NULL);
+}
+
+static void
+on_settled(void *arg, const struct redis_reply *reply)
+{
+	struct settle *s = arg;
+
+	if (!reply || reply_is_error(reply)) {
+		settle_later(s, reply);
+		return;
+	}
+	tell_ended(s->queue->all, reply_at(reply, 1));
+	if (!s->is_back)
+		trim(s->queue);
+	settle_end(s);
 }
 
 static void
@@ -880,7 +883,6 @@ on_stored(void *arg, const struct redis_reply *reply)
 	s->sent = redis_send(q->all->redis, &w, on_settled, s);
 	if (!s->sent)
 		retry_soon(q->all);
-	trim(q);
 }
 
 static void
@@ -1240,7 +1242,7 @@ queues_read(
 }
 
 struct cancel {
-	struct queues *queues;
+	struct queue *queue;
 	cancel_fn fn;
 	void *arg;
 };
@@ -1251,10 +1253,11 @@ on_cancelled(void *arg, const struct redis_reply *reply)
 	struct cancel *c = arg;
 	struct err e = {0};
 
-	if (is_refused(c->queues, reply, &e)) {
+	if (is_refused(c->queue->all, reply, &e)) {
 		c->fn(c->arg, NULL, &e);
 	} else {
-		tell_ended(c->queues, reply_at(reply, 1));
+		tell_ended(c->queue->all, reply_at(reply, 1));
+		trim(c->queue);
 		c->fn(c->arg, reply_text(reply_at(reply, 0), NULL), NULL);
 	}
 	free(c);
@@ -1273,7 +1276,7 @@ queue_cancel(struct queue *q, const struct job *j, cancel_fn fn, void *arg,
 	if (is_away(qs, e))
 		return -1;
 	c = xcalloc(1, sizeof(*c));
-	c->queues = qs;
+	c->queue = q;
 	c->fn = fn;
 	c->arg = arg;
 	call_begin(&w, "herod_cancel", 1);

@@ -727,6 +727,56 @@ test_expired_jobs_leave_the_lists(void)
 	close_place(&p);
 }
 
+static bool
+is_indexed(struct place *p, const char *id)
+{
+	return *REDIS(p, "ZSCORE herod:jobs:q %s", id) != 0;
+}
+
+static void
+end_by_function(struct place *p, const char *id)
+{
+	struct job *j;
+
+	REDIS(p, "HSET hero:job:%s status created payload hello", id);
+	REDIS(p, "LPUSH hero:work_queue:q %s", id);
+	j = take_one(p);
+	check(j->foreign);
+	finish(p, j, "HELLO");
+	wait_for(is_settled(p));
+}
+
+static void
+end_by_cancel(struct place *p, const char *id)
+{
+	push(p, id, false);
+	cancel(p, id);
+}
+
+/* However the jobs of its queue end. */
+void
+test_an_expired_job_is_forgotten_after_some_ends(void)
+{
+	static void (*const ends[])(struct place * p, const char *id) = {
+	    end_by_function, end_by_cancel};
+	struct place p;
+	char id[16];
+	size_t i;
+	int n;
+
+	open_place(&p);
+	for (i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
+		REDIS(&p, "ZADD herod:jobs:q 5 gone");
+		REDIS(&p, "ZADD herod:done:q 5 gone");
+		for (n = 0; n < 1000 && is_indexed(&p, "gone"); n++) {
+			snprintf(id, sizeof(id), "%zu-%d", i, n);
+			ends[i](&p, id);
+		}
+		check(!is_indexed(&p, "gone"));
+	}
+	close_place(&p);
+}
+
 static void
 on_depths(void *arg, const struct queue_depth *d, size_t n)
 {
