@@ -63,7 +63,7 @@ struct queue {
 	char *name;
 	char *list, *high, *low, *own, *index, *done, *delay; /* keys */
 	ev_periodic due; /* when the first of those that wait may begin */
-	bool promoting;
+	bool promoting, promote_again; /* asked; asked meanwhile */
 	bool announced; /* is in the set of names */
 	unsigned ends; /* since the last trim */
 };
@@ -296,6 +296,8 @@ on_promoted(void *arg, const struct redis_reply *reply)
 		qs->ops->given_back(qs->arg, q);
 	if (next > 0)
 		await_due(q, next);
+	if (q->promote_again)
+		promote(q);
 }
 
 /* Puts into the queue what is due, and learns when to look again. */
@@ -304,6 +306,7 @@ promote(struct queue *q)
 {
 	struct redis_words w;
 
+	q->promote_again = q->promoting;
 	if (q->promoting || !redis_is_up(q->all->redis))
 		return;
 	call_begin(&w, "herod_promote", 1);
@@ -1794,7 +1797,7 @@ send_registration(struct registering *r)
 	char *key = own_key(qs, "node", qs->id);
 
 	RB_FOREACH (q, queue_tree, &qs->tree)
-		q->announced = q->promoting = false;
+		q->announced = q->promoting = q->promote_again = false;
 	call_begin(&w, "herod_begin", 2);
 	words_add(&w, key);
 	words_add(&w, qs->names);

@@ -279,6 +279,27 @@ test_a_delayed_job_can_be_cancelled(void)
 	close_place(&p);
 }
 
+/* It may have looked before that one was due. */
+void
+test_a_look_for_due_jobs_during_another_is_not_lost(void)
+{
+	struct redis_words w;
+	struct place p;
+
+	open_place(&p);
+	check_planned(&p, "a", "{\"delay\": 1000}");
+	REDIS(&p, "HSET hero:job:a due 1");
+	queues_promote(p.all);
+	words_begin(&w, "ZADD");
+	words_add(&w, "herod:delay:q");
+	words_add(&w, "1");
+	words_add(&w, "a");
+	check(redis_send(p.redis, &w, NULL, NULL));
+	queues_promote(p.all);
+	wait_for(is_state(&p, "a", "dispatched"));
+	close_place(&p);
+}
+
 /* ---- another attempt ---- */
 
 static void
