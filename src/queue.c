@@ -707,6 +707,7 @@ take_send(struct take *t)
 	words_add(&w, t->now);
 	words_add_number(&w, next_score(qs));
 	words_add_number(&w, TAKE_LOOKS);
+	words_add(&w, q->name);
 	for (i = 0; i < t->n; i++)
 		words_add(&w, t->labels[i]);
 	return redis_send(qs->redis, &w, on_taken, t);
@@ -1179,6 +1180,8 @@ queue_keep(struct queue *q, const struct job *j, const char *label)
 	words_add(&w, j->spec.id);
 	words_add(&w, claim);
 	words_add(&w, q->all->node);
+	words_add(&w, q->name);
+	words_add(&w, j->foreign ? "1" : "0");
 	job_put_asked(j, &w);
 	job_put_started(j, &w);
 	redis_send(q->all->redis, &w, NULL, NULL);
@@ -1290,6 +1293,7 @@ queue_cancel(struct queue *q, const struct job *j, cancel_fn fn, void *arg,
 	words_add_number(&w, ttl);
 	words_add_number(&w, now_ms());
 	words_add(&w, reply_key(qs, j->spec.id, reply));
+	words_add(&w, q->name);
 	if (redis_send(qs->redis, &w, on_cancelled, c))
 		return 0;
 	free(c);

@@ -34,7 +34,8 @@ local function list_key(ns, queue, priority)
 	return ns .. ':work_queue:' .. queue
 end
 
--- Of a job: its queue, which stands there only when it is not its runner.
+-- Of a job: its queue, which stands there only when it is not its runner, or
+-- when the job is not herod's (take sets it then).
 local function queue_of(job)
 	local v = redis.call('HMGET', job, 'queue', 'runner')
 
@@ -170,14 +171,15 @@ local function create(keys, args)
 end
 
 -- KEYS high list low own index
--- ARGV prefix epoch sequence node now score limit label...
--- Claims the next jobs, one for each label (RUNNER/INSTANCE...).  Ids whose job is
--- not waiting (cancelled, pushed twice) are passed over; at most limit ids
--- are looked at.  {more, {id, fields}..., {id without job...}}
+-- ARGV prefix epoch sequence node now score limit queue label...
+-- Claims the next jobs, one for each label (RUNNER/INSTANCE...).  Ids whose
+-- job is not waiting (cancelled, pushed twice) are passed over; at most limit
+-- ids are looked at.  What others queued learns whose queue it stood in.
+-- {more, {id, fields}..., {id without job...}}
 local function take(keys, args)
 	local prefix, epoch, sequence = args[1], args[2], tonumber(args[3])
 	local node, now, score = args[4], args[5], args[6]
-	local at, looked, lost, found, row = 8, 0, {}, {}, 1
+	local at, looked, lost, found, row = 9, 0, {}, {}, 1
 
 	while at <= #args and looked < tonumber(args[7]) do
 		local id = redis.call('LPOP', keys[row])
@@ -203,6 +205,7 @@ local function take(keys, args)
 			redis.call('HINCRBY', job, 'attempts', 1)
 			if not herods then
 				redis.call('PERSIST', job)
+				redis.call('HSET', job, 'queue', args[8])
 				redis.call('ZADD', keys[5], 'NX', score, id)
 			end
 			found[#found + 1] = { id, fields }
@@ -315,13 +318,12 @@ local function promote(keys, args)
 	return { #due, next[2] or '' }
 end
 
--- KEYS job own; ARGV ns id claim node field value...
--- After Redis lost its last seconds: we do hold that job.  0: it is over,
--- or somebody else has begun it.
+-- KEYS job own; ARGV ns id claim node queue foreign field value...
+-- After Redis lost its last seconds: we do hold that job.  foreign: it was not
+-- queued by herod.  0: it is over, or somebody else has begun it.
 local function keep(keys, args)
-	local job, ns, id = keys[1], args[1], args[2]
+	local job, ns, id, queue = keys[1], args[1], args[2], args[5]
 	local v = redis.call('HMGET', job, 'status', 'node', 'priority')
-	local queue = queue_of(job)
 
 	if OVER[v[1]] or v[2] and v[2] ~= args[4] then
 		return 0
@@ -331,18 +333,23 @@ local function keep(keys, args)
 		redis.call('ZREM', own_key(ns, 'delay', queue), id)
 	end
 	redis.call('HSET', keys[2], id, args[3])
-	redis.call('HSET', job, unpack(args, 5))
+	redis.call('HSET', job, unpack(args, 7))
 	redis.call('HDEL', job, 'reason', 'error', 'exit')
+	if args[6] == '1' then
+		redis.call('HDEL', job, 'herod')
+		redis.call('HSET', job, 'queue', queue)
+		redis.call('PERSIST', job)
+	end
 	return 1
 end
 
--- KEYS job; ARGV ns id time ttl_ms now_ms reply_key
+-- KEYS job; ARGV ns id time ttl_ms now_ms reply_key queue
 -- A job that waits never starts.  {the status it had, ids of those that ended
 -- with it}; {""} without a job.
 local function cancel(keys, args)
 	local job, ns, id, now = keys[1], args[1], args[2], tonumber(args[5])
 	local v = redis.call('HMGET', job, 'status', 'priority', 'herod')
-	local queue = queue_of(job)
+	local queue = args[7]
 	local list = list_key(ns, queue, v[2])
 
 	if v[1] ~= 'created' and v[1] ~= 'dispatched' and

@@ -415,6 +415,76 @@ test_a_foreign_job_is_adopted_and_answered(void)
 	close_place(&p);
 }
 
+/* Its hash says nothing of the queue that it stands in, or something else. */
+static void
+push_foreign(struct place *p, const char *id)
+{
+	REDIS(p,
+	    "HSET hero:job:%s status created payload hello runner other "
+	    "queue third",
+	    id);
+	REDIS(p, "LPUSH hero:work_queue:q %s", id);
+}
+
+void
+test_a_foreign_job_goes_back_to_where_it_came_from(void)
+{
+	struct place p;
+	struct job *j;
+
+	open_place(&p);
+	push_foreign(&p, "f");
+	queue_give_back(p.q, take_one(&p), BACK_DIED, NULL, NULL);
+	wait_for(is_settled(&p));
+	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "f");
+	j = take_one(&p);
+	check_int(j->deaths, 1);
+	j->due = 1;
+	queue_give_back(p.q, j, BACK_LATER, NULL, NULL);
+	wait_for(is_settled(&p));
+	queues_promote(p.all);
+	wait_for(turn(p.loop) &&
+	    !strcmp(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "f"));
+	check_str(cancel(&p, "f"), "dispatched");
+	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "");
+	close_place(&p);
+}
+
+void
+test_a_foreign_job_is_cancelled_where_it_stands(void)
+{
+	struct place p;
+
+	open_place(&p);
+	push_foreign(&p, "f");
+	check_str(cancel(&p, "f"), "created");
+	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "");
+	check_str(REDIS(&p, "ZRANGE herod:done:q 0 -1"), "f");
+	check_str(REDIS(&p, "LRANGE hero:reply:f 0 -1"), "cancelled");
+	close_place(&p);
+}
+
+void
+test_a_foreign_job_is_kept_as_one_when_redis_forgets(void)
+{
+	struct place p;
+	struct job *j;
+
+	open_place(&p);
+	push_foreign(&p, "f");
+	j = take_one(&p);
+	REDIS(&p, "DEL hero:job:f herod:own:q:node-1");
+	push_foreign(&p, "f");
+	queue_keep(p.q, j, "q/0");
+	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "");
+	check_str(
+	    REDIS(&p, "HMGET hero:job:f status queue herod"), "started q");
+	finish(&p, j, "HELLO");
+	wait_for(is_settled(&p));
+	check_str(REDIS(&p, "LRANGE hero:reply:f 0 -1"), "HELLO");
+	close_place(&p);
+}
+
 /* ---- claims ---- */
 
 static const char *
