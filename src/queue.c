@@ -222,6 +222,19 @@ ttl_of(const struct queues *qs, const struct job *j)
 	return j->spec.result_ttl > 0 ? j->spec.result_ttl : qs->result_ttl;
 }
 
+/* Of seconds; what is not 0 does not become 0. */
+static long long
+to_ms(double seconds)
+{
+	return (long long)ceil(seconds * 1000);
+}
+
+static void
+add_default_ttl(struct redis_words *w, const struct queues *qs)
+{
+	words_add_number(w, to_ms(qs->result_ttl));
+}
+
 /* "EPOCH SEQUENCE LABEL" */
 static void
 claim_text(struct queues *qs, const char *label, char *buf, size_t size)
@@ -405,6 +418,11 @@ refuse_new(struct push *p, const char *what, const char *id)
 	} else if (!strcmp(what, "missing")) {
 		err_set(e, ERR_NO_JOB, "prerequisites: there is no job %s", id);
 		err_hint(e, "ended jobs are forgotten after their result_ttl");
+	} else if (!strcmp(what, "foreign")) {
+		err_set(e, ERR_ILLEGAL_MOVE,
+		    "prerequisites: job %s was not queued by herod: its end "
+		    "is not known",
+		    id);
 	} else {
 		err_set(e, ERR_ILLEGAL_MOVE,
 		    "prerequisites: job %s has ended and did not finish", id);
@@ -852,7 +870,7 @@ release_waiting(const struct settle *s, const struct redis_reply *reply)
 	words_add(&w, job_key(qs, s->job->spec.id, key));
 	words_add(&w, qs->ns);
 	words_add(&w, s->job->spec.id);
-	words_add_number(&w, llround(qs->result_ttl * 1000));
+	add_default_ttl(&w, qs);
 	words_add_number(&w, now_ms());
 	redis_send(qs->redis, &w, on_released, qs);
 }
@@ -865,7 +883,7 @@ on_stored(void *arg, const struct redis_reply *reply)
 	struct queue *q = s->queue;
 	struct redis_words w;
 	char key[KEY_MAX];
-	long long ttl = llround(ttl_of(q->all, s->job) * 1000);
+	long long ttl = to_ms(ttl_of(q->all, s->job));
 
 	if (!reply || reply_is_error(reply)) {
 		settle_later(s, reply);
@@ -907,7 +925,6 @@ finish_by_function(struct settle *s)
 {
 	struct queues *qs = s->queue->all;
 	const struct job *j = s->job;
-	long long ttl = llround(ttl_of(qs, j) * 1000);
 	struct redis_words w;
 	char key[KEY_MAX], reply[KEY_MAX];
 
@@ -917,8 +934,9 @@ finish_by_function(struct settle *s)
 	words_add(&w, s->queue->done);
 	words_add(&w, qs->ns);
 	words_add(&w, j->spec.id);
-	words_add_number(&w, ttl);
+	words_add_number(&w, to_ms(ttl_of(qs, j)));
 	words_add_number(&w, now_ms());
+	add_default_ttl(&w, qs);
 	words_add(&w, j->foreign ? reply_key(qs, j->spec.id, reply) : "");
 	if (j->result)
 		words_add_mem(&w, j->result, j->result_len);
@@ -962,7 +980,7 @@ send_back(struct settle *s)
 	words_add(&w, "head");
 	words_add(&w, s->how == BACK_DIED ? "0" : "1");
 	words_add(&w, s->how == BACK_DIED ? "1" : "0");
-	words_add_number(&w, llround(qs->result_ttl * 1000));
+	add_default_ttl(&w, qs);
 	words_add_number(&w, now_ms());
 	s->sent = redis_send(qs->redis, &w, on_settled, s);
 }
@@ -1274,7 +1292,6 @@ queue_cancel(struct queue *q, const struct job *j, cancel_fn fn, void *arg,
     struct err *e)
 {
 	struct queues *qs = q->all;
-	long long ttl = llround(ttl_of(qs, j) * 1000);
 	struct cancel *c;
 	struct redis_words w;
 	char key[KEY_MAX], reply[KEY_MAX], now[TIME_TEXT_SIZE];
@@ -1290,10 +1307,11 @@ queue_cancel(struct queue *q, const struct job *j, cancel_fn fn, void *arg,
 	words_add(&w, qs->ns);
 	words_add(&w, j->spec.id);
 	words_add(&w, time_text(ev_time(), now));
-	words_add_number(&w, ttl);
+	words_add_number(&w, to_ms(ttl_of(qs, j)));
 	words_add_number(&w, now_ms());
 	words_add(&w, reply_key(qs, j->spec.id, reply));
 	words_add(&w, q->name);
+	add_default_ttl(&w, qs);
 	if (redis_send(qs->redis, &w, on_cancelled, c))
 		return 0;
 	free(c);
@@ -1345,6 +1363,7 @@ on_again(void *arg, const struct redis_reply *reply)
 	} else if (qs->ops && qs->ops->given_back) {
 		qs->ops->given_back(qs->arg, a->queue);
 	}
+	tell_ended(qs, reply_at(reply, 2));
 	after_end(a, &e);
 }
 
@@ -1352,7 +1371,7 @@ static void
 on_forgotten(void *arg, const struct redis_reply *reply)
 {
 	struct after *a = arg;
-	const char *status = reply_text(reply, NULL);
+	const char *status = reply_text(reply_at(reply, 0), NULL);
 	struct err e = {0};
 
 	if (is_refused(a->queue->all, reply, &e)) {
@@ -1366,6 +1385,7 @@ on_forgotten(void *arg, const struct redis_reply *reply)
 		err_hint(&e, "job.stop ends it");
 		err_subject(&e, a->id);
 	}
+	tell_ended(a->queue->all, reply_at(reply, 1));
 	after_end(a, &e);
 }
 
@@ -1408,6 +1428,7 @@ queue_again(
 	words_add(&w, q->all->ns);
 	words_add(&w, id);
 	words_add_number(&w, now_ms());
+	add_default_ttl(&w, q->all);
 	return after_send(after_new(q, id, fn, arg), &w, on_again, e);
 }
 
@@ -1426,6 +1447,8 @@ queue_forget(
 	words_add(&w, q->done);
 	words_add(&w, q->all->ns);
 	words_add(&w, id);
+	words_add_number(&w, now_ms());
+	add_default_ttl(&w, q->all);
 	return after_send(after_new(q, id, fn, arg), &w, on_forgotten, e);
 }
 

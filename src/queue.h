@@ -155,14 +155,16 @@ typedef void (*job_fn)(void *arg, struct job *j, const struct err *e);
 int queues_read(
     struct queues *qs, const char *id, job_fn fn, void *arg, struct err *e);
 
-/* Takes a waiting job out.  was: its status word of Hero before (created
- * and dispatched mean that it is cancelled now), or NULL with e. */
+/* Takes a waiting job out.  was: its status word of Hero before (created,
+ * dispatched and waiting_for_prerequisites mean that it is cancelled now), or
+ * NULL with e. */
 typedef void (*cancel_fn)(void *arg, const char *was, const struct err *e);
 int queue_cancel(struct queue *q, const struct job *j, cancel_fn fn, void *arg,
     struct err *e);
 
-/* One that has failed is tried again as if it were new; one that is over is
- * forgotten.  fn is told whether that could be. */
+/* One that has failed is tried again as if it were new, without waiting for
+ * prerequisites; one that is over is forgotten.  fn is told whether that could
+ * be. */
 int queue_again(
     struct queue *q, const char *id, queue_fn fn, void *arg, struct err *e);
 int queue_forget(

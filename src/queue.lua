@@ -2,9 +2,12 @@
 -- What must happen as one, in herod's queues (see queue.c).
 --
 -- Each function may be executed twice (a connection lost before its answer
--- came): the second time changes nothing.  All but create run with a full
--- Redis, because they only let things drain.  KEYS are keys of one queue;
--- keys of jobs that are only known here are made from a prefix in ARGV.
+-- came).  What settles a job (finish, released, give_back, try_later, keep)
+-- then changes nothing the second time; a second create finds its own job in
+-- the way, a second take claims other jobs (the claims tell of the first), and
+-- a second begin counts an epoch more.  All but create run with a full Redis,
+-- because they only let things drain.  KEYS are keys of one queue; keys of
+-- jobs that are only known here are made from a prefix in ARGV.
 
 local OVER = { finished = true, error = true }
 
@@ -76,16 +79,30 @@ local function drop_unique(ns, id, job)
 	end
 end
 
--- An ended job is kept for its own time, or for that of the caller.
+-- It waits for no other any more: its id may be used again.
+local function stop_waiting(ns, id, job)
+	local text = redis.call('HGET', job, 'prerequisites')
+	local good, others = pcall(cjson.decode, text or '[]')
+
+	for _, other in ipairs(good and type(others) == 'table' and
+	    others or {}) do
+		if type(other) == 'string' then
+			redis.call('SREM', own_key(ns, 'dep', other), id)
+		end
+	end
+end
+
+-- An ended job is kept for its own time, or for ttl (ms).
 local function expire(ns, id, job, now, ttl)
 	local own = tonumber(redis.call('HGET', job, 'result_ttl'))
 
-	ttl = own and math.floor(own * 1000) or ttl
+	ttl = own and math.ceil(own * 1000) or ttl
 	redis.call('PEXPIRE', job, ttl)
 	redis.call('ZADD', own_key(ns, 'done', queue_of(job)), now + ttl, id)
 end
 
--- Those that wait for a job which is over.  ended gets the ids of those that
+-- Those that wait for a job which is over; ttl is for those that have none of
+-- their own.  ended gets the ids of those that
 -- end with it, and of those that waited for them in turn.
 local function release(ns, first, now, ttl, ended)
 	local over = { first }
@@ -107,6 +124,7 @@ local function release(ns, first, now, ttl, ended)
 					redis.call('HGET', job_key(ns, id),
 						'finished_at') or '')
 				drop_unique(ns, other, job)
+				stop_waiting(ns, other, job)
 				expire(ns, other, job, now, ttl)
 				ended[#ended + 1] = other
 				over[#over + 1] = other
@@ -120,15 +138,48 @@ local function release(ns, first, now, ttl, ended)
 	return ended
 end
 
+-- What keeps a job from waiting for that one: {missing or failed, or foreign
+-- (it does not end by herod's functions), id}.
+local function hindrance(job, id)
+	local v = redis.call('HMGET', job, 'status', 'herod')
+
+	if not v[1] then
+		return { 'missing', id }
+	elseif v[1] == 'error' then
+		return { 'failed', id }
+	elseif v[1] ~= 'finished' and not v[2] then
+		return { 'foreign', id }
+	end
+end
+
+-- Waits for those of ids that have not finished; how many those are.
+local function wait_for(ns, id, ids)
+	local seen, left = {}, 0
+
+	for _, other in ipairs(ids) do
+		local job = job_key(ns, other)
+		if not seen[other] and
+		    redis.call('HGET', job, 'status') ~= 'finished' then
+			left = left + 1
+			redis.call('SADD', own_key(ns, 'dep', other), id)
+			-- Who ends it sees by this that somebody waits.
+			redis.call('HSETNX', job, 'finished_at', '')
+		end
+		seen[other] = true
+	end
+	return left
+end
+
 -- KEYS job index unique_key
 -- ARGV ns id score now_ms unique_ms n prerequisite... field value...
 -- A job whose id the caller chose, or that does not simply stand in line.
 -- unique_key "": none; unique_ms 0: until the job is over.
 -- {what, id}: ok and the status, or what is in the way: exists, unique (of
--- which job), missing (prerequisite), failed (prerequisite).
+-- which job), or a hindrance by a prerequisite.
 local function create(keys, args)
 	local ns, id, now = args[1], args[2], tonumber(args[4])
-	local n, left = tonumber(args[6]), 0
+	local n = tonumber(args[6])
+	local others = { unpack(args, 7, 6 + n) }
 
 	if redis.call('EXISTS', keys[1]) == 1 then
 		return { 'exists', id }
@@ -138,21 +189,13 @@ local function create(keys, args)
 	    redis.call('EXISTS', job_key(ns, other)) == 1) then
 		return { 'unique', other }
 	end
-	for i = 7, 6 + n do
-		local v = redis.call('HMGET', job_key(ns, args[i]), 'status')
-		if not v[1] or v[1] == 'error' then
-			return { v[1] and 'failed' or 'missing', args[i] }
+	for _, it in ipairs(others) do
+		local found = hindrance(job_key(ns, it), it)
+		if found then
+			return found
 		end
 	end
-	for i = 7, 6 + n do
-		local job = job_key(ns, args[i])
-		if redis.call('HGET', job, 'status') ~= 'finished' then
-			left = left + redis.call('SADD',
-				own_key(ns, 'dep', args[i]), id)
-			-- Who ends it sees by this that somebody waits.
-			redis.call('HSETNX', job, 'finished_at', '')
-		end
-	end
+	local left = wait_for(ns, id, others)
 	redis.call('HSET', keys[1], unpack(args, 7 + n))
 	redis.call('ZADD', keys[2], args[3], id)
 	if keys[3] ~= '' and tonumber(args[5]) > 0 then
@@ -220,7 +263,7 @@ local function take(keys, args)
 end
 
 -- KEYS job own done
--- ARGV ns id ttl_ms now_ms reply_key reply field value...
+-- ARGV ns id ttl_ms now_ms default_ttl_ms reply_key reply field value...
 -- Its end.  {0}: it was over before; {1, ids of those that ended with it}.
 local function finish(keys, args)
 	local ns, id, now = args[1], args[2], tonumber(args[4])
@@ -229,31 +272,39 @@ local function finish(keys, args)
 	if redis.call('HDEL', keys[2], id) == 0 and OVER[status] then
 		return { 0 }
 	end
-	redis.call('HSET', keys[1], unpack(args, 7))
+	redis.call('HSET', keys[1], unpack(args, 8))
 	redis.call('PEXPIRE', keys[1], args[3])
 	redis.call('ZADD', keys[3], now + args[3], id)
 	drop_unique(ns, id, keys[1])
-	push_reply(args[5], args[6])
-	return { 1, release(ns, id, now, tonumber(args[3]), {}) }
+	push_reply(args[6], args[7])
+	return { 1, release(ns, id, now, tonumber(args[5]), {}) }
 end
 
--- KEYS job; ARGV ns id ttl_ms now_ms
--- Somebody waits for a job that has ended.  {1, ids of those that ended with it}
+-- KEYS job; ARGV ns id default_ttl_ms now_ms
+-- Somebody waits for a job that has ended.  {1, ids of those that ended with
+-- it}; {0} when it is being tried again already.
 local function released(keys, args)
+	local status = redis.call('HGET', keys[1], 'status')
+
+	if status and not OVER[status] then
+		return { 0 }
+	end
 	return { 1, release(args[1], args[2], tonumber(args[4]),
 		tonumber(args[3]), {}) }
 end
 
--- KEYS job own; ARGV ns id end(head|tail) uncounted died ttl_ms now_ms
+-- KEYS job own
+-- ARGV ns id end(head|tail) uncounted died default_ttl_ms now_ms
 -- Back to the queue.  uncounted: the attempt did not happen; died: a worker
--- died of it.  0: it was not ours any more, or it is over: then its daemon
--- died between its end and taking the claim off, and its time begins now.
+-- died of it.  {1}; {0}: it was not ours any more; {0, ids of those that ended
+-- with it}: it is over.  Then its daemon died between its end and taking the
+-- claim off, and its time begins now.
 local function give_back(keys, args)
 	local job, ns, id = keys[1], args[1], args[2]
 	local status = redis.call('HGET', job, 'status')
 
 	if redis.call('HDEL', keys[2], id) == 0 or not status then
-		return 0
+		return { 0 }
 	end
 	if OVER[status] then
 		if redis.call('PTTL', job) < 0 then
@@ -261,8 +312,8 @@ local function give_back(keys, args)
 				tonumber(args[6]))
 		end
 		drop_unique(ns, id, job)
-		release(ns, id, tonumber(args[7]), tonumber(args[6]), {})
-		return 0
+		return { 0, release(ns, id, tonumber(args[7]),
+			tonumber(args[6]), {}) }
 	end
 	redis.call('HSET', job, 'status', 'dispatched')
 	redis.call('HDEL', job, 'reason', 'error', 'exit', 'node',
@@ -274,7 +325,7 @@ local function give_back(keys, args)
 		redis.call('HINCRBY', job, 'deaths', 1)
 	end
 	push(ns, id, job, args[3] == 'head' and 'LPUSH' or 'RPUSH')
-	return 1
+	return { 1 }
 end
 
 -- KEYS job own delay; ARGV id due_ms count field value...
@@ -343,7 +394,8 @@ local function keep(keys, args)
 	return 1
 end
 
--- KEYS job; ARGV ns id time ttl_ms now_ms reply_key queue
+-- KEYS job
+-- ARGV ns id time ttl_ms now_ms reply_key queue default_ttl_ms
 -- A job that waits never starts.  {the status it had, ids of those that ended
 -- with it}; {""} without a job.
 local function cancel(keys, args)
@@ -365,44 +417,51 @@ local function cancel(keys, args)
 	redis.call('PEXPIRE', job, args[4])
 	redis.call('ZADD', own_key(ns, 'done', queue), now + args[4], id)
 	drop_unique(ns, id, job)
+	stop_waiting(ns, id, job)
 	if not v[3] then
 		push_reply(args[6], 'cancelled')
 	end
-	return { v[1], release(ns, id, now, tonumber(args[4]), {}) }
+	return { v[1], release(ns, id, now, tonumber(args[8]), {}) }
 end
 
--- KEYS job; ARGV ns id now_ms
--- One that has failed is tried again, as if it were new.  {what, status}: ok, or none (there
--- is no such job), or not (it has not failed).
+-- KEYS job; ARGV ns id now_ms default_ttl_ms
+-- One that has failed is tried again, as if it were new, but that it waits for
+-- no prerequisites.  {what, status, ids of those that ended with it}: ok, or
+-- none (there is no such job), or not (it has not failed).
 local function again(keys, args)
-	local job, ns, id = keys[1], args[1], args[2]
+	local job, ns, id, now = keys[1], args[1], args[2], tonumber(args[3])
 	local status = redis.call('HGET', job, 'status')
 
 	if status ~= 'error' then
 		return { status and 'not' or 'none', status or '' }
 	end
+	local ended = release(ns, id, now, tonumber(args[4]), {})
 	redis.call('PERSIST', job)
 	redis.call('ZREM', own_key(ns, 'done', queue_of(job)), id)
 	redis.call('HDEL', job, 'reason', 'error', 'exit', 'result', 'due',
 		'attempts', 'deaths', 'retries_done', 'deferrals', 'node',
 		'instance', 'started_at', 'finished_at', 'prerequisites_left')
-	dispatch(ns, id, job, tonumber(args[3]))
-	return { 'ok', 'dispatched' }
+	dispatch(ns, id, job, now)
+	return { 'ok', 'dispatched', ended }
 end
 
--- KEYS job index done; ARGV ns id
--- One that is over is forgotten at once.  What it was; "" without a job.
+-- KEYS job index done; ARGV ns id now_ms default_ttl_ms
+-- One that is over is forgotten at once.  {what it was, ids of those that
+-- ended with it}; {""} without a job.
 local function forget(keys, args)
+	local ns, id, now = args[1], args[2], tonumber(args[3])
 	local status = redis.call('HGET', keys[1], 'status')
 
 	if not status or not OVER[status] then
-		return status or ''
+		return { status or '' }
 	end
-	drop_unique(args[1], args[2], keys[1])
+	local ended = release(ns, id, now, tonumber(args[4]), {})
+	drop_unique(ns, id, keys[1])
+	stop_waiting(ns, id, keys[1])
 	redis.call('DEL', keys[1])
-	redis.call('ZREM', keys[2], args[2])
-	redis.call('ZREM', keys[3], args[2])
-	return status
+	redis.call('ZREM', keys[2], id)
+	redis.call('ZREM', keys[3], id)
+	return { status, ended }
 end
 
 -- Walks one index, newest first, behind a place (score, id).

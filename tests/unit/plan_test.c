@@ -102,6 +102,30 @@ ended(void *arg, const char *id)
 	strlcat(p->names, " ", sizeof(p->names));
 }
 
+/* The status it had. */
+static const char *
+cancel(struct place *p, struct job *stolen)
+{
+	struct told t = {0};
+
+	check_int(queue_cancel(p->q, stolen, on_was, &t, NULL), 0);
+	UNTIL_TOLD(p, t);
+	job_free(stolen);
+	return keep_text(xstrdup(t.text));
+}
+
+static struct err
+after(struct place *p, const char *id,
+    int (*what)(
+	struct queue *q, const char *id, queue_fn fn, void *arg, struct err *e))
+{
+	struct told t = {0};
+
+	check_int(what(p->q, id, on_done, &t, &t.e), 0);
+	UNTIL_TOLD(p, t);
+	return t.e;
+}
+
 static void
 hear_of_ends(struct place *p)
 {
@@ -264,18 +288,12 @@ void
 test_a_delayed_job_can_be_cancelled(void)
 {
 	struct place p;
-	struct job *j;
-	struct told t = {0};
 
 	open_place(&p);
 	check_planned(&p, "a", "{\"delay\": 1000}");
-	j = new_job("a");
-	check_int(queue_cancel(p.q, j, on_was, &t, NULL), 0);
-	UNTIL_TOLD(&p, t);
-	check_str(t.text, "created");
+	check_str(cancel(&p, new_job("a")), "created");
 	check_str(state_of(&p, "a"), "error cancelled");
 	check_int(ask(p.loop, p.redis, "ZCARD herod:delay:q").number, 0);
-	job_free(j);
 	close_place(&p);
 }
 
@@ -440,6 +458,7 @@ test_when_one_does_not_finish_all_that_wait_for_it_end(void)
 	check_str(REDIS(&p, "HGET hero:job:c error"),
 	    "prerequisite b did not finish");
 	check(ask(p.loop, p.redis, "PTTL hero:job:c").number > 0);
+	check_str(REDIS(&p, "SMEMBERS herod:dep:x"), "");
 	wait_for(turn(p.loop) && strcmp(p.names, "b c ") == 0);
 	end_next(&p, JOB_FINISHED);
 	check_str(state_of(&p, "b"), "error");
@@ -450,18 +469,14 @@ void
 test_a_cancelled_prerequisite_ends_who_waits(void)
 {
 	struct place p;
-	struct job *j = new_job("a");
-	struct told t = {0};
 
 	open_place(&p);
 	hear_of_ends(&p);
 	push(&p, "a", false);
 	check_planned(&p, "b", "{\"prerequisites\": [\"a\"]}");
-	check_int(queue_cancel(p.q, j, on_was, &t, NULL), 0);
-	UNTIL_TOLD(&p, t);
+	cancel(&p, new_job("a"));
 	check_str(state_of(&p, "b"), "error");
 	check_str(p.names, "b ");
-	job_free(j);
 	close_place(&p);
 }
 
@@ -494,6 +509,129 @@ test_after_its_prerequisites_a_job_still_waits_for_its_time(void)
 	check_planned(&p, "c", "{\"prerequisites\": [\"a\"], \"delay\": 1000}");
 	end_next(&p, JOB_FINISHED);
 	wait_for(is_state(&p, "c", "created scheduled"));
+	close_place(&p);
+}
+
+void
+test_an_id_used_again_waits_for_its_own_prerequisites_only(void)
+{
+	struct place p;
+
+	open_place(&p);
+	push(&p, "a", false);
+	push(&p, "x", false);
+	check_planned(&p, "c", "{\"prerequisites\": [\"a\", \"x\"]}");
+	cancel(&p, new_job("c"));
+	check_str(REDIS(&p, "SMEMBERS herod:dep:a"), "");
+	check_str(after(&p, "c", queue_forget).text, "");
+	/* One that is named twice is one. */
+	check_planned(&p, "c", "{\"prerequisites\": [\"x\", \"x\"]}");
+	end_next(&p, JOB_FINISHED);
+	check_str(state_of(&p, "c"), "waiting_for_prerequisites");
+	end_next(&p, JOB_FINISHED);
+	wait_for(is_state(&p, "c", "dispatched"));
+	close_place(&p);
+}
+
+/* As after its hash has been deleted by hand. */
+void
+test_a_job_waits_also_where_its_id_stands_already(void)
+{
+	struct place p;
+
+	open_place(&p);
+	push(&p, "a", false);
+	REDIS(&p, "SADD herod:dep:a c");
+	check_planned(&p, "c", "{\"prerequisites\": [\"a\"]}");
+	check_str(state_of(&p, "c"), "waiting_for_prerequisites");
+	end_next(&p, JOB_FINISHED);
+	wait_for(is_state(&p, "c", "dispatched"));
+	close_place(&p);
+}
+
+/* Its herod died before it told them. */
+void
+test_who_waits_for_a_job_is_told_before_it_is_forgotten(void)
+{
+	struct place p;
+
+	open_place(&p);
+	hear_of_ends(&p);
+	push(&p, "a", false);
+	push(&p, "b", false);
+	check_planned(&p, "c", "{\"prerequisites\": [\"a\"]}");
+	check_planned(&p, "d", "{\"prerequisites\": [\"b\"]}");
+	take_all(&p);
+	REDIS(&p, "HSET hero:job:a status finished");
+	REDIS(&p, "HSET hero:job:b status error");
+	after(&p, "a", queue_forget);
+	after(&p, "b", queue_again);
+	check_str(state_of(&p, "c"), "dispatched");
+	check_str(state_of(&p, "d"), "error");
+	check_str(p.names, "d ");
+	/* What was said of its last end is not said of this one. */
+	check_planned(&p, "e", "{\"prerequisites\": [\"b\"]}");
+	REDIS(&p, "FCALL herod_released 1 hero:job:b hero b 1000 99");
+	check_str(state_of(&p, "e"), "waiting_for_prerequisites");
+	close_place(&p);
+}
+
+/* Its daemon died before it took the claim off. */
+void
+test_who_ends_with_a_job_found_over_is_told_of(void)
+{
+	struct place p;
+
+	open_place(&p);
+	hear_of_ends(&p);
+	push(&p, "a", false);
+	check_planned(&p, "b", "{\"prerequisites\": [\"a\"]}");
+	take_all(&p);
+	REDIS(&p, "HSET hero:job:a status error");
+	queue_give_back(p.q, new_job("a"), BACK_HEAD, NULL, NULL);
+	wait_for(is_settled(&p));
+	check_str(state_of(&p, "b"), "error");
+	check_str(p.names, "b ");
+	close_place(&p);
+}
+
+void
+test_a_job_queued_without_herod_is_no_prerequisite(void)
+{
+	struct place p;
+	struct err e;
+
+	open_place(&p);
+	REDIS(&p, "HSET hero:job:f status dispatched runner q");
+	e = plan(&p, "c", "{\"prerequisites\": [\"f\"]}");
+	check_int(e.code, ERR_ILLEGAL_MOVE);
+	check_has(e.text, "job f was not queued by herod");
+	check_int(
+	    ask(p.loop, p.redis, "EXISTS hero:job:c herod:dep:f").number, 0);
+	/* Its end is known when it is there. */
+	REDIS(&p, "HSET hero:job:f status finished");
+	check_planned(&p, "c", "{\"prerequisites\": [\"f\"]}");
+	check_str(state_of(&p, "c"), "dispatched");
+	close_place(&p);
+}
+
+void
+test_who_ends_with_a_prerequisite_keeps_its_own_result_ttl(void)
+{
+	struct place p;
+
+	open_place(&p);
+	check_planned(&p, "a", "{\"result_ttl\": 7}");
+	check_planned(&p, "b", "{\"prerequisites\": [\"a\"]}");
+	cancel(&p, planned("a", "{\"result_ttl\": 7}"));
+	check_int(ask(p.loop, p.redis, "TTL hero:job:a").number, 7);
+	check_int(ask(p.loop, p.redis, "TTL hero:job:b").number, 3600);
+	/* And when a function writes its end. */
+	check_planned(&p, "c", "{\"result_ttl\": 7, \"unique_key\": \"k\"}");
+	check_planned(&p, "d", "{\"prerequisites\": [\"c\"]}");
+	end_next(&p, JOB_ERROR);
+	check_int(ask(p.loop, p.redis, "TTL hero:job:c").number, 7);
+	check_int(ask(p.loop, p.redis, "TTL hero:job:d").number, 3600);
 	close_place(&p);
 }
 
@@ -531,18 +669,6 @@ test_a_unique_key_may_outlast_its_job(void)
 
 /* ---- after the end ---- */
 
-static struct err
-after(struct place *p, const char *id,
-    int (*what)(
-	struct queue *q, const char *id, queue_fn fn, void *arg, struct err *e))
-{
-	struct told t = {0};
-
-	check_int(what(p->q, id, on_done, &t, &t.e), 0);
-	UNTIL_TOLD(p, t);
-	return t.e;
-}
-
 void
 test_a_failed_job_can_be_tried_again_as_if_new(void)
 {
@@ -561,6 +687,22 @@ test_a_failed_job_can_be_tried_again_as_if_new(void)
 	check_int(j->attempts, 1);
 	check(j->error == NULL);
 	job_free(j);
+	close_place(&p);
+}
+
+void
+test_a_job_tried_again_waits_for_nobody(void)
+{
+	struct place p;
+
+	open_place(&p);
+	push(&p, "a", false);
+	push(&p, "x", false);
+	check_planned(&p, "c", "{\"prerequisites\": [\"a\", \"x\"]}");
+	end_next(&p, JOB_ERROR);
+	wait_for(is_state(&p, "c", "error"));
+	check_str(after(&p, "c", queue_again).text, "");
+	check_str(take_all(&p), "x c ");
 	close_place(&p);
 }
 
