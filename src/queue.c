@@ -127,11 +127,12 @@ reply_key(const struct queues *qs, const char *id, char buf[KEY_MAX])
 	return buf;
 }
 
+/* NULL without one. */
 static const char *
 unique_key(const struct queue *q, const struct job *j, char buf[KEY_MAX])
 {
 	if (!j->spec.unique_key)
-		return "";
+		return NULL;
 	snprintf(buf, KEY_MAX, "%sd:uniq:%s:%s", q->all->ns, q->name,
 	    j->spec.unique_key);
 	return buf;
@@ -404,6 +405,13 @@ on_pushed(void *arg, const struct redis_reply *reply)
 		push_done(p);
 }
 
+static void
+refuse_unique(const char *id, struct err *e)
+{
+	err_set(e, ERR_DUPLICATE, "job %s has that unique_key already", id);
+	err_subject(e, id);
+}
+
 /* What was in the way of a new job. */
 static void
 refuse_new(struct push *p, const char *what, const char *id)
@@ -413,8 +421,7 @@ refuse_new(struct push *p, const char *what, const char *id)
 	if (!strcmp(what, "exists")) {
 		err_set(e, ERR_DUPLICATE, "a job with the id %s exists", id);
 	} else if (!strcmp(what, "unique")) {
-		err_set(
-		    e, ERR_DUPLICATE, "job %s has that unique_key already", id);
+		refuse_unique(id, e);
 	} else if (!strcmp(what, "missing")) {
 		err_set(e, ERR_NO_JOB, "prerequisites: there is no job %s", id);
 		err_hint(e, "ended jobs are forgotten after their result_ttl");
@@ -521,19 +528,21 @@ push_by_function(struct push *p, const struct job *j)
 {
 	struct queue *q = p->queue;
 	struct redis_words w;
-	char key[KEY_MAX], unique[KEY_MAX];
+	char key[KEY_MAX], buf[KEY_MAX];
+	const char *unique = unique_key(q, j, buf);
 	size_t i, n = count_prerequisites(j);
 
 	p->named = true;
-	call_begin(&w, "herod_create", 3);
+	call_begin(&w, "herod_create", unique ? 3 : 2);
 	words_add(&w, job_key(q->all, p->id, key));
 	words_add(&w, q->index);
-	words_add(&w, unique_key(q, j, unique));
+	if (unique)
+		words_add(&w, unique);
 	words_add(&w, q->all->ns);
 	words_add(&w, p->id);
 	words_add_number(&w, next_score(q->all));
 	words_add_number(&w, now_ms());
-	words_add_number(&w, llround(j->spec.unique_for * 1000));
+	words_add_number(&w, to_ms(j->spec.unique_for));
 	words_add_number(&w, (long long)n);
 	for (i = 0; i < n; i++)
 		words_add(&w, j->spec.prerequisites[i]);
@@ -1360,6 +1369,8 @@ on_again(void *arg, const struct redis_reply *reply)
 		err_set(&e, ERR_ILLEGAL_MOVE, "job %s has not failed: it is %s",
 		    a->id, status);
 		err_subject(&e, a->id);
+	} else if (what && status && !strcmp(what, "unique")) {
+		refuse_unique(status, &e);
 	} else if (qs->ops && qs->ops->given_back) {
 		qs->ops->given_back(qs->arg, a->queue);
 	}

@@ -163,8 +163,8 @@ int queue_cancel(struct queue *q, const struct job *j, cancel_fn fn, void *arg,
     struct err *e);
 
 /* One that has failed is tried again as if it were new, without waiting for
- * prerequisites; one that is over is forgotten.  fn is told whether that could
- * be. */
+ * prerequisites (ERR_DUPLICATE: another one has its unique key); one that is
+ * over is forgotten.  fn is told whether that could be. */
 int queue_again(
     struct queue *q, const char *id, queue_fn fn, void *arg, struct err *e);
 int queue_forget(

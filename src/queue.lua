@@ -67,15 +67,40 @@ local function dispatch(ns, id, job, now)
 	end
 end
 
+-- Who has a unique key: for a time that the key has of its own, or else until
+-- the job is over.
+local function holder(ns, key)
+	local id = redis.call('GET', key)
+
+	if not id or redis.call('PTTL', key) >= 0 then
+		return id
+	end
+	local status = redis.call('HGET', job_key(ns, id), 'status')
+	return status and not OVER[status] and id
+end
+
+local function take_unique(key, id, ms)
+	if ms > 0 then
+		redis.call('SET', key, id, 'PX', ms)
+	else
+		redis.call('SET', key, id)
+	end
+end
+
+-- Of a job; nil when it has none.
+local function unique_key(ns, job)
+	local name = redis.call('HGET', job, 'unique_key')
+
+	return name and own_key(ns, 'uniq', queue_of(job) .. ':' .. name)
+end
+
 -- Its unique key is free again, but for one that has a time of its own.
 local function drop_unique(ns, id, job)
-	local v = redis.call('HMGET', job, 'unique_key', 'unique_for')
+	local key = unique_key(ns, job)
 
-	if v[1] and not v[2] then
-		local key = own_key(ns, 'uniq', queue_of(job) .. ':' .. v[1])
-		if redis.call('GET', key) == id then
-			redis.call('DEL', key)
-		end
+	if key and redis.call('GET', key) == id and
+	    redis.call('PTTL', key) < 0 then
+		redis.call('DEL', key)
 	end
 end
 
@@ -170,10 +195,10 @@ local function wait_for(ns, id, ids)
 	return left
 end
 
--- KEYS job index unique_key
+-- KEYS job index [unique_key]
 -- ARGV ns id score now_ms unique_ms n prerequisite... field value...
 -- A job whose id the caller chose, or that does not simply stand in line.
--- unique_key "": none; unique_ms 0: until the job is over.
+-- unique_ms 0: until the job is over.
 -- {what, id}: ok and the status, or what is in the way: exists, unique (of
 -- which job), or a hindrance by a prerequisite.
 local function create(keys, args)
@@ -184,9 +209,8 @@ local function create(keys, args)
 	if redis.call('EXISTS', keys[1]) == 1 then
 		return { 'exists', id }
 	end
-	local other = keys[3] ~= '' and redis.call('GET', keys[3])
-	if other and (tonumber(args[5]) > 0 or
-	    redis.call('EXISTS', job_key(ns, other)) == 1) then
+	local other = keys[3] and holder(ns, keys[3])
+	if other then
 		return { 'unique', other }
 	end
 	for _, it in ipairs(others) do
@@ -198,10 +222,8 @@ local function create(keys, args)
 	local left = wait_for(ns, id, others)
 	redis.call('HSET', keys[1], unpack(args, 7 + n))
 	redis.call('ZADD', keys[2], args[3], id)
-	if keys[3] ~= '' and tonumber(args[5]) > 0 then
-		redis.call('SET', keys[3], id, 'PX', args[5])
-	elseif keys[3] ~= '' then
-		redis.call('SET', keys[3], id)
+	if keys[3] then
+		take_unique(keys[3], id, tonumber(args[5]))
 	end
 	if left > 0 then
 		redis.call('HSET', keys[1], 'status',
@@ -426,14 +448,22 @@ end
 
 -- KEYS job; ARGV ns id now_ms default_ttl_ms
 -- One that has failed is tried again, as if it were new, but that it waits for
--- no prerequisites.  {what, status, ids of those that ended with it}: ok, or
--- none (there is no such job), or not (it has not failed).
+-- no prerequisites.  {what, status or id, ids of those that ended with it}: ok,
+-- or none (there is no such job), or not (it has not failed), or unique (which
+-- job has its unique key).
 local function again(keys, args)
 	local job, ns, id, now = keys[1], args[1], args[2], tonumber(args[3])
-	local status = redis.call('HGET', job, 'status')
+	local v = redis.call('HMGET', job, 'status', 'unique_for')
+	local key = unique_key(ns, job)
+	local other = key and holder(ns, key)
 
-	if status ~= 'error' then
-		return { status and 'not' or 'none', status or '' }
+	if v[1] ~= 'error' then
+		return { v[1] and 'not' or 'none', v[1] or '' }
+	elseif other and other ~= id then
+		return { 'unique', other }
+	end
+	if key then
+		take_unique(key, id, math.ceil((tonumber(v[2]) or 0) * 1000))
 	end
 	local ended = release(ns, id, now, tonumber(args[4]), {})
 	redis.call('PERSIST', job)

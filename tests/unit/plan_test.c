@@ -667,6 +667,44 @@ test_a_unique_key_may_outlast_its_job(void)
 	close_place(&p);
 }
 
+static bool
+is_there(struct place *p, const char *key)
+{
+	return ask(p->loop, p->redis, "EXISTS %s", key).number > 0;
+}
+
+/* By itself, not by what the next one asks for. */
+void
+test_how_long_a_unique_key_is_taken_stands_with_the_key(void)
+{
+	struct place p;
+
+	open_place(&p);
+	check_planned(&p, "a", "{\"unique_key\": \"k\", \"unique_for\": 1000}");
+	end_next(&p, JOB_FINISHED);
+	after(&p, "a", queue_forget);
+	check(is_there(&p, "herod:uniq:q:k"));
+	check_int(plan(&p, "b", "{\"unique_key\": \"k\"}").code, ERR_DUPLICATE);
+	/* Its job is gone, deleted by hand. */
+	REDIS(&p, "SET herod:uniq:q:l gone");
+	check_planned(&p, "c", "{\"unique_key\": \"l\", \"unique_for\": 1000}");
+	check_str(REDIS(&p, "GET herod:uniq:q:l"), "c");
+	close_place(&p);
+}
+
+void
+test_the_shortest_time_of_a_unique_key_is_not_until_the_end(void)
+{
+	struct place p;
+
+	open_place(&p);
+	check_planned(
+	    &p, "a", "{\"unique_key\": \"k\", \"unique_for\": 0.0001}");
+	wait_for(turn(p.loop) && !is_there(&p, "herod:uniq:q:k"));
+	check_str(state_of(&p, "a"), "dispatched");
+	close_place(&p);
+}
+
 /* ---- after the end ---- */
 
 void
@@ -687,6 +725,41 @@ test_a_failed_job_can_be_tried_again_as_if_new(void)
 	check_int(j->attempts, 1);
 	check(j->error == NULL);
 	job_free(j);
+	close_place(&p);
+}
+
+void
+test_a_job_tried_again_takes_its_unique_key_again(void)
+{
+	struct place p;
+	struct err e;
+
+	open_place(&p);
+	check_planned(&p, "a", "{\"unique_key\": \"k\"}");
+	end_next(&p, JOB_ERROR);
+	check_planned(&p, "b", "{\"unique_key\": \"k\"}");
+	e = after(&p, "a", queue_again);
+	check_int(e.code, ERR_DUPLICATE);
+	check_has(e.text, "job b has that unique_key");
+	check_str(state_of(&p, "a"), "error");
+	end_next(&p, JOB_FINISHED);
+	check_str(after(&p, "a", queue_again).text, "");
+	check_int(plan(&p, "c", "{\"unique_key\": \"k\"}").code, ERR_DUPLICATE);
+	end_next(&p, JOB_ERROR);
+	check(!is_there(&p, "herod:uniq:q:k"));
+	close_place(&p);
+}
+
+void
+test_a_job_tried_again_keeps_its_unique_key_for_its_time(void)
+{
+	struct place p;
+
+	open_place(&p);
+	check_planned(&p, "a", "{\"unique_key\": \"k\", \"unique_for\": 1000}");
+	end_next(&p, JOB_ERROR);
+	check_str(after(&p, "a", queue_again).text, "");
+	check(ask(p.loop, p.redis, "PTTL herod:uniq:q:k").number > 900000);
 	close_place(&p);
 }
 
