@@ -54,6 +54,7 @@ struct work {
 	bool claimed; /* dealt with, while claims are read */
 	bool has_claim; /* seen among them */
 	enum fate fate;
+	bool cancelled; /* whatever its fate: it does not begin again */
 	bool is_fatal; /* it said that trying again is of no use */
 	double retry_after; /* seconds that it asked for; < 0: did not */
 	double deadline; /* Unix seconds */
@@ -168,6 +169,9 @@ void work_arm(struct work *k);
 /* It is over; how is decided.  Frees k. */
 void work_end(struct work *k, enum job_status how);
 
+/* Somebody has asked for that.  Frees k. */
+void work_end_cancelled(struct work *k);
+
 /* An attempt failed: it is tried again when it may be, else it is over.  Frees
  * k. */
 void work_fail(struct work *k, enum job_status how);
@@ -192,7 +196,7 @@ void place_hold(struct place *p);
 void bounded_rules(const struct place *p, struct stop_rules *rules);
 #define GRACE_MAX 5.0
 
-/* Ends a job in hand early. */
+/* Ends a job in hand early; one that ends already does not begin again. */
 void work_cancel(struct work *k);
 
 /* True, and nothing else, when its process is gone and Redis has yet to tell

@@ -385,6 +385,13 @@ work_end(struct work *k, enum job_status how)
 	queue_finish(q, j, told.settled, told.settled_arg);
 }
 
+void
+work_end_cancelled(struct work *k)
+{
+	job_set_error(k->job, "cancelled");
+	work_end(k, JOB_CANCELLED);
+}
+
 static void
 work_go_back(struct work *k, struct queue *q, enum back how)
 {
@@ -408,9 +415,8 @@ work_back(struct work *k, enum back how, const char *why)
 	if (must_wait(
 		k, &(struct pending){.outcome = GOES_BACK, .back = how}, why))
 		return;
-	if (k->fate == FATE_CANCEL) {
-		job_set_error(k->job, "cancelled");
-		work_end(k, JOB_CANCELLED);
+	if (k->cancelled) {
+		work_end_cancelled(k);
 		return;
 	}
 	if (how == BACK_DIED)
@@ -462,8 +468,8 @@ work_later(struct work *k, double delay, const char *why)
 		&(struct pending){.outcome = ASKED_FOR_LATER, .delay = delay},
 		why))
 		return;
-	if (k->fate == FATE_CANCEL)
-		work_back(k, BACK_HEAD, why);
+	if (k->cancelled)
+		work_end_cancelled(k);
 	else
 		work_again(k, BACK_LATER,
 		    delay_of(k, delay, k->job->deferrals + 1), why);
@@ -475,7 +481,7 @@ may_retry(const struct work *k, enum job_status how)
 	const struct job *j = k->job;
 
 	return (how == JOB_ERROR || how == JOB_TIMEOUT) && !k->is_fatal &&
-	    j->status == JOB_STARTED && j->retries_done < j->spec.retries;
+	    j->retries_done < j->spec.retries;
 }
 
 void
@@ -486,7 +492,9 @@ work_fail(struct work *k, enum job_status how)
 	if (must_wait(
 		k, &(struct pending){.outcome = FAILED, .how = how}, NULL))
 		return;
-	if (may_retry(k, how))
+	if (may_retry(k, how) && k->cancelled)
+		work_end_cancelled(k);
+	else if (may_retry(k, how))
 		work_again(k, BACK_RETRY,
 		    delay_of(k, k->retry_after, j->retries_done + 1), j->error);
 	else
@@ -547,9 +555,12 @@ place_back(struct place *p, enum back how, const char *why)
 void
 work_cancel(struct work *k)
 {
-	if (k->fate != FATE_OPEN || job_move(k->job, JOB_STOPPING, NULL) == -1)
+	if (job_move(k->job, JOB_STOPPING, NULL) == -1)
 		return;
+	k->cancelled = true;
 	queue_mark_stopping(k->place->lane->queue, k->job->spec.id);
+	if (k->fate != FATE_OPEN)
+		return; /* its process is on its way out */
 	if (is_exec(k->place))
 		exec_stop(k, FATE_CANCEL);
 	else
@@ -928,7 +939,7 @@ keep_outcome(struct job *from, struct job *to)
 static void
 complete(struct work *k, struct job *stolen)
 {
-	bool stopping = stolen->status == JOB_STOPPING;
+	bool cancelled = k->cancelled || stolen->status == JOB_STOPPING;
 	double began = unix_time(stolen->started_at);
 
 	stolen->status = JOB_STARTED;
@@ -943,15 +954,17 @@ complete(struct work *k, struct job *stolen)
 	RB_INSERT(work_tree, &k->all->works, k);
 	k->partial = false;
 	if (k->pending.outcome != NO_OUTCOME) {
-		if (stopping)
+		k->cancelled = cancelled;
+		if (cancelled)
 			job_move(k->job, JOB_STOPPING, NULL);
 		work_go_on(k);
 		return;
 	}
 	if (k->deadline <= 0 && began > 0 && stolen->spec.timeout > 0)
 		k->deadline = began + stolen->spec.timeout;
-	work_arm(k);
-	if (stopping)
+	if (k->fate == FATE_OPEN)
+		work_arm(k);
+	if (cancelled)
 		work_cancel(k);
 }
 

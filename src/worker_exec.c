@@ -206,8 +206,7 @@ end_as_decided(struct work *k)
 		work_fail(k, JOB_TIMEOUT);
 		break;
 	case FATE_CANCEL:
-		job_set_error(k->job, "cancelled");
-		work_end(k, JOB_CANCELLED);
+		work_end_cancelled(k);
 		break;
 	case FATE_TOO_LARGE:
 		job_set_error(k->job,
@@ -315,14 +314,23 @@ reason_of(enum fate fate)
 	}
 }
 
+/* Only the rest of its output is to come: how it ended stands. */
+static bool
+has_ended(const struct work *k)
+{
+	return k->child && child_has_ended(k->child);
+}
+
 void
 exec_stop(struct work *k, enum fate fate)
 {
 	struct stop_rules rules;
 
-	if (k->fate == FATE_OPEN)
-		k->fate = fate;
 	ev_timer_stop(k->all->loop, &k->timer);
+	if (fate == FATE_TIMEOUT && has_ended(k))
+		return; /* in time */
+	if (k->fate == FATE_OPEN && (fate == FATE_TOO_LARGE || !has_ended(k)))
+		k->fate = fate;
 	if (work_is_pending(k, fate != FATE_BACK) || !k->child ||
 	    k->child->is_over)
 		return;

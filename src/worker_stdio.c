@@ -428,13 +428,6 @@ end_timeout(struct work *k)
 	work_fail(k, JOB_TIMEOUT);
 }
 
-static void
-end_cancelled(struct work *k)
-{
-	job_set_error(k->job, "cancelled");
-	work_end(k, JOB_CANCELLED);
-}
-
 /* Text as it is, anything else as JSON. */
 static void
 set_result(struct work *k, const json_t *result)
@@ -508,7 +501,7 @@ take_response(
 	else if (result)
 		end_with_result(k, result); /* even after a cancel: it is so */
 	else if (k->fate == FATE_CANCEL)
-		end_cancelled(k);
+		work_end_cancelled(k);
 	else
 		end_with_error(k, error);
 }

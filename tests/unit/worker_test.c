@@ -853,6 +853,87 @@ test_later_holds_up_no_other(void)
 	close_house(&h);
 }
 
+/* ---- stopped while it ends anyway ---- */
+
+/* More settings in JSON. */
+static void
+put_with(struct house *h, const char *settings)
+{
+	json_t *job = json_loads(settings, 0, NULL);
+	int before = nqueued;
+	char made[129];
+
+	check_int(
+	    workers_create(h->workers, "it", job, made, on_queued, NULL, NULL),
+	    0);
+	json_decref(job);
+	until(h, nqueued > before);
+}
+
+#define RETRIED_AT_ONCE "{\"id\":\"a\",\"retries\":5,\"backoff\":0.001"
+
+static void
+check_cancelled(struct house *h, const struct waited *w)
+{
+	until(h, w->done);
+	check_str(w->text, "cancelled");
+	until(h, !strcmp(FIELD(h, "a", "reason"), "cancelled"));
+	check_str(FIELD(h, "a", "status"), "error");
+	check_str(FIELD(h, "a", "error"), "cancelled");
+	check_str(LIST(h), "");
+}
+
+void
+test_a_job_stopped_in_the_grace_of_its_limit_does_not_begin_again(void)
+{
+	struct waited w = {0};
+	struct house h;
+	struct fake *f;
+
+	open_house(&h, EXEC);
+	put_with(&h, RETRIED_AT_ONCE ",\"timeout\":0.05}");
+	f = process_of(&h);
+	until(&h, f->stops == 1);
+	check_int(workers_cancel(h.workers, "a", on_cancelled, &w, NULL), 0);
+	check_str(FIELD(&h, "a", "status"), "stopping");
+	ends(f, KILLED);
+	check_cancelled(&h, &w);
+	close_house(&h);
+}
+
+void
+test_a_request_stopped_in_the_grace_of_its_limit_is_not_made_again(void)
+{
+	struct waited w = {0};
+	struct house h;
+	struct fake *f = open_house(&h, STDIO);
+
+	put_with(&h, RETRIED_AT_ONCE ",\"timeout\":0.05}");
+	until(&h, strstr(f->stdin_text, "\"method\":\"cancel\""));
+	check_int(workers_cancel(h.workers, "a", on_cancelled, &w, NULL), 0);
+	says(f, "{\"id\":\"a\",\"error\":{\"message\":\"stopped\"}}\n");
+	check_cancelled(&h, &w);
+	close_house(&h);
+}
+
+void
+test_a_job_stopped_while_its_runner_stops_does_not_begin_again(void)
+{
+	struct waited w = {0};
+	struct house h;
+	struct fake *f;
+
+	open_house(&h, EXEC);
+	put(&h, "a");
+	f = process_of(&h);
+	runner_stop(the_runner(&h), false);
+	check_int(f->stops, 1);
+	check_int(workers_cancel(h.workers, "a", on_cancelled, &w, NULL), 0);
+	ends(f, EXITED_WITH(0));
+	check_cancelled(&h, &w);
+	close_house(&h);
+}
+
 /* ---- Redis away ---- */
 
 void
@@ -1113,6 +1194,68 @@ test_a_program_that_lives_on_gives_its_result(void)
 	ends(f, EXITED_WITH(0));
 	check_str(end_of(&next, "a"), "finished one\ntwo");
 	check_str(FIELD(&next, "a", "attempts"), "1");
+	close_house(&next);
+}
+
+/* Its new herod does not reach Redis. */
+static void
+herod_dies_alone(struct house *h, struct house *next, struct fake *f)
+{
+	dead = *h;
+	redis_hang_up(dead.redis);
+	kill(h->server, SIGSTOP);
+	dies(h, next);
+	add_runner(next, "it", EXEC);
+	check(runners_adopt(next->runners, &f->c, f->tag));
+	workers_recover(next->workers);
+	runner_start(the_runner(next));
+}
+
+void
+test_a_job_stopped_while_redis_is_away_does_not_begin_again(void)
+{
+	struct waited w = {0};
+	struct house h, next;
+	struct fake *f;
+
+	open_house(&h, EXEC);
+	put_with(&h, RETRIED_AT_ONCE "}");
+	f = process_of(&h);
+	herod_dies_alone(&h, &next, f);
+	ends(f, EXITED_WITH(3));
+	check_int(workers_cancel(next.workers, "a", on_cancelled, &w, NULL), 0);
+	spin(&next);
+	check(!w.done);
+	kill(h.server, SIGCONT);
+	check_cancelled(&next, &w);
+	close_house(&next);
+}
+
+/* Nobody was there to hear of its end, and meanwhile its time is up. */
+void
+test_a_job_that_ended_in_time_is_no_timeout(void)
+{
+	struct house h, next;
+	struct fake *f;
+
+	open_house(&h, EXEC);
+	put_with(&h, "{\"id\":\"a\",\"timeout\":0.01}");
+	f = process_of(&h);
+	says(f, "in time");
+	f->c.status_known = true;
+	f->c.status = EXITED_WITH(0);
+	dead = h;
+	redis_hang_up(dead.redis);
+	dies(&h, &next);
+	add_runner(&next, "it", EXEC);
+	check(runners_adopt(next.runners, &f->c, f->tag));
+	until(&next, ev_now(next.loop) > f->c.started_at + 0.05);
+	spin(&next);
+	workers_recover(next.workers);
+	runner_start(the_runner(&next));
+	until(&next, redis_is_up(next.redis));
+	ends(f, EXITED_WITH(0));
+	check_str(end_of(&next, "a"), "finished in time");
 	close_house(&next);
 }
 
