@@ -112,11 +112,18 @@ journal_read(const struct journal *j, uint64_t at, char *buf, size_t size)
 }
 
 void
+journal_erase(struct journal *j, uint64_t from, uint64_t to)
+{
+	if (j->fd != -1 && to > from)
+		fallocate(j->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		    place(j, from), (off_t)(to - from));
+}
+
+void
 journal_drop(struct journal *j, uint64_t to)
 {
 	if (j->fd == -1 || to <= j->begin)
 		return;
-	fallocate(j->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-	    place(j, j->begin), (off_t)(to - j->begin));
+	journal_erase(j, j->begin, to);
 	j->begin = to;
 }

@@ -42,4 +42,7 @@ ssize_t journal_read(
 /* Forgets what is before a position. */
 void journal_drop(struct journal *j, uint64_t to);
 
+/* Forgets what is between two: NULs stand there. */
+void journal_erase(struct journal *j, uint64_t from, uint64_t to);
+
 #endif

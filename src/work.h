@@ -71,7 +71,7 @@ struct work {
 struct answer {
 	TAILQ_ENTRY(answer) next;
 	struct place *place; /* NULL: nobody needs it any more */
-	uint64_t at;
+	uint64_t at, end; /* its line */
 };
 
 /* What the next herod must know of a stdio worker. */

@@ -97,15 +97,17 @@ journal_place(const struct place *p)
 	return p->journal.end - frame_rest(&p->frame);
 }
 
+/* Up to the oldest that Redis does not have, when they are at least so many
+ * bytes. */
 static void
-trim_answers(struct place *p)
+trim_answers(struct place *p, uint64_t least)
 {
 	const struct answer *oldest = TAILQ_FIRST(&p->answers);
 	uint64_t to = oldest ? oldest->at : journal_place(p);
 
 	if (journal_place(p) - p->journal.begin > JOURNAL_MAX)
 		to = journal_place(p);
-	if (to > p->journal.begin + JOURNAL_DROP)
+	if (to > p->journal.begin + least)
 		journal_drop(&p->journal, to);
 }
 
@@ -126,8 +128,22 @@ journal_trim(struct place *p)
 {
 	if (p->kept)
 		return;
-	trim_answers(p);
+	trim_answers(p, JOURNAL_DROP);
 	trim_requests(p);
+}
+
+/* At once: the same job may come again, by retry or with an id used anew, and
+ * the next herod must not take this answer for that to it. */
+static void
+forget_answer(struct place *p, struct answer *a)
+{
+	bool is_oldest = a == TAILQ_FIRST(&p->answers);
+
+	TAILQ_REMOVE(&p->answers, a, next);
+	if (is_oldest)
+		trim_answers(p, 0);
+	else
+		journal_erase(&p->journal, a->at, a->end);
 }
 
 static void
@@ -135,10 +151,8 @@ on_answer_settled(void *arg)
 {
 	struct answer *a = arg;
 
-	if (a->place) {
-		TAILQ_REMOVE(&a->place->answers, a, next);
-		journal_trim(a->place);
-	}
+	if (a->place)
+		forget_answer(a->place, a);
 	free(a);
 }
 
@@ -149,17 +163,17 @@ answer_new(struct place *p)
 
 	a->place = p;
 	a->at = p->line_at;
+	a->end = journal_place(p);
 	TAILQ_INSERT_TAIL(&p->answers, a, next);
 	return a;
 }
 
-/* An answer has come: it is over, or tried again; how is known. */
+/* Its answer has come, in this line. */
 static void
-end_answered(struct work *k, enum job_status how)
+keep_answer(struct work *k)
 {
 	k->settled = on_answer_settled;
 	k->settled_arg = answer_new(k->place);
-	work_fail(k, how);
 }
 
 void
@@ -450,14 +464,14 @@ end_with_result(struct work *k, const json_t *result)
 {
 	set_result(k, result);
 	if (k->job->result_len <= (size_t)k->all->conf->max_result) {
-		end_answered(k, JOB_FINISHED);
+		work_end(k, JOB_FINISHED);
 		return;
 	}
 	job_set_error(k->job,
 	    "its result is longer than max_result (%lld bytes)",
 	    k->all->conf->max_result);
 	job_set_result(k->job, "", 0, false);
-	end_answered(k, JOB_ERROR);
+	work_end(k, JOB_ERROR); /* as often as it is tried */
 }
 
 /* data of an error may be text, or say what it is good for: {"retryable":
@@ -477,7 +491,30 @@ end_with_error(struct work *k, const json_t *error)
 	if (json_is_number(after) && json_number_value(after) >= 0 &&
 	    json_number_value(after) <= RETRY_AFTER_MAX)
 		k->retry_after = json_number_value(after);
-	end_answered(k, JOB_ERROR);
+	work_fail(k, JOB_ERROR);
+}
+
+static void
+end_as_answered(struct work *k, const json_t *result, const json_t *error)
+{
+	keep_answer(k);
+	if (k->fate == FATE_TIMEOUT)
+		end_timeout(k);
+	else if (result)
+		end_with_result(k, result); /* even after a cancel: it is so */
+	else if (k->fate == FATE_CANCEL)
+		work_end_cancelled(k);
+	else
+		end_with_error(k, error);
+}
+
+/* To a request that is settled: nor is it one to a later request. */
+static void
+take_late(struct place *p, const char *id)
+{
+	note(p, "an answer for job %.130s, which it does not have", id);
+	if (p->replaying)
+		journal_erase(&p->journal, p->line_at, journal_place(p));
 }
 
 static void
@@ -495,15 +532,9 @@ take_response(
 	}
 	p->garbage = 0;
 	if (!k || !job_is_request_id(k->job, id))
-		note(p, "an answer for job %.130s, which it does not have", id);
-	else if (k->fate == FATE_TIMEOUT)
-		end_timeout(k);
-	else if (result)
-		end_with_result(k, result); /* even after a cancel: it is so */
-	else if (k->fate == FATE_CANCEL)
-		work_end_cancelled(k);
+		take_late(p, id);
 	else
-		end_with_error(k, error);
+		end_as_answered(k, result, error);
 }
 
 static void
@@ -562,6 +593,8 @@ take_line(struct place *p, const char *line, size_t len)
 	struct err e = {0};
 	json_t *message;
 
+	for (; len && p->replaying && !*line; len--)
+		line++; /* erased */
 	if (!len)
 		return;
 	message = jsonrpc_parse(line, len, &e);

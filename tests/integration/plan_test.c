@@ -221,6 +221,32 @@ test_kill9_of_herod_does_not_mix_up_attempts(void)
 	herod_stop(h);
 }
 
+/* The same when it is tried again from the beginning. */
+void
+test_kill9_of_herod_does_not_end_a_retried_job_by_its_old_answer(void)
+{
+	struct herod *h = start_python(
+	    text("    if n == 1:\n"
+		 "        r['error'] = {'code': 1, 'message': 'first'}\n"
+		 "    else:\n"
+		 "        open('%s', 'w').close()\n"
+		 "        while not __import__('os').path.exists('%s'): "
+		 "__import__('select').select([], [], [], 0.01)\n"
+		 "        r['result'] = 'second'\n",
+		here("second"), here("go")));
+	const char *id = queue_with(h, "a", "{}");
+
+	check_str(outcome(h, id), "first");
+	rpc(h, "job.retry", "[s]", id);
+	wait_for(file_exists(here("second")));
+	herod_kill9(h);
+	wait_for_redis(h);
+	check(is_status(h, id, "started"));
+	write_file(here("go"), "");
+	check_str(outcome(h, id), "second");
+	herod_stop(h);
+}
+
 /* ---- when ---- */
 
 void

@@ -107,6 +107,26 @@ test_two_in_one_file_do_not_meet(void)
 }
 
 void
+test_what_is_erased_in_between_is_gone(void)
+{
+	int fd = memfd_create("t", MFD_CLOEXEC);
+	struct journal j, after;
+	char buf[16];
+
+	journal_begin(&j, fd, 0);
+	add(&j, "one\n");
+	add(&j, "two\n");
+	add(&j, "six\n");
+	journal_erase(&j, 4, 8);
+	journal_resume(&after, fd, 0);
+	check_int(journal_read(&after, 0, buf, sizeof(buf)), 12);
+	check(!memcmp(buf, "one\n\0\0\0\0six\n", 12));
+	journal_drop(&after, 4);
+	journal_resume(&j, fd, 0);
+	check_str(all_of(&j), "six\n");
+}
+
+void
 test_without_a_file_nothing_is_kept(void)
 {
 	struct journal j;

@@ -316,6 +316,21 @@ put(struct house *h, const char *id)
 	until(h, nqueued > before);
 }
 
+/* More settings in JSON. */
+static void
+put_with(struct house *h, const char *settings)
+{
+	json_t *job = json_loads(settings, 0, NULL);
+	int before = nqueued;
+	char made[129];
+
+	check_int(
+	    workers_create(h->workers, "it", job, made, on_queued, NULL, NULL),
+	    0);
+	json_decref(job);
+	until(h, nqueued > before);
+}
+
 /* A new job without an id of its own: gives its id. */
 static const char *
 put_any(struct house *h)
@@ -543,6 +558,21 @@ test_a_worker_that_does_not_read_gets_no_more(void)
 	check_str(FIELD(&h, "a", "attempts"), "0");
 	f->full = false;
 	until(&h, has_request(f, "a"));
+	close_house(&h);
+}
+
+/* It will not be shorter another time. */
+void
+test_an_answer_too_long_is_an_error_at_once(void)
+{
+	struct house h;
+	struct fake *f = open_house(&h, STDIO);
+
+	h.conf.max_result = 8;
+	put_with(&h, "{\"id\":\"a\",\"retries\":5}");
+	until(&h, has_request(f, "a"));
+	answers(f, "a", "123456789");
+	check_has(end_of(&h, "a"), "longer than max_result (8 bytes)");
 	close_house(&h);
 }
 
@@ -855,21 +885,6 @@ test_later_holds_up_no_other(void)
 
 /* ---- stopped while it ends anyway ---- */
 
-/* More settings in JSON. */
-static void
-put_with(struct house *h, const char *settings)
-{
-	json_t *job = json_loads(settings, 0, NULL);
-	int before = nqueued;
-	char made[129];
-
-	check_int(
-	    workers_create(h->workers, "it", job, made, on_queued, NULL, NULL),
-	    0);
-	json_decref(job);
-	until(h, nqueued > before);
-}
-
 #define RETRIED_AT_ONCE "{\"id\":\"a\",\"retries\":5,\"backoff\":0.001"
 
 static void
@@ -1130,6 +1145,63 @@ test_a_claim_whose_request_was_not_sent_goes_back(void)
 	check_str(FIELD(&next, "b", "attempts"), "1");
 	free(id);
 	close_house(&next);
+}
+
+/* The old answer to a job of that id must not be taken for that to the new. */
+static void
+check_only_the_new_answer_counts(struct house *h, struct fake *f)
+{
+	struct house next;
+
+	until(h, has_request(f, "a"));
+	herod_dies(h, &next, f);
+	/* When this is begun, all of before is dealt with. */
+	put(&next, "b");
+	until(&next, has_request(f, "b"));
+	check_int((long long)in_hand(&next), 2);
+	check_str(FIELD(&next, "a", "status"), "started");
+	answers(f, "a", "new");
+	check_str(end_of(&next, "a"), "finished new");
+	close_house(&next);
+}
+
+static struct fake *
+open_house_with_a_failed_job(struct house *h)
+{
+	struct fake *f = open_house(h, STDIO);
+
+	put(h, "a");
+	until(h, has_request(f, "a"));
+	says(f, "{\"id\":\"a\",\"error\":{\"message\":\"old\"}}\n");
+	check_str(end_of(h, "a"), "error old");
+	until(h, !strcmp(FIELD(h, "a", "status"), "error"));
+	f->stdin_text[0] = '\0';
+	return f;
+}
+
+void
+test_an_answer_is_not_taken_for_that_to_a_retried_job(void)
+{
+	struct house h;
+	struct fake *f = open_house_with_a_failed_job(&h);
+	int before = nqueued;
+
+	check_int(workers_retry(h.workers, "a", on_queued, NULL, NULL), 0);
+	until(&h, nqueued > before);
+	check_only_the_new_answer_counts(&h, f);
+}
+
+void
+test_an_answer_is_not_taken_for_that_to_a_new_job_of_the_same_id(void)
+{
+	struct house h;
+	struct fake *f = open_house_with_a_failed_job(&h);
+	int before = nqueued;
+
+	check_int(workers_delete(h.workers, "a", on_queued, NULL, NULL), 0);
+	until(&h, nqueued > before);
+	put(&h, "a");
+	check_only_the_new_answer_counts(&h, f);
 }
 
 void
