@@ -465,11 +465,11 @@ job_request(const struct job *j, size_t *len)
 	enum job_text t;
 	char *text, id[REQUEST_ID_MAX];
 
-	params = json_pack("{s:s, s:o, s:s?, s:f, s:I, s:o}", "id", j->spec.id,
+	params = json_pack("{s:s, s:o, s:o, s:f, s:I, s:o}", "id", j->spec.id,
 	    "payload",
 	    text_json(j->spec.payload ? j->spec.payload : "", j->payload_len),
-	    "runner", j->spec.runner, "timeout", j->spec.timeout, "attempt",
-	    (json_int_t)j->attempts, "claim",
+	    "runner", string_json(j->spec.runner), "timeout", j->spec.timeout,
+	    "attempt", (json_int_t)j->attempts, "claim",
 	    json_sprintf("%lld.%lld", j->epoch, j->sequence));
 	if (j->spec.caller_id)
 		json_object_set_new(
@@ -486,7 +486,7 @@ job_request(const struct job *j, size_t *len)
 			    params, text_fields[t].name, spec_json(j, t));
 	request = json_pack("{s:s, s:s, s:o, s:s}", "jsonrpc", "2.0", "method",
 	    "run", "params", params, "id", request_id(j, id));
-	text = jsonrpc_text(request, len);
+	text = request ? jsonrpc_text(request, len) : NULL;
 	json_decref(request);
 	return text;
 }
@@ -557,6 +557,8 @@ job_set_error(struct job *j, const char *fmt, ...)
 }
 
 /* ---- the hash ---- */
+
+#define SECONDS_MAX 31536000. /* as in job.def */
 
 enum field_kind { TEXT, PAYLOAD, RESULT, TIME, NUMBER, REAL, PRIORITY, EXIT };
 
@@ -725,6 +727,15 @@ priority_of(const char *word)
 	return JOB_NORMAL;
 }
 
+/* What is none is 0, which stands for the usual. */
+static double
+seconds_of(const char *text)
+{
+	double n = strtod(text, NULL);
+
+	return n > 0 && n <= SECONDS_MAX ? n : 0;
+}
+
 static void
 set_field(struct job *j, const struct field *f, const char *value, size_t len)
 {
@@ -746,7 +757,7 @@ set_field(struct job *j, const struct field *f, const char *value, size_t len)
 		strlcpy(at, value, JOB_TIME_SIZE);
 		break;
 	case REAL:
-		*(double *)at = strtod(value, NULL);
+		*(double *)at = seconds_of(value);
 		break;
 	case EXIT:
 		j->has_exit = true;

@@ -651,24 +651,84 @@ set_claimed(struct job *j, const struct take *t, const char *label)
 	j->queue = xstrdup(t->queue->name);
 }
 
+static char *
+joined(const char *prefix, const char *id, size_t len)
+{
+	size_t n = strlen(prefix);
+	char *text = xmalloc(n + len + 1);
+
+	memcpy(text, prefix, n);
+	memcpy(text + n, id, len);
+	text[n + len] = '\0';
+	return text;
+}
+
+/* Others may queue any bytes, but workers, tags and keys take only ids. */
+static void
+refuse_id(struct queue *q, const char *id, size_t len)
+{
+	static const char why[] =
+	    "its id is none: 1 to 128 of A-Z a-z 0-9 . _ : -";
+	struct queues *qs = q->all;
+	char *key = joined(qs->job_prefix, id, len);
+	char reply_prefix[KEY_MAX], *reply;
+	char now[TIME_TEXT_SIZE];
+	struct redis_words w;
+
+	log_warnx("queue %s: job '%.130s': %s", q->name, id, why);
+	reply = joined(reply_key(qs, "", reply_prefix), id, len);
+	call_begin(&w, "herod_finish", 3);
+	words_add_mem(&w, key, strlen(qs->job_prefix) + len);
+	words_add(&w, q->own);
+	words_add(&w, q->done);
+	words_add(&w, qs->ns);
+	words_add_mem(&w, id, len);
+	words_add_number(&w, to_ms(qs->result_ttl));
+	words_add_number(&w, now_ms());
+	add_default_ttl(&w, qs);
+	words_add_mem(&w, reply, strlen(reply_prefix) + len);
+	words_add(&w, why);
+	words_add(&w, "status");
+	words_add(&w, job_hero_word(JOB_ERROR));
+	words_add(&w, "error");
+	words_add(&w, why);
+	words_add(&w, "finished_at");
+	words_add(&w, time_text(ev_time(), now));
+	redis_send(qs->redis, &w, NULL, NULL);
+	free(key);
+	free(reply);
+}
+
+static struct job *
+taken_job(struct take *t, const struct redis_reply *pair, size_t i)
+{
+	size_t len = 0;
+	const char *id = reply_text(reply_at(pair, 0), &len);
+	struct job *j;
+
+	if (!id)
+		return NULL;
+	if (strlen(id) != len || !id_is_valid(id)) {
+		refuse_id(t->queue, id, len);
+		return NULL;
+	}
+	j = job_from_hash(id, reply_at(pair, 1));
+	if (!j)
+		return NULL;
+	set_claimed(j, t, t->labels[i]);
+	j->sequence = t->sequence + (long long)i;
+	return j;
+}
+
+/* NULL for those that are refused. */
 static size_t
 taken_jobs(struct take *t, const struct redis_reply *found, struct job **jobs)
 {
-	const struct redis_reply *pair;
-	const char *id;
-	size_t i, n = 0;
+	size_t i;
 
-	for (i = 0; i < reply_count(found) && n < t->n; i++) {
-		pair = reply_at(found, i);
-		id = reply_text(reply_at(pair, 0), NULL);
-		jobs[n] = id ? job_from_hash(id, reply_at(pair, 1)) : NULL;
-		if (jobs[n] == NULL)
-			continue;
-		set_claimed(jobs[n], t, t->labels[n]);
-		jobs[n]->sequence = t->sequence + (long long)n;
-		n++;
-	}
-	return n;
+	for (i = 0; i < reply_count(found) && i < t->n; i++)
+		jobs[i] = taken_job(t, reply_at(found, i), i);
+	return i;
 }
 
 static void

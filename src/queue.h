@@ -98,7 +98,8 @@ int queue_push_started(struct queue *q, struct job *j, const char *label,
 
 /*
  * Claims as many jobs as there are labels (RUNNER/INSTANCE...), at most.
- * fn gets them, the i-th for the i-th label, and owns them; more: the queue
+ * fn gets them, the i-th for the i-th label, and owns them; one whose id is
+ * none is ended here and NULL there; more: the queue
  * holds others. jobs is NULL when it is not known (Redis lost): the claims will
  * be found by queue_claims().  False, and no fn: Redis is away.
  */

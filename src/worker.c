@@ -586,6 +586,21 @@ place_takes(const struct place *p, unsigned process)
 	    place_process(p) == process;
 }
 
+/* Others leave out what herod's own callers are asked for, or have filled in.
+ */
+static void
+fill_foreign(const struct place *p, struct job *j)
+{
+	const struct runner *r = p->instance->runner;
+
+	if (!j->foreign)
+		return;
+	if (j->spec.retries <= 0)
+		j->spec.retries = r->conf.job_retries;
+	if (!j->spec.runner)
+		j->spec.runner = xstrdup(r->name);
+}
+
 /* The claim stands: hand it over, or back when that is not possible. */
 static void
 begin(struct place *p, unsigned process, struct job *stolen)
@@ -596,6 +611,7 @@ begin(struct place *p, unsigned process, struct job *stolen)
 		queue_give_back(p->lane->queue, stolen, BACK_HEAD, NULL, NULL);
 		return;
 	}
+	fill_foreign(p, stolen);
 	k = work_new(p, stolen);
 	if (!k)
 		return;
@@ -666,7 +682,7 @@ on_taken(void *arg, struct job **jobs, size_t n, bool more)
 	for (i = n; i-- > 0;) {
 		struct place *p = t->places[i];
 
-		if (place_takes(p, t->processes[i]))
+		if (!jobs[i] || place_takes(p, t->processes[i]))
 			continue;
 		queue_give_back(l->queue, jobs[i], BACK_HEAD, NULL, NULL);
 		jobs[i] = NULL;
@@ -947,6 +963,7 @@ complete(struct work *k, struct job *stolen)
 	stolen->sequence = k->job->sequence;
 	free(stolen->queue);
 	stolen->queue = xstrdup(queue_name(k->place->lane->queue));
+	fill_foreign(k->place, stolen);
 	RB_REMOVE(work_tree, &k->all->works, k);
 	keep_outcome(k->job, stolen);
 	job_free(k->job);

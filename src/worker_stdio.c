@@ -362,7 +362,10 @@ stdio_begin(struct work *k)
 	size_t len;
 	char *text = job_request(k->job, &len);
 
-	if (text && feed(p, text, len)) {
+	if (!text) {
+		job_set_error(k->job, "it cannot be written as JSON");
+		work_end(k, JOB_ERROR);
+	} else if (feed(p, text, len)) {
 		p->last_epoch = k->job->epoch;
 		p->last_sequence = k->job->sequence;
 	} else {
@@ -397,7 +400,7 @@ stdio_cancel(struct work *k, enum fate fate)
 	    "{\"jsonrpc\":\"2.0\",\"method\":\"cancel\","
 	    "\"params\":{\"id\":\"%s\"}}\n",
 	    k->job->spec.id);
-	if (c)
+	if (c && len < (int)sizeof(text))
 		feed(k->place, text, (size_t)len);
 	ev_timer_stop(k->all->loop, &k->timer);
 	ev_set_cb(&k->timer, on_grace_over);

@@ -240,6 +240,10 @@ add_runner(struct house *h, const char *name, const char *settings)
 #define STDIO \
 	"{\"kind\":\"stdio\",\"command\":[\"w\"],\"concurrency\":4," \
 	"\"startsecs\":0,\"stdout_logfile\":\"NONE\"}"
+#define STDIO_RETRIES \
+	"{\"kind\":\"stdio\",\"command\":[\"w\"],\"startsecs\":0," \
+	"\"concurrency\":4,\"stdout_logfile\":\"NONE\",\"job_retries\":1," \
+	"\"job_backoff\":0.001}"
 #define EXEC \
 	"{\"kind\":\"exec\",\"command\":[\"x\"]," \
 	"\"stdout_logfile\":\"NONE\"}"
@@ -1059,6 +1063,66 @@ test_a_foreign_push_wakes_an_idle_worker(void)
 	ASK(other.loop, other.redis, "LPUSH hero:work_queue:it f");
 	until(&h, has_request(f, "f"));
 	close_herod(&other);
+	close_house(&h);
+}
+
+/* ---- jobs of others ---- */
+
+#define FOREIGN(h, id, more) \
+	ASK((h)->loop, (h)->redis, "HSET hero:job:%s status dispatched " more, \
+	    (id))
+
+static void
+queue_foreign(struct house *h, const char *ids)
+{
+	ask(h->loop, h->redis, "RPUSH hero:work_queue:it %s", ids);
+	put(h, "bell"); /* what comes by our own connection rings none */
+}
+
+void
+test_what_a_foreign_job_leaves_out_is_its_runners(void)
+{
+	struct house h;
+	struct fake *f = open_house(&h, STDIO_RETRIES);
+
+	FOREIGN(&h, "f", "payload x timeout nan");
+	queue_foreign(&h, "f");
+	until(&h, has_request(f, "f"));
+	check_has(f->stdin_text, "\"runner\":\"it\",\"timeout\":300.0");
+	check(!strstr(f->stdin_text, "\"runner\":null"));
+	says(f, "{\"id\":\"f\",\"error\":{\"message\":\"no\"}}\n");
+	until(&h, has_request(f, "f#2"));
+	answers(f, "f#2", "F");
+	check_str(end_of(&h, "f"), "finished F");
+	close_house(&h);
+}
+
+/* It would break the line that a worker reads. */
+void
+test_an_id_that_is_none_is_an_error_and_holds_up_no_other(void)
+{
+	struct house h;
+	struct fake *f = open_house(&h, STDIO);
+	char longer[200];
+
+	memset(longer, 'l', 129);
+	longer[129] = '\0';
+	FOREIGN(&h, "a\"b", "payload x");
+	FOREIGN(&h, longer, "payload x");
+	FOREIGN(&h, "c", "payload x");
+	snprintf(longer + 129, 8, " a\"b c");
+	queue_foreign(&h, longer);
+	longer[129] = '\0';
+	until(&h, has_request(f, "c"));
+	check(!strstr(f->stdin_text, "a\\\"b"));
+	check(!strstr(f->stdin_text, longer));
+	check_str(FIELD(&h, "a\"b", "status"), "error");
+	check_has(FIELD(&h, longer, "error"), "its id is none");
+	check_has(
+	    ASK(h.loop, h.redis, "RPOP hero:reply:a\"b"), "its id is none");
+	answers(f, "c", "C");
+	answers(f, "bell", "");
+	until(&h, !*ASK(h.loop, h.redis, "KEYS herod:own:*"));
 	close_house(&h);
 }
 
