@@ -111,9 +111,8 @@ job_backoff(double backoff, long long n)
 {
 	double delay = backoff * exp2((double)(n > 40 ? 40 : n) - 1);
 
-	if (delay > JOB_BACKOFF_MAX)
-		delay = JOB_BACKOFF_MAX;
-	return delay * (0.9 + 0.2 * arc4random_uniform(1001) / 1000);
+	delay *= 0.9 + 0.2 * arc4random_uniform(1001) / 1000;
+	return fmin(delay, JOB_BACKOFF_MAX);
 }
 
 /* ---- making ---- */

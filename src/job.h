@@ -117,7 +117,7 @@ void job_set_error(struct job *j, const char *fmt, ...)
 bool job_stands_in_line(const struct job *j);
 
 /* How long it waits before it is tried again, the n-th time (from 1): backoff,
- * doubled each time, up to JOB_BACKOFF_MAX, a tenth more or less.  Seconds. */
+ * doubled each time, a tenth more or less, up to JOB_BACKOFF_MAX.  Seconds. */
 #define JOB_BACKOFF_MAX 3600.0
 double job_backoff(double backoff, long long n);
 

@@ -8,6 +8,7 @@
 #define LOG_MODULE "worker"
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@
 #include "work.h"
 
 #define EXIT_LATER 75 /* EX_TEMPFAIL of sysexits.h: try it again later */
+#define LATER_MIN 0.1 /* seconds; it may ask without an end */
 
 /* Nobody can change what it reads. */
 static int
@@ -160,7 +162,7 @@ end_later(struct work *k)
 	word = json_string(k->job->result);
 	seconds = type_check(&kind, "retry_after", word, NULL);
 	if (seconds && k->job->result_len > 0)
-		delay = json_number_value(seconds);
+		delay = fmax(json_number_value(seconds), LATER_MIN);
 	json_decref(word);
 	json_decref(seconds);
 	job_set_result(k->job, "", 0, false);

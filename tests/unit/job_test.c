@@ -231,6 +231,18 @@ test_a_foreign_payload_may_hold_any_bytes(void)
 }
 
 void
+test_no_retry_waits_longer_than_an_hour(void)
+{
+	int i;
+
+	for (i = 0; i < 1000; i++) {
+		check(job_backoff(3600, 1 + i % 50) <= JOB_BACKOFF_MAX);
+		check(job_backoff(10, 2) >= 18);
+		check(job_backoff(10, 2) <= 22);
+	}
+}
+
+void
 test_the_request_is_one_line(void)
 {
 	struct err e = {0};
