@@ -970,6 +970,7 @@ complete(struct work *k, struct job *stolen)
 	k->job = stolen;
 	RB_INSERT(work_tree, &k->all->works, k);
 	k->partial = false;
+	k->claimed = k->has_claim; /* else it is claimed anew */
 	if (k->pending.outcome != NO_OUTCOME) {
 		k->cancelled = cancelled;
 		if (cancelled)
@@ -990,6 +991,11 @@ static void
 work_unknown(struct work *k)
 {
 	k->partial = false;
+	k->claimed = k->has_claim;
+	if (!k->job->queue)
+		k->job->queue = xstrdup(queue_name(k->place->lane->queue));
+	if (k->pending.outcome == NO_OUTCOME && k->fate == FATE_OPEN)
+		work_arm(k);
 	work_go_on(k);
 }
 
@@ -1010,11 +1016,16 @@ is_settled(const struct work *k, const struct job *j)
 static void
 work_was_settled(struct work *k, struct job *stolen)
 {
+	struct workers *w = k->all;
+	struct job *j;
+
 	free(k->pending.why);
 	if (k->settled)
 		k->settled(k->settled_arg);
 	job_free(stolen);
-	job_free(work_leave(k));
+	j = work_leave(k);
+	watch_rang(w, j->spec.id);
+	job_free(j);
 }
 
 struct reading {

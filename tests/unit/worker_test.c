@@ -887,6 +887,24 @@ test_later_holds_up_no_other(void)
 	close_house(&h);
 }
 
+void
+test_later_is_not_at_once(void)
+{
+	struct house h;
+	struct fake *f;
+	double before;
+
+	open_house(&h, EXEC);
+	put(&h, "a");
+	f = process_of(&h);
+	says(f, "0\n");
+	before = ev_time();
+	ends(f, EXITED_WITH(75));
+	until(&h, !strcmp(FIELD(&h, "a", "reason"), "scheduled"));
+	check(strtod(FIELD(&h, "a", "due"), NULL) >= before * 1000 + 99);
+	close_house(&h);
+}
+
 /* ---- stopped while it ends anyway ---- */
 
 #define RETRIED_AT_ONCE "{\"id\":\"a\",\"retries\":5,\"backoff\":0.001"
@@ -1392,6 +1410,62 @@ test_a_job_that_ended_in_time_is_no_timeout(void)
 	until(&next, redis_is_up(next.redis));
 	ends(f, EXITED_WITH(0));
 	check_str(end_of(&next, "a"), "finished in time");
+	close_house(&next);
+}
+
+static const char *
+claims_key(void)
+{
+	char *id = read_file("node.id"), *key;
+
+	id[strcspn(id, "\n")] = '\0';
+	key = xasprintf("herod:own:it:%s", id);
+	free(id);
+	return keep_text(key);
+}
+
+void
+test_a_claim_that_redis_lost_is_made_anew_for_what_lives(void)
+{
+	struct house h, next;
+	struct fake *f;
+
+	open_house(&h, EXEC);
+	put(&h, "a");
+	f = process_of(&h);
+	ASK(h.loop, h.redis, "DEL %s", claims_key());
+	herod_dies_alone(&h, &next, f);
+	kill(h.server, SIGCONT);
+	until(&next, redis_is_up(next.redis));
+	until(&next, *ASK(next.loop, next.redis, "HGET %s a", claims_key()));
+	says(f, "A");
+	ends(f, EXITED_WITH(0));
+	check_str(end_of(&next, "a"), "finished A");
+	close_house(&next);
+}
+
+void
+test_a_job_that_redis_lost_has_a_time_limit(void)
+{
+	struct house h, next;
+	struct fake *f = open_house(&h, STDIO);
+	json_t *jobs;
+
+	put(&h, "a");
+	until(&h, has_request(f, "a"));
+	ASK(h.loop, h.redis, "DEL hero:job:a");
+	herod_dies(&h, &next, f);
+	put(&next, "b");
+	until(&next, has_request(f, "b"));
+	jobs = workers_jobs(next.workers, the_runner(&next)->instances[0]);
+	check_str(
+	    json_string_value(json_object_get(json_array_get(jobs, 0), "id")),
+	    "a");
+	check(json_number_value(
+		  json_object_get(json_array_get(jobs, 0), "left")) > 0);
+	json_decref(jobs);
+	answers(f, "a", "A");
+	check_str(end_of(&next, "a"), "finished A");
 	close_house(&next);
 }
 
