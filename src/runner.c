@@ -1503,7 +1503,7 @@ instance_new(struct runner *r, int n)
 	i->n = n;
 	i->since = ev_time();
 	i->cgroup = cgroup_of(i);
-	because(i, "not started yet");
+	because(i, "not started since herod began");
 	ev_timer_init(&i->timer, on_timer, 0, 0);
 	i->timer.data = i;
 	return i;

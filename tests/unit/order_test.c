@@ -201,7 +201,8 @@ test_what_was_stopped_by_hand_stays_down_when_herod_comes_again(void)
 	runners_settle(p.h.all, true);
 	check_int(state_of(p.db), STOPPED);
 	check_int(state_of(p.web), STOPPED);
-	check_str(only(p.web)->why, "requires db: STOPPED: not started yet");
+	check_str(only(p.web)->why,
+	    "requires db: STOPPED: not started since herod began");
 	close_house(&p.h);
 }
 
