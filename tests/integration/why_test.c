@@ -271,7 +271,8 @@ test_tree_finds_those_that_left_their_parents(void)
 	json_t *lost = NULL;
 
 	wait_for((lost = process_of(h, "web", "sleep 1001")) != NULL &&
-	    json_is_true(at(lost, "escaped")));
+	    json_is_true(at(lost, "escaped")) &&
+	    process_of(h, "web", "sleep 1002") != NULL);
 	check_int(int_at(lost, "depth"), 0);
 	check_int(int_at(lost, "instance"), 0);
 	check(json_is_false(at(process_of(h, "web", "sleep 1002"), "escaped")));
