@@ -145,6 +145,14 @@ job_free(struct job *j)
 }
 
 void
+job_refuse_missing(const char *id, struct err *e)
+{
+	err_set(e, ERR_NO_JOB, "there is no job %s", id);
+	err_hint(e, "ended jobs are forgotten after their result_ttl");
+	err_subject(e, id);
+}
+
+void
 job_make_id(char id[JOB_ID_SIZE])
 {
 	static const char hex[] = "0123456789abcdef";

@@ -82,6 +82,9 @@ struct job {
 struct job *job_new(void);
 void job_free(struct job *j);
 
+/* Refuses: there is none of that id, or none any more. */
+void job_refuse_missing(const char *id, struct err *e);
+
 /* A random UUID (version 4). */
 void job_make_id(char id[JOB_ID_SIZE]);
 

@@ -1046,8 +1046,6 @@ send_back(struct settle *s)
 	words_add(&w, s->queue->own);
 	words_add(&w, qs->ns);
 	words_add(&w, s->job->spec.id);
-	words_add(&w, "head");
-	words_add(&w, s->how == BACK_DIED ? "0" : "1");
 	words_add(&w, s->how == BACK_DIED ? "1" : "0");
 	add_default_ttl(&w, qs);
 	words_add_number(&w, now_ms());
@@ -1405,14 +1403,6 @@ after_end(struct after *a, const struct err *e)
 }
 
 static void
-refuse_missing(const char *id, struct err *e)
-{
-	err_set(e, ERR_NO_JOB, "there is no job %s", id);
-	err_hint(e, "ended jobs are forgotten after their result_ttl");
-	err_subject(e, id);
-}
-
-static void
 on_again(void *arg, const struct redis_reply *reply)
 {
 	struct after *a = arg;
@@ -1424,7 +1414,7 @@ on_again(void *arg, const struct redis_reply *reply)
 	if (is_refused(qs, reply, &e)) {
 		; /* it was said */
 	} else if (what && !strcmp(what, "none")) {
-		refuse_missing(a->id, &e);
+		job_refuse_missing(a->id, &e);
 	} else if (what && !strcmp(what, "not")) {
 		err_set(&e, ERR_ILLEGAL_MOVE, "job %s has not failed: it is %s",
 		    a->id, status);
@@ -1448,7 +1438,7 @@ on_forgotten(void *arg, const struct redis_reply *reply)
 	if (is_refused(a->queue->all, reply, &e)) {
 		; /* it was said */
 	} else if (!status || !*status) {
-		refuse_missing(a->id, &e);
+		job_refuse_missing(a->id, &e);
 	} else if (strcmp(status, "finished") != 0 &&
 	    strcmp(status, "error") != 0) {
 		err_set(&e, ERR_ILLEGAL_MOVE,

@@ -316,9 +316,9 @@ local function released(keys, args)
 end
 
 -- KEYS job own
--- ARGV ns id end(head|tail) uncounted died default_ttl_ms now_ms
--- Back to the queue.  uncounted: the attempt did not happen; died: a worker
--- died of it.  {1}; {0}: it was not ours any more; {0, ids of those that ended
+-- ARGV ns id died default_ttl_ms now_ms
+-- Back to the head of its row.  died: a worker died of it; else the attempt did
+-- not happen.  {1}; {0}: it was not ours any more; {0, ids of those that ended
 -- with it}: it is over.  Then its daemon died between its end and taking the
 -- claim off, and its time begins now.
 local function give_back(keys, args)
@@ -330,23 +330,22 @@ local function give_back(keys, args)
 	end
 	if OVER[status] then
 		if redis.call('PTTL', job) < 0 then
-			expire(ns, id, job, tonumber(args[7]),
-				tonumber(args[6]))
+			expire(ns, id, job, tonumber(args[5]),
+				tonumber(args[4]))
 		end
 		drop_unique(ns, id, job)
-		return { 0, release(ns, id, tonumber(args[7]),
-			tonumber(args[6]), {}) }
+		return { 0, release(ns, id, tonumber(args[5]),
+			tonumber(args[4]), {}) }
 	end
 	redis.call('HSET', job, 'status', 'dispatched')
 	redis.call('HDEL', job, 'reason', 'error', 'exit', 'node',
 		'instance', 'started_at')
-	if args[4] == '1' then
+	if args[3] == '1' then
+		redis.call('HINCRBY', job, 'deaths', 1)
+	else
 		redis.call('HINCRBY', job, 'attempts', -1)
 	end
-	if args[5] == '1' then
-		redis.call('HINCRBY', job, 'deaths', 1)
-	end
-	push(ns, id, job, args[3] == 'head' and 'LPUSH' or 'RPUSH')
+	push(ns, id, job, 'LPUSH')
 	return { 1 }
 end
 

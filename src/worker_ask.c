@@ -41,14 +41,6 @@ watch_compare(const struct watch *a, const struct watch *b)
 RB_GENERATE_INTERNAL(
     watch_tree, watch, entry, watch_compare, __attribute__((unused)) static)
 
-static int
-no_job(const char *id, struct err *e)
-{
-	err_set(e, ERR_NO_JOB, "there is no job %s", id);
-	err_hint(e, "ended jobs are forgotten after their result_ttl");
-	return err_subject(e, id);
-}
-
 /* ---- queueing ---- */
 
 static const struct runner *
@@ -264,7 +256,7 @@ on_looked(void *arg, struct job *j, const struct err *e)
 	if (watch && e && redis_is_up(w->redis)) {
 		watch_fail(watch, e);
 	} else if (watch && !e && !j) {
-		no_job(look->id, &none);
+		job_refuse_missing(look->id, &none);
 		watch_fail(watch, &none);
 	} else if (watch && j && job_is_over(j->status)) {
 		watch_over(w, j);
@@ -384,7 +376,7 @@ on_read(void *arg, struct job *j, const struct err *e)
 	if (j) {
 		add_what_is_here(r->all, j);
 	} else if (!e) {
-		no_job(r->id, &none);
+		job_refuse_missing(r->id, &none);
 		e = &none;
 	}
 	r->fn(r->arg, j, e);

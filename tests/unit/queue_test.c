@@ -289,7 +289,7 @@ test_given_back_twice_is_given_back_once(void)
 {
 	static const char back[] =
 	    "FCALL herod_give_back 2 hero:job:a herod:own:q:node-1 "
-	    "hero a head 0 1 1000 99";
+	    "hero a 1 1000 99";
 	struct place p;
 
 	open_place(&p);
