@@ -1,0 +1,118 @@
+/*
+ * What the files of queue.c share.
+ *
+ *	queue.c         keys, commands, who we are, the bell, what is due
+ *	queue_push.c    into a queue
+ *	queue_take.c    out of it; claims
+ *	queue_settle.c  over, or back: until Redis has it
+ *	queue_look.c    reading, cancelling, listing, counting
+ */
+#ifndef QUEUE_IMPL_H
+#define QUEUE_IMPL_H
+
+#include <sys/queue.h>
+#include <sys/tree.h>
+
+#include "queue.h"
+
+#define KEY_MAX 320
+#define RETRY 1.0 /* seconds after a refusal */
+
+struct settle; /* queue_settle.c's */
+TAILQ_HEAD(settle_list, settle);
+RB_HEAD(settle_tree, settle);
+
+struct queue {
+	RB_ENTRY(queue) entry;
+	struct queues *all;
+	char *name;
+	char *list, *high, *low, *own, *index, *done, *delay; /* keys */
+	ev_periodic due; /* when the first of those that wait may begin */
+	bool promoting, promote_again; /* asked; asked meanwhile */
+	bool announced; /* is in the set of names */
+	unsigned ends; /* since the last trim */
+};
+
+RB_HEAD(queue_tree, queue);
+
+struct queues {
+	struct ev_loop *loop;
+	struct redis *redis;
+	const struct queues_ops *ops;
+	void *arg;
+	char *ns, *node, *id;
+	char *job_prefix, *list_prefix, *row_prefix, *delay_prefix, *names;
+	double result_ttl;
+	long long epoch, sequence, last_score;
+	bool registered, watches_jobs;
+	struct queue_tree tree;
+	struct settle_list unsettled;
+	struct settle_tree by_id;
+	size_t nunsettled, unsettled_bytes;
+	ev_timer retry;
+	struct registering *refused; /* its registration, until again fires */
+	ev_timer again;
+};
+
+/* ---- queue.c: keys, written into buf ---- */
+
+const char *job_key(const struct queues *qs, const char *id, char buf[KEY_MAX]);
+const char *reply_key(
+    const struct queues *qs, const char *id, char buf[KEY_MAX]);
+/* NULL without one. */
+const char *unique_key(
+    const struct queue *q, const struct job *j, char buf[KEY_MAX]);
+/* NSd:KIND:NAME; new string. */
+char *own_key(const struct queues *qs, const char *kind, const char *name);
+
+/* ---- queue.c: commands ---- */
+
+/* FCALL of a function of queue.lua. */
+void call_begin(struct redis_words *w, const char *function, long long nkeys);
+
+/* By the clock on the wall. */
+long long now_ms(void);
+/* Of seconds; what is not 0 does not become 0. */
+long long to_ms(double seconds);
+
+/* Microseconds, later than all before: the order of jobs in lists. */
+long long next_score(struct queues *qs);
+
+/* Seconds for which an ended job is kept; that of jobs which do not say, in
+ * ms. */
+double ttl_of(const struct queues *qs, const struct job *j);
+void add_default_ttl(struct redis_words *w, const struct queues *qs);
+
+/* "EPOCH SEQUENCE LABEL" */
+void claim_text(struct queues *qs, const char *label, char *buf, size_t size);
+
+/* Away, in the words of a refusal; false when it is there. */
+bool queues_away(struct queues *qs, struct err *e);
+
+/* A refusal from a reply (NULL: lost); false when the reply is good. */
+bool queues_refused(
+    struct queues *qs, const struct redis_reply *reply, struct err *e);
+
+/* Jobs are due at that time, perhaps: looks then. */
+void queue_await_due(struct queue *q, long long due_ms);
+
+/* ---- queue_push.c ---- */
+
+/* Its name is known before its first job is. */
+void queue_announce(struct queue *q);
+
+/* Another job has its unique key. */
+void refuse_unique(const char *id, struct err *e);
+
+/* ---- queue_settle.c ---- */
+
+void settles_init(struct queues *qs);
+void settles_free(struct queues *qs);
+
+/* A reply's ids of jobs that ended with another one. */
+void queues_tell_ended(struct queues *qs, const struct redis_reply *ids);
+
+/* One has ended: now and then those are forgotten whose time is over. */
+void queue_trim(struct queue *q);
+
+#endif

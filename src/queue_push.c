@@ -1,0 +1,294 @@
+/* Into a queue: plainly, or by a function when the job does not simply stand
+ * in line. */
+#define LOG_MODULE "queue"
+#include "queue_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "counters.h"
+#include "log.h"
+#include "mem.h"
+
+/* ---- into the queue ---- */
+
+struct push {
+	struct queue *queue;
+	char *id;
+	long long due; /* of the job */
+	queue_fn fn;
+	void *arg;
+	unsigned open; /* commands not yet answered */
+	bool lost;
+	bool named;
+	struct err e;
+};
+
+static void
+undo_push(struct push *p)
+{
+	struct queue *q = p->queue;
+	struct redis_words w;
+	char key[KEY_MAX];
+
+	words_begin(&w, "DEL");
+	words_add(&w, job_key(q->all, p->id, key));
+	redis_send(q->all->redis, &w, NULL, NULL);
+	words_begin(&w, "HDEL");
+	words_add(&w, q->own);
+	words_add(&w, p->id);
+	redis_send(q->all->redis, &w, NULL, NULL);
+	words_begin(&w, "LREM");
+	words_add(&w, q->list);
+	words_add(&w, "-1");
+	words_add(&w, p->id);
+	redis_send(q->all->redis, &w, NULL, NULL);
+	words_begin(&w, "ZREM");
+	words_add(&w, q->index);
+	words_add(&w, p->id);
+	redis_send(q->all->redis, &w, NULL, NULL);
+}
+
+static void
+push_done(struct push *p)
+{
+	struct queues *qs = p->queue->all;
+
+	if (p->lost)
+		err_hint(&p->e,
+		    "the job may have been queued; with an id of "
+		    "your own you can safely ask again");
+	else if (err_is_set(&p->e) && !p->named)
+		undo_push(p);
+	if (!err_is_set(&p->e)) {
+		counter_add(jobs_queued, 1);
+		if (qs->ops && qs->ops->created)
+			qs->ops->created(qs->arg, p->queue, p->id);
+	}
+	p->fn(p->arg, err_is_set(&p->e) ? &p->e : NULL);
+	free(p->id);
+	free(p);
+}
+
+static void
+on_pushed(void *arg, const struct redis_reply *reply)
+{
+	struct push *p = arg;
+
+	if (!reply && !p->lost) {
+		p->lost = true;
+		err_clear(&p->e);
+	}
+	queues_refused(p->queue->all, reply, &p->e);
+	if (!--p->open)
+		push_done(p);
+}
+
+void
+refuse_unique(const char *id, struct err *e)
+{
+	err_set(e, ERR_DUPLICATE, "job %s has that unique_key already", id);
+	err_subject(e, id);
+}
+
+/* What was in the way of a new job. */
+static void
+refuse_new(struct push *p, const char *what, const char *id)
+{
+	struct err *e = &p->e;
+
+	if (!strcmp(what, "exists")) {
+		err_set(e, ERR_DUPLICATE, "a job with the id %s exists", id);
+	} else if (!strcmp(what, "unique")) {
+		refuse_unique(id, e);
+	} else if (!strcmp(what, "missing")) {
+		err_set(e, ERR_NO_JOB, "prerequisites: there is no job %s", id);
+		err_hint(e, "ended jobs are forgotten after their result_ttl");
+	} else if (!strcmp(what, "foreign")) {
+		err_set(e, ERR_ILLEGAL_MOVE,
+		    "prerequisites: job %s was not queued by herod: its end "
+		    "is not known",
+		    id);
+	} else {
+		err_set(e, ERR_ILLEGAL_MOVE,
+		    "prerequisites: job %s has ended and did not finish", id);
+	}
+	err_subject(e, id);
+}
+
+static void
+on_made(void *arg, const struct redis_reply *reply)
+{
+	struct push *p = arg;
+	const char *what = reply_text(reply_at(reply, 0), NULL);
+	const char *id = reply_text(reply_at(reply, 1), NULL);
+
+	if (what && id && strcmp(what, "ok") != 0)
+		refuse_new(p, what, id);
+	else if (what && p->due > 0)
+		queue_await_due(p->queue, p->due);
+	on_pushed(p, reply);
+}
+
+static struct push *
+push_new(struct queue *q, const struct job *j, queue_fn fn, void *arg)
+{
+	struct push *p = xcalloc(1, sizeof(*p));
+
+	p->queue = q;
+	p->id = xstrdup(j->spec.id);
+	p->due = j->due;
+	p->fn = fn;
+	p->arg = arg;
+	return p;
+}
+
+static void
+push_send(struct push *p, const struct redis_words *w, redis_fn fn)
+{
+	if (redis_send(p->queue->all->redis, w, fn, p))
+		p->open++;
+	else
+		err_set(
+		    &p->e, ERR_REDIS, "Redis: too much waits to be sent to it");
+}
+
+/* Nothing could be sent: the refusal is the answer. */
+static int
+push_sent(struct push *p, struct err *e)
+{
+	if (p->open)
+		return 0;
+	if (e)
+		*e = p->e;
+	free(p->id);
+	free(p);
+	return -1;
+}
+
+/* Its name is known before its first job is. */
+void
+queue_announce(struct queue *q)
+{
+	struct redis_words w;
+
+	if (q->announced)
+		return;
+	words_begin(&w, "SADD");
+	words_add(&w, q->all->names);
+	words_add(&w, q->name);
+	q->announced = redis_send(q->all->redis, &w, NULL, NULL);
+}
+
+static void
+send_index(struct push *p)
+{
+	struct redis_words w;
+
+	words_begin(&w, "ZADD");
+	words_add(&w, p->queue->index);
+	words_add_number(&w, next_score(p->queue->all));
+	words_add(&w, p->id);
+	push_send(p, &w, on_pushed);
+}
+
+static size_t
+count_prerequisites(const struct job *j)
+{
+	size_t n = 0;
+
+	while (j->spec.prerequisites && j->spec.prerequisites[n])
+		n++;
+	return n;
+}
+
+static void
+push_by_function(struct push *p, const struct job *j)
+{
+	struct queue *q = p->queue;
+	struct redis_words w;
+	char key[KEY_MAX], buf[KEY_MAX];
+	const char *unique = unique_key(q, j, buf);
+	size_t i, n = count_prerequisites(j);
+
+	p->named = true;
+	call_begin(&w, "herod_create", unique ? 3 : 2);
+	words_add(&w, job_key(q->all, p->id, key));
+	words_add(&w, q->index);
+	if (unique)
+		words_add(&w, unique);
+	words_add(&w, q->all->ns);
+	words_add(&w, p->id);
+	words_add_number(&w, next_score(q->all));
+	words_add_number(&w, now_ms());
+	words_add_number(&w, to_ms(j->spec.unique_for));
+	words_add_number(&w, (long long)n);
+	for (i = 0; i < n; i++)
+		words_add(&w, j->spec.prerequisites[i]);
+	job_put_asked(j, &w);
+	push_send(p, &w, on_made);
+}
+
+static void
+push_plain(struct push *p, const struct job *j)
+{
+	struct queue *q = p->queue;
+	struct redis_words w;
+	char key[KEY_MAX];
+
+	words_begin(&w, "HSET");
+	words_add(&w, job_key(q->all, p->id, key));
+	job_put_asked(j, &w);
+	push_send(p, &w, on_pushed);
+	words_begin(&w, "RPUSH");
+	words_add(&w, q->list);
+	words_add(&w, p->id);
+	push_send(p, &w, on_pushed);
+	send_index(p);
+}
+
+int
+queue_push(struct queue *q, const struct job *j, bool named, queue_fn fn,
+    void *arg, struct err *e)
+{
+	struct push *p;
+
+	if (queues_away(q->all, e))
+		return -1;
+	queue_announce(q);
+	p = push_new(q, j, fn, arg);
+	if (named || !job_stands_in_line(j))
+		push_by_function(p, j);
+	else
+		push_plain(p, j);
+	return push_sent(p, e);
+}
+
+int
+queue_push_started(struct queue *q, struct job *j, const char *label,
+    queue_fn fn, void *arg, struct err *e)
+{
+	struct redis_words w;
+	struct push *p;
+	char key[KEY_MAX], claim[KEY_MAX];
+
+	if (queues_away(q->all, e))
+		return -1;
+	queue_announce(q);
+	p = push_new(q, j, fn, arg);
+	j->epoch = q->all->epoch;
+	j->sequence = q->all->sequence;
+	claim_text(q->all, label, claim, sizeof(claim));
+	words_begin(&w, "HSET");
+	words_add(&w, q->own);
+	words_add(&w, p->id);
+	words_add(&w, claim);
+	push_send(p, &w, on_pushed);
+	words_begin(&w, "HSET");
+	words_add(&w, job_key(q->all, p->id, key));
+	job_put_asked(j, &w);
+	job_put_started(j, &w);
+	push_send(p, &w, on_pushed);
+	send_index(p);
+	return push_sent(p, e);
+}
