@@ -1141,8 +1141,10 @@ complain(const struct err *e)
 static unsigned long long
 descriptors_of(const struct runner_conf *c)
 {
-	static const unsigned each[] = {
-	    [KIND_SERVICE] = 3, [KIND_EXEC] = 4, [KIND_STDIO] = 5};
+	static const unsigned each[] = {[KIND_SERVICE] = 3,
+	    [KIND_EXEC] = 4,
+	    [KIND_STDIO] = 5,
+	    [KIND_REDIS] = 3};
 
 	return conf_instances(c) * each[c->kind];
 }

@@ -84,6 +84,7 @@ queue_open(struct queues *qs, const char *name)
 	q->own = xasprintf("%sd:own:%s:%s", qs->ns, name, qs->id);
 	q->index = own_key(qs, "jobs", name);
 	q->done = own_key(qs, "done", name);
+	q->open = own_key(qs, "open", name);
 	RB_INSERT(queue_tree, &qs->tree, q);
 	return q;
 }
@@ -106,6 +107,7 @@ queue_free(struct queue *q)
 	free(q->own);
 	free(q->index);
 	free(q->done);
+	free(q->open);
 	free(q);
 }
 
@@ -329,6 +331,7 @@ on_begun(void *arg, const struct redis_reply *reply)
 	const struct redis_reply *names = reply_at(reply, 1);
 	struct queues *qs = r->queues;
 	const char *name;
+	struct queue *q;
 	size_t i;
 
 	if (queues_refused(qs, reply, NULL)) {
@@ -337,6 +340,9 @@ on_begun(void *arg, const struct redis_reply *reply)
 	}
 	qs->epoch = reply_number(reply_at(reply, 0));
 	qs->registered = true;
+	RB_FOREACH (q, queue_tree, &qs->tree)
+		if (q->external)
+			queue_tell_external(q);
 	log_info("node %s (%s): epoch %lld", qs->id, qs->node, qs->epoch);
 	for (i = 0; i < reply_count(names); i++) {
 		name = reply_text(reply_at(names, i), NULL);
@@ -479,6 +485,7 @@ queues_new(struct ev_loop *loop, struct redis *redis, const char *ns,
 	qs->ns = xstrdup(ns);
 	qs->node = xstrdup(node);
 	qs->id = xstrdup(id);
+	places_boot_id(qs->boot);
 	qs->job_prefix = xasprintf("%s:job:", ns);
 	qs->list_prefix = xasprintf("%s:work_queue:", ns);
 	qs->row_prefix = xasprintf("%sd:q:", ns);

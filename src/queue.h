@@ -8,6 +8,8 @@
  *	NSd:delay:QUEUE		zset id by when it is due (ms)
  *	NSd:dep:ID		set of ids that wait for that job
  *	NSd:uniq:QUEUE:KEY	id of the job that has the key
+ *	NSd:external:QUEUE	hash of nodes whose programs draw themselves
+ *	NSd:open:QUEUE		hash id -> new | begun, what these may have
  *	NSd:own:QUEUE:NODE	hash id -> "EPOCH SEQUENCE LABEL", the claims
  *	NSd:jobs:QUEUE		zset id by time of creation (us), for listing
  *	NSd:done:QUEUE		zset id by when it may be forgotten (ms)
@@ -147,6 +149,49 @@ void queue_keep(struct queue *q, const struct job *j, const char *label);
 
 /* The status "stopping" for those who look. */
 void queue_mark_stopping(struct queue *q, const char *id);
+
+/* ---- programs that draw from Redis themselves, the Hero way ---- */
+
+/* Some of ours draw from it, or none any more.  Call queues_watch_jobs(),
+ * too: what they do is seen by the bell only. */
+void queue_set_external(struct queue *q, bool external);
+
+enum observed {
+	OBSERVED_NOTHING, /* they do not have it (any more) */
+	OBSERVED_NEW, /* it waits for them */
+	OBSERVED_BEGUN,
+	OBSERVED_LOST, /* Redis is */
+	OBSERVED_OVER /* and queue_external_end() was not yet called */
+};
+
+/* How a job stands that somebody has changed; fn owns j, which is there when
+ * begun or over.  nodes: on how many there are such programs.  Lost: it is told
+ * nothing; ask again when Redis is back.  False, and no fn: it is away. */
+typedef void (*observed_fn)(void *arg, const char *id, enum observed what,
+    long long nodes, struct job *j);
+bool queues_observe(
+    struct queues *qs, const char *id, observed_fn fn, void *arg);
+
+/* One is over: it is kept for its time, and those that wait for it go on; with
+ * j->due it is tried again then.  j's status refines "error".  fn: done is
+ * false when somebody else has dealt with it.  Not called when Redis is lost.
+ */
+void queue_external_end(struct queue *q, const struct job *j, bool again,
+    void (*fn)(void *arg, bool done), void *arg);
+
+/* Looks which of its jobs were taken: fn gets those that were not begun (in
+ * order), then those that were.  Not called when Redis is lost. */
+typedef void (*swept_fn)(void *arg, char *const *taken, char *const *begun);
+void queue_sweep(struct queue *q, swept_fn fn, void *arg);
+/* Those of ids (a strv) that are not begun yet go back. */
+void queue_unbegun(struct queue *q, char *const *ids);
+
+/* fn gets each id that may be in their hands and was not yet observed. */
+void queues_scan(
+    struct queues *qs, void (*fn)(void *arg, const char *id), void *arg);
+
+/* Asks who has it to end it. */
+void queue_ask_stop(struct queue *q, const char *id);
 
 /* ---- looking ---- */
 

@@ -37,6 +37,16 @@ local function list_key(ns, queue, priority)
 	return ns .. ':work_queue:' .. queue
 end
 
+-- Programs that draw from a queue by themselves, the Hero way (kind redis).
+-- NSd:external:QUEUE has the nodes that run such; NSd:open:QUEUE has the ids
+-- that they may have taken: NEW, or when they were seen to have begun it, as
+-- "TIME BOOT" by the clock of who saw it.
+local NEW = 'new'
+
+local function is_external(ns, queue)
+	return redis.call('EXISTS', own_key(ns, 'external', queue)) == 1
+end
+
 -- Of a job: its queue, which stands there only when it is not its runner, or
 -- when the job is not herod's (take sets it then).
 local function queue_of(job)
@@ -45,11 +55,18 @@ local function queue_of(job)
 	return v[1] or v[2] or ''
 end
 
--- The row it stands in is its priority's.
+-- The row it stands in is its priority's.  Others' programs know only one: what
+-- is of high priority goes to its head.
 local function push(ns, id, job, how)
 	local priority = redis.call('HGET', job, 'priority')
+	local queue = queue_of(job)
 
-	redis.call(how, list_key(ns, queue_of(job), priority), id)
+	if is_external(ns, queue) then
+		redis.call('HSET', own_key(ns, 'open', queue), id, NEW)
+		how = priority == 'high' and 'LPUSH' or how
+		priority = nil
+	end
+	redis.call(how, list_key(ns, queue, priority), id)
 end
 
 -- What it waited for is there: into its queue, or to wait for its time.
@@ -235,7 +252,7 @@ local function create(keys, args)
 	return { 'ok', redis.call('HGET', keys[1], 'status') }
 end
 
--- KEYS high list low own index
+-- KEYS high list low own index open
 -- ARGV prefix epoch sequence node now score limit queue label...
 -- Claims the next jobs, one for each label (RUNNER/INSTANCE...).  Ids whose
 -- job is not waiting (cancelled, pushed twice) are passed over; at most limit
@@ -245,6 +262,7 @@ local function take(keys, args)
 	local prefix, epoch, sequence = args[1], args[2], tonumber(args[3])
 	local node, now, score = args[4], args[5], args[6]
 	local at, looked, lost, found, row = 9, 0, {}, {}, 1
+	local shared = redis.call('EXISTS', keys[6]) == 1
 
 	while at <= #args and looked < tonumber(args[7]) do
 		local id = redis.call('LPOP', keys[row])
@@ -256,6 +274,9 @@ local function take(keys, args)
 			break
 		end
 		looked = looked + 1
+		if shared then
+			redis.call('HDEL', keys[6], id)
+		end
 		local job = prefix .. id
 		local status = redis.call('HGET', job, 'status')
 		local herods = redis.call('HEXISTS', job, 'herod') == 1
@@ -423,7 +444,8 @@ local function cancel(keys, args)
 	local job, ns, id, now = keys[1], args[1], args[2], tonumber(args[5])
 	local v = redis.call('HMGET', job, 'status', 'priority', 'herod')
 	local queue = args[7]
-	local list = list_key(ns, queue, v[2])
+	local open = redis.call('HDEL', own_key(ns, 'open', queue), id) == 1
+	local list = list_key(ns, queue, not open and v[2])
 
 	if v[1] ~= 'created' and v[1] ~= 'dispatched' and
 	    v[1] ~= 'waiting_for_prerequisites' then
@@ -431,7 +453,7 @@ local function cancel(keys, args)
 	end
 	redis.call('HSET', job, 'status', 'error', 'reason', 'cancelled',
 		'error', 'cancelled', 'finished_at', args[3])
-	if redis.call('LLEN', list) <= SHORT_LIST then
+	if open or redis.call('LLEN', list) <= SHORT_LIST then
 		redis.call('LREM', list, 1, id)
 	end
 	redis.call('ZREM', own_key(ns, 'delay', queue), id)
@@ -491,6 +513,157 @@ local function forget(keys, args)
 	redis.call('ZREM', keys[2], id)
 	redis.call('ZREM', keys[3], id)
 	return { status, ended }
+end
+
+-- What herod knows of its own jobs from the beginning.
+local function adopt(ns, id, job, queue, score, herods)
+	redis.call('PERSIST', job)
+	if not herods then
+		redis.call('HSET', job, 'queue', queue)
+		redis.call('ZADD', own_key(ns, 'jobs', queue), 'NX', score, id)
+		redis.call('SADD', ns .. 'd:queues', queue)
+	end
+end
+
+-- KEYS job; ARGV ns id node time score clock
+-- Somebody else has changed a job.  {what, nodes, fields, when it was begun}:
+-- new, begun or over when programs that draw by themselves (of so many nodes)
+-- may have it, else "".
+local function observe(keys, args)
+	local job, ns, id = keys[1], args[1], args[2]
+	local v = redis.call('HMGET', job, 'status', 'node', 'herod')
+	local status, queue = v[1], queue_of(job)
+	local open = own_key(ns, 'open', queue)
+	local nodes = redis.call('HLEN', own_key(ns, 'external', queue))
+	local known = redis.call('HGET', open, id)
+
+	if not status or status == 'waiting_for_prerequisites' or
+	    status == 'created' and v[3] or
+	    not OVER[status] and v[2] and (known or NEW) == NEW then
+		-- It waits for its time, or herod has handed it out.
+		redis.call('HDEL', open, id)
+		return { '' }
+	elseif OVER[status] then
+		return known and { 'over', nodes,
+			redis.call('HGETALL', job) } or { '' }
+	elseif nodes == 0 then
+		return { '' }
+	elseif not known then
+		adopt(ns, id, job, queue, args[5], v[3])
+	end
+	if status ~= 'started' and status ~= 'stopping' then
+		redis.call('HSET', open, id, NEW)
+		return { 'new', nodes }
+	elseif (known or NEW) == NEW then
+		known = args[6]
+		redis.call('HSET', open, id, known)
+		redis.call('HINCRBY', job, 'attempts', 1)
+		redis.call('HSETNX', job, 'started_at', args[4])
+		if nodes == 1 then
+			redis.call('HSET', job, 'node', args[3])
+		end
+	end
+	return { 'begun', nodes, redis.call('HGETALL', job), known }
+end
+
+-- KEYS job open delay reply; ARGV ns id now_ms time default_ttl_ms reason due_ms
+-- A program that draws by itself has ended a job; due_ms: it failed, and is
+-- tried again then.  {0}: somebody has dealt with it; {1, ids of those that
+-- ended with it}.
+local function external_end(keys, args)
+	local job, ns, id, now = keys[1], args[1], args[2], tonumber(args[3])
+
+	if not OVER[redis.call('HGET', job, 'status')] or
+	    redis.call('HDEL', keys[2], id) == 0 then
+		return { 0 }
+	end
+	if args[7] ~= '' then
+		redis.call('HSET', job, 'status', 'created', 'reason',
+			'scheduled', 'due', args[7])
+		redis.call('HDEL', job, 'node', 'instance', 'started_at',
+			'result')
+		redis.call('HINCRBY', job, 'retries_done', 1)
+		redis.call('ZADD', keys[3], args[7], id)
+		return { 1 }
+	end
+	if args[6] ~= '' then
+		redis.call('HSET', job, 'reason', args[6])
+	end
+	if (redis.call('HGET', job, 'finished_at') or '') == '' then
+		redis.call('HSET', job, 'finished_at', args[4])
+	end
+	-- Nobody may come for it.
+	redis.call('EXPIRE', keys[4], 60, 'NX')
+	expire(ns, id, job, now, tonumber(args[5]))
+	drop_unique(ns, id, job)
+	return { 1, release(ns, id, now, tonumber(args[5]), {}) }
+end
+
+-- KEYS open list; ARGV ns most
+-- Of a queue that others' programs draw from: {ids that were taken out of the
+-- list and not begun, ids that were begun or are over}.
+local function sweep(keys, args)
+	local all, waits = redis.call('HGETALL', keys[1]), {}
+	local taken, begun = {}, {}
+
+	for _, id in ipairs(redis.call('LRANGE', keys[2], 0, -1)) do
+		waits[id] = true
+	end
+	for i = 1, #all, 2 do
+		local id = all[i]
+		local status = not waits[id] and redis.call('HGET',
+			job_key(args[1], id), 'status')
+		if waits[id] or #taken + #begun >= tonumber(args[2]) then
+			-- not now
+		elseif not status then
+			redis.call('HDEL', keys[1], id)
+		elseif all[i + 1] ~= NEW or status ~= 'dispatched' and
+		    status ~= 'created' then
+			begun[#begun + 1] = id
+		else
+			taken[#taken + 1] = id
+		end
+	end
+	return { taken, begun }
+end
+
+-- KEYS open list; ARGV ns id...
+-- Those that are still not begun, nor in the list, go back to its head.  How
+-- many.
+local function unbegun(keys, args)
+	local n = 0
+
+	for i = #args, 2, -1 do
+		local id = args[i]
+		local status = redis.call('HGET', job_key(args[1], id),
+			'status')
+		if (status == 'dispatched' or status == 'created') and
+		    redis.call('HGET', keys[1], id) == NEW and
+		    not redis.call('LPOS', keys[2], id) then
+			redis.call('LPUSH', keys[2], id)
+			n = n + 1
+		end
+	end
+	return n
+end
+
+-- ARGV ns cursor
+-- A page of all jobs: {cursor, ids that a program which draws by itself may
+-- have taken while no herod looked}.
+local function scan(_, args)
+	local ns = args[1]
+	local page = redis.call('SCAN', args[2], 'MATCH', job_key(ns, '*'),
+		'COUNT', 500)
+	local ids = {}
+
+	for _, key in ipairs(page[2]) do
+		local v = redis.call('HMGET', key, 'status', 'node')
+		if v[1] and not OVER[v[1]] and not v[2] and
+		    is_external(ns, queue_of(key)) then
+			ids[#ids + 1] = string.sub(key, #job_key(ns, '') + 1)
+		end
+	end
+	return { page[1], ids }
 end
 
 -- Walks one index, newest first, behind a place (score, id).
@@ -660,3 +833,8 @@ register('list', list)
 register('trim', trim)
 register('depth', depth)
 register('begin', begin)
+register('observe', observe)
+register('external_end', external_end)
+register('sweep', sweep)
+register('unbegun', unbegun)
+register('scan', scan)

@@ -6,6 +6,7 @@
  *	queue_take.c    out of it; claims
  *	queue_settle.c  over, or back: until Redis has it
  *	queue_look.c    reading, cancelling, listing, counting
+ *	queue_external.c  what programs do that draw from Redis themselves
  */
 #ifndef QUEUE_IMPL_H
 #define QUEUE_IMPL_H
@@ -13,6 +14,7 @@
 #include <sys/queue.h>
 #include <sys/tree.h>
 
+#include "places.h"
 #include "queue.h"
 
 #define KEY_MAX 320
@@ -26,10 +28,11 @@ struct queue {
 	RB_ENTRY(queue) entry;
 	struct queues *all;
 	char *name;
-	char *list, *high, *low, *own, *index, *done, *delay; /* keys */
+	char *list, *high, *low, *own, *index, *done, *delay, *open; /* keys */
 	ev_periodic due; /* when the first of those that wait may begin */
 	bool promoting, promote_again; /* asked; asked meanwhile */
 	bool announced; /* is in the set of names */
+	bool external; /* programs of ours draw from it themselves */
 	unsigned ends; /* since the last trim */
 };
 
@@ -41,6 +44,7 @@ struct queues {
 	const struct queues_ops *ops;
 	void *arg;
 	char *ns, *node, *id;
+	char boot[BOOT_ID_SIZE]; /* this start of the machine */
 	char *job_prefix, *list_prefix, *row_prefix, *delay_prefix, *names;
 	double result_ttl;
 	long long epoch, sequence, last_score;
@@ -103,6 +107,11 @@ void queue_announce(struct queue *q);
 
 /* Another job has its unique key. */
 void refuse_unique(const char *id, struct err *e);
+
+/* ---- queue_external.c ---- */
+
+/* Redis learns (again) that it is, or is not any more. */
+void queue_tell_external(struct queue *q);
 
 /* ---- queue_settle.c ---- */
 

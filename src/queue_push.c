@@ -47,6 +47,12 @@ undo_push(struct push *p)
 	words_add(&w, q->index);
 	words_add(&w, p->id);
 	redis_send(q->all->redis, &w, NULL, NULL);
+	if (!q->external)
+		return;
+	words_begin(&w, "HDEL");
+	words_add(&w, q->open);
+	words_add(&w, p->id);
+	redis_send(q->all->redis, &w, NULL, NULL);
 }
 
 static void
@@ -229,6 +235,19 @@ push_by_function(struct push *p, const struct job *j)
 	push_send(p, &w, on_made);
 }
 
+/* Before it can be taken. */
+static void
+send_open(struct push *p)
+{
+	struct redis_words w;
+
+	words_begin(&w, "HSET");
+	words_add(&w, p->queue->open);
+	words_add(&w, p->id);
+	words_add(&w, "new");
+	push_send(p, &w, on_pushed);
+}
+
 static void
 push_plain(struct push *p, const struct job *j)
 {
@@ -240,6 +259,8 @@ push_plain(struct push *p, const struct job *j)
 	words_add(&w, job_key(q->all, p->id, key));
 	job_put_asked(j, &w);
 	push_send(p, &w, on_pushed);
+	if (q->external)
+		send_open(p);
 	words_begin(&w, "RPUSH");
 	words_add(&w, q->list);
 	words_add(&w, p->id);

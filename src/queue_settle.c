@@ -54,6 +54,13 @@ RB_GENERATE_INTERNAL(settle_tree, settle, entry, settle_compare, LOCAL)
 
 static void send_settle(struct settle *s);
 
+/* The hash that says who has it, whoever takes it out of there decides. */
+static const char *
+own_of(const struct settle *s)
+{
+	return s->job->external ? s->queue->open : s->queue->own;
+}
+
 static size_t
 settle_bytes(const struct settle *s)
 {
@@ -233,7 +240,7 @@ finish_by_function(struct settle *s)
 
 	call_begin(&w, "herod_finish", 3);
 	words_add(&w, job_key(qs, j->spec.id, key));
-	words_add(&w, s->queue->own);
+	words_add(&w, own_of(s));
 	words_add(&w, s->queue->done);
 	words_add(&w, qs->ns);
 	words_add(&w, j->spec.id);
@@ -259,7 +266,7 @@ send_later(struct settle *s)
 
 	call_begin(&w, "herod_try_later", 3);
 	words_add(&w, job_key(qs, s->job->spec.id, key));
-	words_add(&w, s->queue->own);
+	words_add(&w, own_of(s));
 	words_add(&w, s->queue->delay);
 	words_add(&w, s->job->spec.id);
 	words_add_number(&w, s->job->due);
@@ -277,7 +284,7 @@ send_back(struct settle *s)
 
 	call_begin(&w, "herod_give_back", 2);
 	words_add(&w, job_key(qs, s->job->spec.id, key));
-	words_add(&w, s->queue->own);
+	words_add(&w, own_of(s));
 	words_add(&w, qs->ns);
 	words_add(&w, s->job->spec.id);
 	words_add(&w, s->how == BACK_DIED ? "1" : "0");
@@ -300,7 +307,8 @@ send_settle(struct settle *s)
 		send_later(s);
 	else if (s->is_back)
 		send_back(s);
-	else if (s->by_function || s->job->foreign || s->job->spec.unique_key)
+	else if (s->by_function || s->job->foreign || s->job->external ||
+	    s->job->spec.unique_key)
 		finish_by_function(s);
 	else
 		finish_plainly(s);
@@ -374,8 +382,9 @@ queues_resend(struct queues *qs, bool forgot)
 
 	TAILQ_FOREACH_SAFE (s, &qs->unsettled, next, next) {
 		/* What was given back and forgotten needs its claim. */
-		s->keep =
-		    s->keep || (forgot && s->is_back && *s->job->created_at);
+		s->keep = s->keep ||
+		    (forgot && s->is_back && *s->job->created_at &&
+			!s->job->external);
 		if (!s->sent)
 			send_settle(s);
 	}

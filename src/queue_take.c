@@ -178,12 +178,13 @@ take_send(struct take *t)
 	size_t i;
 
 	snprintf(epoch, sizeof(epoch), "%lld", qs->epoch);
-	call_begin(&w, "herod_take", 5);
+	call_begin(&w, "herod_take", 6);
 	words_add(&w, q->high);
 	words_add(&w, q->list);
 	words_add(&w, q->low);
 	words_add(&w, q->own);
 	words_add(&w, q->index);
+	words_add(&w, q->open);
 	words_add(&w, qs->job_prefix);
 	words_add(&w, epoch);
 	words_add_number(&w, t->sequence);

@@ -396,7 +396,7 @@ on_over(struct child *c)
 	i->code = exit_code(c);
 	i->over = c->id;
 	i->over_began = c->started_at;
-	if (hooks(i)->died && conf(i)->kind == KIND_STDIO)
+	if (hooks(i)->died && conf(i)->kind >= KIND_STDIO)
 		hooks(i)->died(
 		    hooks(i)->arg, i, c, c->stopping && i->fault == FAULT_NONE);
 	instance_event(i, EVENT_OVER);
@@ -431,7 +431,7 @@ follow_process(struct instance *i)
 {
 	watch_leftover(i);
 	child_be_lazy(i->child, CHILD_STDERR);
-	if (conf(i)->kind == KIND_SERVICE)
+	if (conf(i)->kind != KIND_STDIO)
 		child_be_lazy(i->child, CHILD_STDOUT);
 }
 
@@ -568,6 +568,9 @@ start(struct instance *i)
 		runners_note_order(i->runner->all);
 		order = order_of_start(i->runner, why, sizeof(why));
 	}
+	if (order == ORDER_GO && hooks(i)->hindrance &&
+	    hooks(i)->hindrance(hooks(i)->arg, i, why, sizeof(why)))
+		order = ORDER_WAIT;
 	if (order == ORDER_GO)
 		return start_now(i);
 	because(i, "%s", why);

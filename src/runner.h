@@ -146,13 +146,17 @@ struct runner {
 /* What runners tell those who hand out jobs (worker.c).  All may be NULL. */
 struct runner_hooks {
 	void *arg;
+	/* What it needs is not there yet: true, and why says what;
+	 * runners_look_at_order() when that may have changed. */
+	bool (*hindrance)(
+	    void *arg, const struct instance *i, char *why, size_t size);
 	/* RUNNING: may be given jobs. */
 	void (*up)(void *arg, struct instance *i);
 	/* Bytes of stdout of a stdio worker. */
 	void (*replies)(
 	    void *arg, struct instance *i, const char *buf, size_t len);
-	/* The process of a stdio worker is over; jobs in hand are given
-	 * back (before the state changes).  asked: we ended it. */
+	/* The process of a worker (stdio, redis) is over; jobs in hand are
+	 * given back (before the state changes).  asked: we ended it. */
 	void (*died)(
 	    void *arg, struct instance *i, const struct child *c, bool asked);
 	/* A process of an exec runner lives on after herod's death. */

@@ -638,9 +638,8 @@ forget(struct runners *rs, struct runner *r)
 	runner_free(r);
 }
 
-/* Who waits for others, or was refused because of them. */
-static void
-look_at_order(struct runners *rs)
+void
+runners_look_at_order(struct runners *rs)
 {
 	struct instance *i;
 	struct runner *r;
@@ -1075,7 +1074,7 @@ on_sweep_or_end(struct ev_loop *loop, ev_timer *timer, int revents)
 	if (rs->ending)
 		shutdown_go_on(rs);
 	else if (rs->ordered)
-		look_at_order(rs);
+		runners_look_at_order(rs);
 }
 
 static void

@@ -29,6 +29,9 @@ struct past;
 void runners_remember(struct runners *rs, struct past *past);
 void runners_free(struct runners *rs);
 
+/* Who waits for others, or was refused because of them: may they start now? */
+void runners_look_at_order(struct runners *rs);
+
 struct runner *runner_find(struct runners *rs, const char *name);
 
 /* By name, in order. */

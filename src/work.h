@@ -56,6 +56,10 @@ struct work {
 	enum fate fate;
 	bool cancelled; /* whatever its fate: it does not begin again */
 	bool is_fatal; /* it said that trying again is of no use */
+	/* external only: one of several processes died that may have had it;
+	 * or some of another node; nobody has it any more, and what then */
+	bool suspect, elsewhere, orphaned;
+	enum back back;
 	double retry_after; /* seconds that it asked for; < 0: did not */
 	double deadline; /* Unix seconds */
 	ev_timer timer; /* the deadline; then the grace of a cancel */
@@ -63,7 +67,7 @@ struct work {
 	struct child *child;
 	struct output_source *err;
 	struct journal result;
-	char last[512]; /* the end of its stderr */
+	char last[512]; /* the end of its stderr; external: why it goes back */
 	size_t last_len;
 };
 
@@ -126,6 +130,17 @@ struct lane {
 	bool taking; /* a take is under way */
 	bool rang; /* something was put into it meanwhile */
 	struct rate rate;
+	/* worker_redis.c */
+	TAILQ_ENTRY(lane) external_next;
+	size_t externals; /* runners that draw themselves */
+	size_t hands; /* room of those that lived when the last one died */
+	size_t proved; /* suspects that were in these hands */
+	enum back back; /* after the last death; why it died, or NULL */
+	char *why;
+	char **taken; /* ids taken and not begun, until the timer; or NULL */
+	bool sweep_again;
+	bool bereft; /* the next sweep tells what the dead one had begun */
+	ev_timer unbegun;
 };
 
 RB_HEAD(work_tree, work);
@@ -150,6 +165,7 @@ struct workers {
 	bool open; /* Redis is there and its claims are ours */
 	size_t asked; /* queues whose claims are being read */
 	size_t nworks;
+	TAILQ_HEAD(, lane) external_lanes; /* see worker_redis.c */
 	bool watches_jobs;
 };
 
@@ -165,6 +181,27 @@ void job_news(const struct work *k, const char *what);
 
 /* Starts the time limit, from now or (deadline set) until then. */
 void work_arm(struct work *k);
+
+/* Seconds from a cancel, or a time limit, until its process is killed. */
+#define CANCEL_GRACE 5.0
+#define TIMEOUT_GRACE 2.0
+
+/* Its time limit has passed, and it is not at work any more.  Frees k. */
+void work_end_timeout(struct work *k);
+
+/* It is no longer in our hands, nor ours to settle.  Frees k. */
+void work_drop(struct work *k);
+
+/* Others leave out what herod's own callers are asked for, or have filled in.
+ */
+void place_fill_foreign(const struct place *p, struct job *j);
+
+/* Its own wait before a retry, or the runner's. */
+double job_backoff_of(const struct place *p, const struct job *j);
+void job_set_due(struct job *j, double delay);
+
+/* The program that drew it itself has ended it: counted, told. */
+void job_is_told_over(struct lane *l, const struct job *j);
 
 /* It is over; how is decided.  Frees k. */
 void work_end(struct work *k, enum job_status how);
@@ -229,6 +266,21 @@ void stdio_died(struct place *p, const struct child *c, bool asked);
 /* For the claim: RUNNER/INSTANCE/PROCESS */
 void place_label(const struct place *p, char *buf, size_t size);
 #define LABEL_MAX 96
+
+/* Ends the worker; its jobs are dealt with when it is over. */
+void place_kill(struct place *p, enum verdict verdict, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* ---- worker_redis.c ---- */
+
+void redis_runner_added(struct lane *l);
+void redis_runner_gone(struct lane *l);
+void redis_lane_free(struct lane *l);
+void redis_died(struct place *p, const struct child *c, bool asked);
+void redis_stop(struct work *k, enum fate fate);
+/* Somebody else changed that job; Redis is there again. */
+void redis_rang(struct workers *w, const char *id);
+void redis_reread(struct workers *w);
 
 /* ---- worker_ask.c ---- */
 

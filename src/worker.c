@@ -102,8 +102,8 @@ place_free_slots(const struct place *p)
 {
 	size_t used = p->nworks + p->reserved, room;
 
-	if (!p->instance || ev_is_active(&p->hold) ||
-	    !instance_takes_jobs(p->instance))
+	if (!p->instance || instance_conf(p->instance)->kind == KIND_REDIS ||
+	    ev_is_active(&p->hold) || !instance_takes_jobs(p->instance))
 		return 0;
 	room = place_room(p);
 	return used < room ? room - used : 0;
@@ -192,17 +192,24 @@ work_find(struct workers *w, const char *id)
 	return RB_FIND(work_tree, &w->works, &wanted);
 }
 
+/* Ends it early, by the means of its kind. */
+static void
+work_stop(struct work *k, enum fate fate)
+{
+	if (k->job->external)
+		redis_stop(k, fate);
+	else if (is_exec(k->place))
+		exec_stop(k, fate);
+	else
+		stdio_cancel(k, fate);
+}
+
 static void
 on_deadline(struct ev_loop *loop, ev_timer *t, int revents)
 {
-	struct work *k = t->data;
-
 	(void)loop;
 	(void)revents;
-	if (is_exec(k->place))
-		exec_stop(k, FATE_TIMEOUT);
-	else
-		stdio_cancel(k, FATE_TIMEOUT);
+	work_stop(t->data, FATE_TIMEOUT);
 }
 
 struct work *
@@ -250,7 +257,8 @@ struct job_news {
 	const char *what;
 	const char *id;
 	const struct queue *queue;
-	const struct work *work; /* NULL: only created */
+	const struct job *job; /* NULL: only created */
+	const struct instance *instance; /* or NULL */
 };
 
 static json_t *
@@ -259,18 +267,17 @@ news_json(const void *arg)
 	const struct job_news *n = arg;
 	json_t *event = json_pack("{s:s, s:s, s:s}", "what", n->what, "job",
 	    n->id, "queue", queue_name(n->queue));
-	const struct job *j;
+	const struct job *j = n->job;
 
-	if (n->work == NULL)
+	if (j == NULL)
 		return event;
-	j = n->work->job;
 	json_object_set_new(
 	    event, "status", json_string(job_status_word(j->status)));
-	if (n->work->place->instance) {
-		json_object_set_new(event, "runner",
-		    json_string(n->work->place->instance->runner->name));
-		json_object_set_new(event, "instance",
-		    json_integer(n->work->place->instance->n));
+	if (n->instance) {
+		json_object_set_new(
+		    event, "runner", json_string(n->instance->runner->name));
+		json_object_set_new(
+		    event, "instance", json_integer(n->instance->n));
 	}
 	if (j->error)
 		json_object_set_new(
@@ -291,8 +298,8 @@ void
 job_news(const struct work *k, const char *what)
 {
 	publish(k->all,
-	    &(struct job_news){
-		what, k->job->spec.id, k->place->lane->queue, k});
+	    &(struct job_news){what, k->job->spec.id, k->place->lane->queue,
+		k->job, k->place->instance});
 }
 
 /* Leaves its place; the job stays. */
@@ -355,6 +362,33 @@ must_wait(struct work *k, const struct pending *pending, const char *why)
 	return true;
 }
 
+static void
+count_end(struct lane *l, const struct job *j)
+{
+	log_info("job %s: %s", j->spec.id,
+	    j->error ? j->error : job_status_word(j->status));
+	if (j->status == JOB_FINISHED)
+		counter_add(jobs_finished, 1);
+	else
+		counter_add(jobs_failed, 1);
+	rate_count(&l->rate, clock_monotonic());
+}
+
+void
+job_is_told_over(struct lane *l, const struct job *j)
+{
+	count_end(l, j);
+	publish(
+	    l->all, &(struct job_news){"over", j->spec.id, l->queue, j, NULL});
+	watch_over(l->all, j);
+}
+
+void
+work_drop(struct work *k)
+{
+	job_free(work_leave(k));
+}
+
 void
 work_end(struct work *k, enum job_status how)
 {
@@ -372,17 +406,21 @@ work_end(struct work *k, enum job_status how)
 		j->status = how;
 	}
 	time_text(ev_time(), j->finished_at);
-	log_info("job %s: %s", j->spec.id,
-	    j->error ? j->error : job_status_word(how));
-	if (how == JOB_FINISHED)
-		counter_add(jobs_finished, 1);
-	else
-		counter_add(jobs_failed, 1);
-	rate_count(&k->place->lane->rate, clock_monotonic());
+	count_end(k->place->lane, j);
 	job_news(k, "over");
 	work_leave(k);
 	watch_over(w, j);
 	queue_finish(q, j, told.settled, told.settled_arg);
+}
+
+void
+work_end_timeout(struct work *k)
+{
+	char text[32];
+
+	job_set_error(k->job, "timeout after %s",
+	    duration_text(k->job->spec.timeout, text));
+	work_fail(k, JOB_TIMEOUT);
 }
 
 void
@@ -436,16 +474,25 @@ work_back(struct work *k, enum back how, const char *why)
 
 /* ---- again, later ---- */
 
+double
+job_backoff_of(const struct place *p, const struct job *j)
+{
+	return j->spec.backoff > 0 ? j->spec.backoff
+				   : p->instance->runner->conf.job_backoff;
+}
+
 /* delay < 0: by its backoff, the n-th time. */
 static double
 delay_of(const struct work *k, double delay, long long n)
 {
-	const struct runner_conf *c = &k->place->instance->runner->conf;
-	double backoff = k->job->spec.backoff;
+	return delay >= 0 ? delay
+			  : job_backoff(job_backoff_of(k->place, k->job), n);
+}
 
-	return delay >= 0
-	    ? delay
-	    : job_backoff(backoff > 0 ? backoff : c->job_backoff, n);
+void
+job_set_due(struct job *j, double delay)
+{
+	j->due = llround((ev_time() + delay) * 1000);
 }
 
 static void
@@ -454,7 +501,7 @@ work_again(struct work *k, enum back how, double delay, const char *why)
 	struct queue *q = k->place->lane->queue;
 	char text[32];
 
-	k->job->due = llround((ev_time() + delay) * 1000);
+	job_set_due(k->job, delay);
 	log_info("job %s: %s; again in %s", k->job->spec.id, why,
 	    duration_text(delay, text));
 	job_news(k, how == BACK_RETRY ? "retry" : "later");
@@ -561,10 +608,7 @@ work_cancel(struct work *k)
 	queue_mark_stopping(k->place->lane->queue, k->job->spec.id);
 	if (k->fate != FATE_OPEN)
 		return; /* its process is on its way out */
-	if (is_exec(k->place))
-		exec_stop(k, FATE_CANCEL);
-	else
-		stdio_cancel(k, FATE_CANCEL);
+	work_stop(k, FATE_CANCEL);
 }
 
 /* The process that a claim names in its label; 0 for exec jobs, which have
@@ -586,10 +630,8 @@ place_takes(const struct place *p, unsigned process)
 	    place_process(p) == process;
 }
 
-/* Others leave out what herod's own callers are asked for, or have filled in.
- */
-static void
-fill_foreign(const struct place *p, struct job *j)
+void
+place_fill_foreign(const struct place *p, struct job *j)
 {
 	const struct runner *r = p->instance->runner;
 
@@ -611,7 +653,7 @@ begin(struct place *p, unsigned process, struct job *stolen)
 		queue_give_back(p->lane->queue, stolen, BACK_HEAD, NULL, NULL);
 		return;
 	}
-	fill_foreign(p, stolen);
+	place_fill_foreign(p, stolen);
 	k = work_new(p, stolen);
 	if (!k)
 		return;
@@ -863,6 +905,7 @@ open_up(struct workers *w)
 	}
 	queues_resend(w->queues, redis_forgot(w->redis));
 	watch_reread(w);
+	redis_reread(w);
 }
 
 /* Claims that Redis does not have (any more). */
@@ -873,7 +916,7 @@ keep_unclaimed(struct workers *w)
 	struct work *k;
 
 	RB_FOREACH (k, work_tree, &w->works) {
-		if (k->claimed || k->partial)
+		if (k->claimed || k->partial || k->job->external)
 			continue;
 		place_label(k->place, label, sizeof(label));
 		queue_keep(k->place->lane->queue, k->job, label);
@@ -963,7 +1006,7 @@ complete(struct work *k, struct job *stolen)
 	stolen->sequence = k->job->sequence;
 	free(stolen->queue);
 	stolen->queue = xstrdup(queue_name(k->place->lane->queue));
-	fill_foreign(k->place, stolen);
+	place_fill_foreign(k->place, stolen);
 	RB_REMOVE(work_tree, &k->all->works, k);
 	keep_outcome(k->job, stolen);
 	job_free(k->job);
@@ -1198,6 +1241,7 @@ on_up(void *arg)
 
 	event_publish(w->events, "redis", redis_news_json, w);
 	reconcile(w);
+	runners_look_at_order(w->runners);
 }
 
 static void
@@ -1233,11 +1277,14 @@ on_bell(void *arg, const char *key, size_t len)
 		look_everywhere(w);
 		queues_promote(w->queues);
 		watch_reread(w);
+		redis_reread(w);
 		return;
 	}
 	q = queues_rung(w->queues, key, len, &id);
-	if (id)
+	if (id) {
 		watch_rang(w, id);
+		redis_rang(w, id);
+	}
 	if (q)
 		queue_rang(w, q);
 }
@@ -1245,7 +1292,7 @@ on_bell(void *arg, const char *key, size_t len)
 static void
 on_created(void *arg, struct queue *q, const char *id)
 {
-	publish(arg, &(struct job_news){"created", id, q, NULL});
+	publish(arg, &(struct job_news){"created", id, q, NULL, NULL});
 }
 
 static void
@@ -1265,6 +1312,18 @@ on_ended(void *arg, const char *id)
 
 /* ---- what runners tell ---- */
 
+/* It would only fail, and perhaps too often. */
+static bool
+hook_hindrance(void *arg, const struct instance *i, char *why, size_t size)
+{
+	const struct workers *w = arg;
+
+	if (instance_conf(i)->kind != KIND_REDIS || redis_is_up(w->redis))
+		return false;
+	snprintf(why, size, "waits for Redis: %s", redis_why(w->redis));
+	return true;
+}
+
 static void
 hook_up(void *arg, struct instance *i)
 {
@@ -1273,7 +1332,7 @@ hook_up(void *arg, struct instance *i)
 
 	if (!p)
 		return;
-	if (!is_exec(p))
+	if (instance_conf(i)->kind == KIND_STDIO)
 		stdio_up(p);
 	place_look(p);
 }
@@ -1290,10 +1349,11 @@ hook_replies(void *arg, struct instance *i, const char *buf, size_t len)
 static void
 hook_died(void *arg, struct instance *i, const struct child *c, bool asked)
 {
-	struct place *p = i->work;
+	struct place *p = place_of(arg, i);
 
-	(void)arg;
-	if (p)
+	if (instance_conf(i)->kind == KIND_REDIS)
+		redis_died(p, c, asked);
+	else if (p)
 		stdio_died(p, c, asked);
 }
 
@@ -1379,6 +1439,7 @@ workers_hooks(struct workers *w, struct runner_hooks *hooks)
 {
 	*hooks = (struct runner_hooks){
 	    .arg = w,
+	    .hindrance = hook_hindrance,
 	    .up = hook_up,
 	    .replies = hook_replies,
 	    .died = hook_died,
@@ -1399,6 +1460,8 @@ workers_runner_added(struct workers *w, struct runner *r)
 		return;
 	l = lane_open(w, runner_queue(r));
 	l->runners++;
+	if (r->conf.kind == KIND_REDIS)
+		redis_runner_added(l);
 	l->maybe = true;
 	lane_look(l);
 }
@@ -1407,8 +1470,14 @@ static void
 draws_no_more(
     struct workers *w, const char *runner, const struct runner_conf *conf)
 {
-	if (conf->kind != KIND_SERVICE)
-		lane_open(w, conf->queue ? conf->queue : runner)->runners--;
+	struct lane *l;
+
+	if (conf->kind == KIND_SERVICE)
+		return;
+	l = lane_open(w, conf->queue ? conf->queue : runner);
+	l->runners--;
+	if (conf->kind == KIND_REDIS)
+		redis_runner_gone(l);
 }
 
 void
@@ -1546,6 +1615,7 @@ workers_new(struct ev_loop *loop, struct redis *redis,
 	RB_INIT(&w->lanes);
 	RB_INIT(&w->watches);
 	TAILQ_INIT(&w->dirty);
+	TAILQ_INIT(&w->external_lanes);
 	w->queues = queues_new(
 	    loop, redis, conf->namespace, conf->node, id, conf->result_ttl);
 	queues_set_ops(w->queues, &queues_ops, w);
@@ -1597,6 +1667,7 @@ workers_free(struct workers *w)
 	queues_free(w->queues);
 	while ((l = RB_MIN(lane_tree, &w->lanes))) {
 		RB_REMOVE(lane_tree, &w->lanes, l);
+		redis_lane_free(l);
 		free(l);
 	}
 	free(w);

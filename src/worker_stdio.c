@@ -28,8 +28,6 @@
 #define UNREAD_MAX (32 << 20) /* bytes that may wait for its stdin */
 #define GARBAGE_MAX (1 << 20) /* bytes without a message in between */
 #define ENVELOPE_MAX (64 << 10)
-#define CANCEL_GRACE 5.0 /* seconds from the cancel until it is killed */
-#define TIMEOUT_GRACE 2.0
 #define QUOTE_MAX 120
 #define RETRY_AFTER_MAX 31536000.0
 /* Where things lie in the file. */
@@ -70,9 +68,8 @@ note(struct place *p, const char *fmt, ...)
 	output_note(i->runner->output, i->n, "%s", text);
 }
 
-/* Ends the worker; its jobs are dealt with when it is over. */
-static void __attribute__((format(printf, 3, 4)))
-kill_worker(struct place *p, enum verdict verdict, const char *fmt, ...)
+void
+place_kill(struct place *p, enum verdict verdict, const char *fmt, ...)
 {
 	char why[REASON_MAX];
 	va_list ap;
@@ -383,7 +380,7 @@ on_grace_over(struct ev_loop *loop, ev_timer *w, int revents)
 
 	(void)loop;
 	(void)revents;
-	kill_worker(k->place, VERDICT_OURS, "job %s did not end after %s",
+	place_kill(k->place, VERDICT_OURS, "job %s did not end after %s",
 	    k->job->spec.id,
 	    k->fate == FATE_TIMEOUT ? "its timeout" : "a cancel");
 }
@@ -432,17 +429,7 @@ garbage(struct place *p, const char *what, const char *line, size_t len)
 	    len > QUOTE_MAX ? "..." : "");
 	p->garbage += len;
 	if (p->garbage > GARBAGE_MAX && p->instance->child)
-		kill_worker(p, VERDICT_ITS, "nothing but garbage on stdout");
-}
-
-static void
-end_timeout(struct work *k)
-{
-	char text[32];
-
-	job_set_error(k->job, "timeout after %s",
-	    duration_text(k->job->spec.timeout, text));
-	work_fail(k, JOB_TIMEOUT);
+		place_kill(p, VERDICT_ITS, "nothing but garbage on stdout");
 }
 
 /* Text as it is, anything else as JSON. */
@@ -502,7 +489,7 @@ end_as_answered(struct work *k, const json_t *result, const json_t *error)
 {
 	keep_answer(k);
 	if (k->fate == FATE_TIMEOUT)
-		end_timeout(k);
+		work_end_timeout(k);
 	else if (result)
 		end_with_result(k, result); /* even after a cancel: it is so */
 	else if (k->fate == FATE_CANCEL)
@@ -626,7 +613,7 @@ take_lines(struct place *p)
 	if (frame_rest(&p->frame) <= limit)
 		return;
 	frame_clear(&p->frame);
-	kill_worker(
+	place_kill(
 	    p, VERDICT_ITS, "a line longer than %zu bytes on stdout", limit);
 }
 
@@ -687,7 +674,7 @@ stdio_catch_up(struct place *p)
 	if (!p->instance->child)
 		return;
 	if (p->marks ? !is_known(p->marks) : p->nworks > 0) {
-		kill_worker(p, VERDICT_OURS,
+		place_kill(p, VERDICT_OURS,
 		    "herod died and cannot know what it was given");
 		return;
 	}
@@ -702,7 +689,7 @@ static void
 let_go(struct work *k, enum back how, const char *why)
 {
 	if (k->fate == FATE_TIMEOUT)
-		end_timeout(k);
+		work_end_timeout(k);
 	else
 		work_back(k, how, why);
 }

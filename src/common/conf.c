@@ -737,17 +737,17 @@ conf_check_runner(const char *name, const struct runner_conf *r, struct err *e)
 		    name);
 	if (r->kind == KIND_SERVICE && r->queue)
 		return err_set(e, ERR_PARAMS,
-		    "runner %s: queue is for kind exec or stdio, and its kind "
+		    "runner %s: queue is for kind exec, stdio or redis, and its kind "
 		    "is service",
 		    name);
 	if (r->kind != KIND_SERVICE && strcmp(r->stdin, "null") != 0)
 		return err_set(e, ERR_PARAMS,
-		    "runner %s: stdin is for kind service; others get their "
-		    "jobs there",
+		    "runner %s: stdin is for kind service; those that take "
+		    "jobs have no other input",
 		    name);
 	if (r->kind == KIND_SERVICE && r->concurrency != 1)
 		return err_set(e, ERR_PARAMS,
-		    "runner %s: concurrency is for kind exec or stdio; wanted "
+		    "runner %s: concurrency is for kind exec, stdio or redis; wanted "
 		    "numprocs for several processes of a service",
 		    name);
 	if (r->kind == KIND_EXEC &&

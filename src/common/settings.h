@@ -21,7 +21,7 @@
 #define SETTING(name, type, ...) type_##type name;
 
 /* The words of runner.def's kind, in its order. */
-enum runner_kind { KIND_SERVICE, KIND_EXEC, KIND_STDIO };
+enum runner_kind { KIND_SERVICE, KIND_EXEC, KIND_STDIO, KIND_REDIS };
 
 /* And of its health_action. */
 enum health_action { HEALTH_RESTART, HEALTH_TELL };

@@ -903,3 +903,31 @@ redis(const char *socket, const char *command, ...)
 	va_end(ap);
 	return run("redis-cli -s %s %s", socket, words).out;
 }
+
+/* ---- jobs ---- */
+
+const char *
+job_outcome(struct herod *h, const char *id)
+{
+	json_t *result = rpc(h, "job.wait", "[s]", id);
+	json_t *success = at(result, "success");
+
+	return success ? json_string_value(success) : text_at(result, "error");
+}
+
+bool
+job_is(struct herod *h, const char *id, const char *status)
+{
+	return strcmp(json_string_value(rpc(h, "job.status", "[s]", id)),
+		   status) == 0;
+}
+
+const char *
+sample(const char *name)
+{
+	const char *source = getenv("HEROD_SOURCE");
+
+	if (source == NULL)
+		skip("HEROD_SOURCE is not set");
+	return text("%s/etc/samples/%s", source, name);
+}

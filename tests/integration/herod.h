@@ -100,6 +100,10 @@ json_t *status_of(struct herod *h, const char *runner);
 bool is_state(struct herod *h, const char *runner, const char *state);
 pid_t pid_of(struct herod *h, const char *runner); /* 0: none */
 
+/* Waits for the end of a job: its result, or its error. */
+const char *job_outcome(struct herod *h, const char *id);
+bool job_is(struct herod *h, const char *id, const char *status);
+
 /* Until herod has its connection. */
 void wait_for_redis(struct herod *h);
 
@@ -143,6 +147,9 @@ const char *http_post(struct herod *h, const char *json);
 
 /* Absolute path of a file in the test's directory. */
 const char *here(const char *name);
+
+/* Path of a program in etc/samples. */
+const char *sample(const char *name);
 
 /* Writes an executable shell script; its absolute path. */
 const char *script(const char *name, const char *text);

@@ -70,13 +70,6 @@ job(struct herod *h, const char *id)
 	return rpc(h, "job.get", "[s]", id);
 }
 
-static bool
-is_status(struct herod *h, const char *id, const char *status)
-{
-	return strcmp(json_string_value(rpc(h, "job.status", "[s]", id)),
-		   status) == 0;
-}
-
 /* ---- exec ---- */
 
 void
@@ -102,7 +95,7 @@ test_a_queued_job_can_be_asked_about(void)
 	check_int((int)strlen(id), 36);
 	check_str(text_at(rpc(h, "job.wait", "[s]", id), "success"), "3");
 	check_str(text_at(rpc(h, "job.result", "[s]", id), "success"), "3");
-	check(is_status(h, id, "finished"));
+	check(job_is(h, id, "finished"));
 	j = job(h, id);
 	check_str(text_at(j, "id"), id);
 	check_str(text_at(j, "runner"), "it");
@@ -151,7 +144,7 @@ test_a_failing_program_makes_an_error(void)
 	const char *id = queue(h, "");
 
 	check_has(text_at(rpc(h, "job.wait", "[s]", id), "error"), "exit 3");
-	check(is_status(h, id, "error"));
+	check(job_is(h, id, "error"));
 	check_int(int_at(job(h, id), "exit.code"), 3);
 	check_has(logs_of(h, "it"), "sorry\n");
 	herod_stop(h);
@@ -257,7 +250,7 @@ test_a_timeout_kills_the_whole_group(void)
 	    "runner", "it", "id", "slow", "timeout", 2.0);
 
 	check_has(text_at(result, "error"), "time");
-	check(is_status(h, "slow", "timeout"));
+	check(job_is(h, "slow", "timeout"));
 	check(!is_alive(pid_in(here("pid"))));
 	check(is_state(h, "it", "RUNNING"));
 	herod_stop(h);
@@ -327,7 +320,7 @@ test_stdio_answers_may_come_in_any_order(void)
 	struct herod *h = start_stdio("concurrency = 4");
 	const char *a = queue(h, "hold"), *b = queue(h, "hold");
 
-	wait_for(is_status(h, a, "started") && is_status(h, b, "started"));
+	wait_for(job_is(h, a, "started") && job_is(h, b, "started"));
 	check_str(do_job(h, "release"), "released");
 	check_str(text_at(rpc(h, "job.wait", "[s]", a), "success"), "held");
 	check_str(text_at(rpc(h, "job.wait", "[s]", b), "success"), "held");
@@ -365,7 +358,7 @@ test_a_job_that_kills_its_workers_is_put_aside(void)
 	const char *id = queue(h, "die");
 
 	check_has(text_at(rpc(h, "job.wait", "[s]", id), "error"), "2");
-	check(is_status(h, id, "quarantined"));
+	check(job_is(h, id, "quarantined"));
 	check_int(int_at(job(h, id), "deaths"), 2);
 	check_str(do_job(h, "echo alive"), "alive");
 	herod_stop(h);
@@ -397,7 +390,7 @@ test_several_workers_share_the_queue(void)
 	struct herod *h = start_stdio("numprocs = 3");
 	const char *a = queue(h, "hold"), *b = queue(h, "hold");
 
-	wait_for(is_status(h, a, "started") && is_status(h, b, "started"));
+	wait_for(job_is(h, a, "started") && job_is(h, b, "started"));
 	check(int_at(job(h, a), "instance") != int_at(job(h, b), "instance"));
 	check_str(do_job(h, "echo free"), "free");
 	rpc(h, "job.stop", "[s]", a);
@@ -414,14 +407,14 @@ test_a_cancelled_job_never_starts(void)
 	    "autostart = false\ncommand = sh -c 'echo >>%s'", here("ran")));
 	const char *id = queue(h, ""), *next = queue(h, "");
 
-	check(is_status(h, id, "dispatched"));
+	check(job_is(h, id, "dispatched"));
 	check_str(
 	    json_string_value(rpc(h, "job.stop", "[s]", id)), "cancelled");
 	check_str(
 	    json_string_value(rpc(h, "job.stop", "[s]", id)), "cancelled");
 	rpc(h, "start_runner", "[s]", "it");
 	rpc(h, "job.wait", "[s]", next);
-	check(is_status(h, id, "cancelled"));
+	check(job_is(h, id, "cancelled"));
 	check_int(count_lines(here("ran")), 1);
 	check_int(
 	    int_at(rpc_error(h, "job.stop", "[s]", next), "code"), -32021);
@@ -436,10 +429,10 @@ test_cancel_ends_a_running_program(void)
 	const char *id = queue(h, "");
 	int waiting = rpc_begin(h, "job.wait", "[s]", id);
 
-	wait_for(is_status(h, id, "started") && pid_in(here("pid")) != 0);
+	wait_for(job_is(h, id, "started") && pid_in(here("pid")) != 0);
 	rpc(h, "job.stop", "[s]", id);
 	check_has(text_at(rpc_end(waiting), "result.error"), "cancel");
-	check(is_status(h, id, "cancelled"));
+	check(job_is(h, id, "cancelled"));
 	wait_for(!is_alive(pid_in(here("pid"))));
 	herod_stop(h);
 }
@@ -451,9 +444,9 @@ test_cancel_reaches_a_stdio_worker(void)
 	const char *id = queue(h, "hold");
 	pid_t pid = pid_of(h, "it");
 
-	wait_for(is_status(h, id, "started"));
+	wait_for(job_is(h, id, "started"));
 	rpc(h, "job.stop", "[s]", id);
-	wait_for(is_status(h, id, "cancelled"));
+	wait_for(job_is(h, id, "cancelled"));
 	check_int(pid_of(h, "it"), pid);
 	check_str(do_job(h, "echo next"), "next");
 	herod_stop(h);
@@ -523,7 +516,7 @@ test_an_ended_job_is_kept_for_its_ttl(void)
 
 	rpc(h, "job.run", "{s:{s:s, s:s, s:i}}", "job", "runner", "it", "id",
 	    "brief", "result_ttl", 1);
-	check(is_status(h, "brief", "finished"));
+	check(job_is(h, "brief", "finished"));
 	wait_for((answer = rpc_end(rpc_begin(h, "job.get", "[s]", "brief")),
 	    at(answer, "error.code") != NULL));
 	check_int(int_at(answer, "error.code"), -32020);
@@ -563,7 +556,7 @@ test_a_job_waits_for_its_runner(void)
 	struct herod *h = start_exec("command = cat\nautostart = false");
 	const char *id = queue(h, "patience");
 
-	check(is_status(h, id, "dispatched"));
+	check(job_is(h, id, "dispatched"));
 	check_int(int_at(status_of(h, "it"), "queue.depth"), 1);
 	rpc(h, "start_runner", "[s]", "it");
 	check_str(
@@ -581,8 +574,8 @@ test_stop_lets_a_job_in_hand_end(void)
 	wait_for(file_exists(here("begun")));
 	check_str(
 	    text_at(rpc(h, "stop_runner", "[s]", "it"), "state"), "STOPPED");
-	check(is_status(h, id, "finished"));
-	check(is_status(h, next, "dispatched"));
+	check(job_is(h, id, "finished"));
+	check(job_is(h, next, "dispatched"));
 	herod_stop(h);
 }
 
@@ -597,7 +590,7 @@ test_stop_without_drain_gives_the_job_back(void)
 
 	wait_for(file_exists(here("begun")));
 	rpc(h, "stop_runner", "{s:s, s:b}", "name", "it", "drain", 0);
-	wait_for(is_status(h, id, "dispatched"));
+	wait_for(job_is(h, id, "dispatched"));
 	check_int(int_at(job(h, id), "deaths"), 0);
 	write_file(here("go"), "");
 	rpc(h, "start_runner", "[s]", "it");
@@ -614,7 +607,7 @@ test_queued_jobs_outlive_herod(void)
 	herod_stop(h);
 	herod_again(h);
 	wait_for_redis(h);
-	check(is_status(h, id, "dispatched"));
+	check(job_is(h, id, "dispatched"));
 	rpc(h, "start_runner", "[s]", "it");
 	check_str(
 	    text_at(rpc(h, "job.wait", "[s]", id), "success"), "still here");
@@ -700,7 +693,7 @@ test_a_job_in_hand_survives_the_death_of_redis(void)
 	wait_for(!is_alive(redis));
 	write_file(here("go"), "");
 	wait_for_redis(h);
-	wait_for(is_status(h, id, "finished"));
+	wait_for(job_is(h, id, "finished"));
 	check_str(text_at(job(h, id), "result"), "done");
 	check_int(count_lines(here("begun")), 1);
 	herod_stop(h);
@@ -800,16 +793,6 @@ test_a_hung_redis_is_dialled_anew(void)
 }
 
 /* ---- the samples ---- */
-
-static const char *
-sample(const char *name)
-{
-	const char *source = getenv("HEROD_SOURCE");
-
-	if (source == NULL)
-		skip("HEROD_SOURCE is not set");
-	return text("%s/etc/samples/%s", source, name);
-}
 
 void
 test_the_exec_sample_works(void)

@@ -40,22 +40,6 @@ queue_with(struct herod *h, const char *payload, const char *more)
 	    "runner", "it", "job", job));
 }
 
-static const char *
-outcome(struct herod *h, const char *id)
-{
-	json_t *result = rpc(h, "job.wait", "[s]", id);
-	json_t *success = at(result, "success");
-
-	return success ? json_string_value(success) : text_at(result, "error");
-}
-
-static bool
-is_status(struct herod *h, const char *id, const char *status)
-{
-	return strcmp(json_string_value(rpc(h, "job.status", "[s]", id)),
-		   status) == 0;
-}
-
 /* ---- again ---- */
 
 void
@@ -68,7 +52,7 @@ test_a_job_that_fails_is_tried_again_as_often_as_it_may(void)
 	const char *id = queue_with(h, "a", "{\"retries\": 5}");
 	json_t *job;
 
-	check_str(outcome(h, id), "at last");
+	check_str(job_outcome(h, id), "at last");
 	job = rpc(h, "job.get", "[s]", id);
 	check_int(int_at(job, "attempts"), 3);
 	check_int(int_at(job, "retries_done"), 2);
@@ -83,8 +67,8 @@ test_after_the_last_retry_it_has_failed(void)
 	    start_it("job_backoff = 0.05\njob_retries = 2\n", "exit 3");
 	const char *id = queue_with(h, "a", "{}");
 
-	check_has(outcome(h, id), "exit 3");
-	check(is_status(h, id, "error"));
+	check_has(job_outcome(h, id), "exit 3");
+	check(job_is(h, id, "error"));
 	check_int(count_lines(here("runs")), 3);
 	herod_stop(h);
 }
@@ -96,7 +80,7 @@ test_what_cannot_succeed_is_not_tried_again(void)
 	    start_it("job_backoff = 0.05\njob_retries = 2\n", "exit 65");
 	const char *id = queue_with(h, "a", "{}");
 
-	check_has(outcome(h, id), "exit 65");
+	check_has(job_outcome(h, id), "exit 65");
 	check_int(count_lines(here("runs")), 1);
 	herod_stop(h);
 }
@@ -110,7 +94,7 @@ test_a_time_limit_is_a_failure_like_others(void)
 	const char *id =
 	    queue_with(h, "a", "{\"retries\": 1, \"timeout\": 0.5}");
 
-	check_str(outcome(h, id), "ok");
+	check_str(job_outcome(h, id), "ok");
 	herod_stop(h);
 }
 
@@ -123,7 +107,7 @@ test_a_job_may_ask_for_later_and_say_when(void)
 		here("runs")));
 	const char *id = queue_with(h, "a", "{}");
 
-	check_str(outcome(h, id), "ok");
+	check_str(job_outcome(h, id), "ok");
 	check_int(int_at(rpc(h, "job.get", "[s]", id), "attempts"), 1);
 	herod_stop(h);
 }
@@ -136,7 +120,7 @@ test_while_it_waits_for_another_attempt_it_can_be_cancelled(void)
 	const char *id = queue_with(h, "a", "{}");
 	json_t *job;
 
-	wait_for(is_status(h, id, "scheduled"));
+	wait_for(job_is(h, id, "scheduled"));
 	job = rpc(h, "job.get", "[s]", id);
 	check_has(text_at(job, "error"), "exit 1");
 	check_has(text_at(job, "run_at"), "Z");
@@ -186,9 +170,9 @@ test_a_worker_says_when_to_try_again_and_when_not(void)
 			 "        r['result'] = q['params']['attempt']\n");
 	const char *id = queue_with(h, "a", "{\"retries\": 9}");
 
-	check_str(outcome(h, id), "3");
+	check_str(job_outcome(h, id), "3");
 	id = queue_with(h, "b", "{\"retries\": 9}");
-	check_str(outcome(h, id), "busy");
+	check_str(job_outcome(h, id), "busy");
 	check_int(int_at(rpc(h, "job.get", "[s]", id), "attempts"), 1);
 	herod_stop(h);
 }
@@ -214,9 +198,9 @@ test_kill9_of_herod_does_not_mix_up_attempts(void)
 	wait_for_redis(h);
 	herod_kill9(h);
 	wait_for_redis(h);
-	check(is_status(h, id, "started"));
+	check(job_is(h, id, "started"));
 	write_file(here("go"), "");
-	check_str(outcome(h, id), "second");
+	check_str(job_outcome(h, id), "second");
 	check_int(int_at(rpc(h, "job.get", "[s]", id), "attempts"), 2);
 	herod_stop(h);
 }
@@ -236,14 +220,14 @@ test_kill9_of_herod_does_not_end_a_retried_job_by_its_old_answer(void)
 		here("second"), here("go")));
 	const char *id = queue_with(h, "a", "{}");
 
-	check_str(outcome(h, id), "first");
+	check_str(job_outcome(h, id), "first");
 	rpc(h, "job.retry", "[s]", id);
 	wait_for(file_exists(here("second")));
 	herod_kill9(h);
 	wait_for_redis(h);
-	check(is_status(h, id, "started"));
+	check(job_is(h, id, "started"));
 	write_file(here("go"), "");
-	check_str(outcome(h, id), "second");
+	check_str(job_outcome(h, id), "second");
 	herod_stop(h);
 }
 
@@ -255,12 +239,12 @@ test_a_delayed_job_survives_kill9_of_herod(void)
 	struct herod *h = start_it("", "echo ok");
 	const char *id = queue_with(h, "a", "{\"delay\": 1}");
 
-	check(is_status(h, id, "scheduled"));
+	check(job_is(h, id, "scheduled"));
 	check_int(
 	    int_at(rpc(h, "get_all_status", NULL), "queues.it.scheduled"), 1);
 	herod_kill9(h);
 	wait_for_redis(h);
-	check_str(outcome(h, id), "ok");
+	check_str(job_outcome(h, id), "ok");
 	herod_stop(h);
 }
 
@@ -278,7 +262,7 @@ test_priorities_decide_who_begins_next(void)
 	queue_with(h, "normal", "{}");
 	queue_with(h, "high", "{\"priority\": \"high\"}");
 	write_file(here("go"), "");
-	outcome(h, last);
+	job_outcome(h, last);
 	check_str(file_text(here("runs")), "first\nhigh\nnormal\nlow\n");
 	herod_stop(h);
 }
@@ -293,9 +277,9 @@ test_a_job_begins_after_those_it_names(void)
 	const char *id = queue_with(
 	    h, "after", text("{\"prerequisites\": [\"%s\", \"%s\"]}", a, b));
 
-	check(is_status(h, id, "waiting_for_prerequisites"));
+	check(job_is(h, id, "waiting_for_prerequisites"));
 	write_file(here("go"), "");
-	check_str(outcome(h, id), "");
+	check_str(job_outcome(h, id), "");
 	check_has(file_text(here("runs")), "\nafter\n");
 	herod_stop(h);
 }
@@ -331,8 +315,8 @@ test_a_unique_key_is_refused_while_its_job_is_there(void)
 	check_int(int_at(e, "code"), -32022);
 	check_has(text_at(e, "message"), id);
 	write_file(here("go"), "");
-	outcome(h, id);
-	outcome(h, queue_with(h, "b", "{\"unique_key\": \"k\"}"));
+	job_outcome(h, id);
+	job_outcome(h, queue_with(h, "b", "{\"unique_key\": \"k\"}"));
 	herod_stop(h);
 }
 
@@ -345,10 +329,10 @@ test_a_failed_job_can_be_retried_and_an_old_one_deleted(void)
 	    start_it("", text("[ -e %s ] || exit 1; echo ok", here("go")));
 	const char *id = queue_with(h, "a", "{}");
 
-	check_has(outcome(h, id), "exit 1");
+	check_has(job_outcome(h, id), "exit 1");
 	write_file(here("go"), "");
 	check_int(heroctl(h, "job retry %s", id).status, 0);
-	check_str(outcome(h, id), "ok");
+	check_str(job_outcome(h, id), "ok");
 	check_int(int_at(rpc_error(h, "job.retry", "[s]", id), "code"), -32021);
 	check_int(heroctl(h, "job delete %s", id).status, 0);
 	check_int(int_at(rpc_error(h, "job.get", "[s]", id), "code"), -32020);
@@ -364,7 +348,7 @@ test_what_the_caller_keeps_with_a_job_is_given_back(void)
 	    h, "a", "{\"metadata\": {\"n\": 7}, \"tags\": [\"x\", \"y\"]}");
 	json_t *job;
 
-	check_str(outcome(h, id), "7");
+	check_str(job_outcome(h, id), "7");
 	job = rpc(h, "job.get", "[s]", id);
 	check_int(int_at(job, "metadata.n"), 7);
 	check_str(text_at(job, "tags.1"), "y");

@@ -319,8 +319,9 @@ test_odd_combinations_are_refused(void)
 			       "[runner:c]\nkind = exec\ncommand = x\n"
 			       "numprocs = 500\nconcurrency = 500\n");
 
-	check_has(why, "runner a: queue is for kind exec or stdio");
-	check_has(why, "runner b: concurrency is for kind exec or stdio");
+	check_has(why, "runner a: queue is for kind exec, stdio or redis");
+	check_has(
+	    why, "runner b: concurrency is for kind exec, stdio or redis");
 	check_has(why, "runner c: numprocs times concurrency is 250000");
 	free(why);
 }

@@ -1,0 +1,544 @@
+/*
+ * Programs that draw from Redis themselves (kind redis), as Hero's actors do:
+ * BLPOP an id from the work queue, HSET status started in the job's hash, then
+ * finished with a result or error with an error.
+ *
+ * herod hands them nothing; it keeps count of what they may have (NSd:open) and
+ * sees by the bell what they do.  A job that was begun is a work in a place, as
+ * others are.  Which of several processes has it, Redis does not tell: the
+ * place is a guess then, and when one of them dies its jobs are suspects until
+ * the living ones are seen to have their hands full without them.  With one
+ * process there is nothing to guess.
+ *
+ * An id that was taken out of the list and never begun is put back UNBEGUN
+ * seconds after a death, if it is still not begun.
+ */
+#define LOG_MODULE "worker"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "counters.h"
+#include "log.h"
+#include "mem.h"
+#include "work.h"
+
+#define UNBEGUN 5.0
+
+/* ---- who draws from a lane ---- */
+
+static bool
+draws(const struct instance *i, const struct lane *l)
+{
+	return instance_conf(i)->kind == KIND_REDIS &&
+	    strcmp(instance_queue(i), queue_name(l->queue)) == 0;
+}
+
+struct hands {
+	size_t processes, room; /* that live; jobs at once of all */
+	struct place *freest; /* of them; NULL: there are none */
+	struct place *any; /* with or without a process; NULL: none */
+};
+
+static void
+count_hand(struct hands *h, struct place *p, bool lives)
+{
+	if (!h->any)
+		h->any = p;
+	if (!lives)
+		return;
+	h->processes++;
+	h->room += (size_t)instance_conf(p->instance)->concurrency;
+	if (!h->freest || p->nworks < h->freest->nworks)
+		h->freest = p;
+}
+
+/* Its program was executed by then. */
+static bool
+is_at_work(const struct instance *i, double at)
+{
+	return i->child && i->child->started_at > 0 && i->began <= at;
+}
+
+/* But for that instance, and those that began after a time (clock.h). */
+static struct hands
+hands_without(struct lane *l, const struct instance *without, double at)
+{
+	struct hands h = {0};
+	struct instance *i;
+	struct runner *r;
+	size_t k;
+
+	RUNNERS_FOREACH (r, l->all->runners)
+		RUNNER_FOREACH_INSTANCE (i, r, k)
+			if (draws(i, l))
+				count_hand(&h, place_of(l->all, i),
+				    is_at_work(i, at) && i != without);
+	return h;
+}
+
+static struct hands
+hands_of(struct lane *l)
+{
+	return hands_without(l, NULL, clock_monotonic());
+}
+
+/* Of those that may have that job. */
+static struct hands
+hands_for(struct lane *l, const struct job *j, const struct instance *without)
+{
+	double at;
+
+	return hands_without(
+	    l, without, text_time(j->started_at, &at) ? at : ev_time());
+}
+
+/* Theirs, those of a place from the last that began; free(3) it. */
+static struct work **
+works_of(struct lane *l, size_t *n)
+{
+	struct work **v = xcalloc(l->all->nworks + 1, sizeof(*v)), *k;
+	struct instance *i;
+	struct runner *r;
+	size_t at;
+
+	*n = 0;
+	RUNNERS_FOREACH (r, l->all->runners)
+		RUNNER_FOREACH_INSTANCE (i, r, at)
+			if (draws(i, l) && i->work)
+				TAILQ_FOREACH_REVERSE(k,
+				    &((struct place *)i->work)->works,
+				    work_list, next)
+	v[(*n)++] = k;
+	return v;
+}
+
+/* ---- what is seen ---- */
+
+/* A look at a job.  bereft: whoever had it when it was begun has died. */
+static void look_at(struct workers *w, const char *id, bool bereft);
+
+/* Redis says what has become of it; then it is let go. */
+static void
+orphan(struct work *k, enum back how, const char *why)
+{
+	k->orphaned = true;
+	k->back = how;
+	strlcpy(k->last, why, sizeof(k->last));
+	look_at(k->all, k->job->spec.id, false);
+}
+
+static void
+let_go(struct work *k)
+{
+	if (k->fate == FATE_TIMEOUT)
+		work_end_timeout(k);
+	else
+		work_back(k, k->back, k->last);
+}
+
+/* The living have their hands full without the suspects, or those that had
+ * been theirs have ended: what is left was in the hands of the dead. */
+static void
+judge(struct lane *l)
+{
+	struct hands h = hands_of(l);
+	struct work **works;
+	size_t n, i, suspects = 0;
+
+	works = works_of(l, &n);
+	for (i = 0; i < n; i++)
+		suspects += works[i]->suspect && !works[i]->elsewhere;
+	if (suspects && (l->proved >= l->hands || n - suspects >= h.room))
+		for (i = 0; i < n; i++)
+			if (works[i]->suspect && !works[i]->elsewhere &&
+			    !works[i]->orphaned)
+				orphan(works[i], l->back, l->why);
+	free(works);
+}
+
+/* One of several that may have it has died, or the only one. */
+static void
+bereave(struct work *k, struct lane *l, const struct hands *living)
+{
+	if (k->suspect || k->orphaned)
+		return;
+	k->suspect = true;
+	if (!living->processes && !k->elsewhere)
+		orphan(k, l->back, l->why ? l->why : "its process is gone");
+}
+
+static void
+begin(struct lane *l, struct job *stolen, long long nodes)
+{
+	struct hands h = hands_for(l, stolen, NULL);
+	struct place *p = h.freest ? h.freest : h.any;
+	bool cancelled = stolen->status == JOB_STOPPING;
+	struct work *k;
+	double at;
+
+	if (!p || (!h.processes && nodes > 1)) {
+		job_free(stolen); /* another node's */
+		return;
+	}
+	stolen->status = JOB_STARTED;
+	stolen->instance = p->instance->n;
+	place_fill_foreign(p, stolen);
+	k = work_new(p, stolen);
+	if (!k)
+		return;
+	k->elsewhere = nodes > 1;
+	counter_add(jobs_started, 1);
+	job_news(k, "started");
+	if (text_time(k->job->started_at, &at) && k->job->spec.timeout > 0)
+		k->deadline = at + k->job->spec.timeout;
+	work_arm(k);
+	if (cancelled)
+		work_cancel(k);
+	if (!h.processes)
+		bereave(k, l, &h);
+	judge(l);
+}
+
+/* ---- its end, as the program tells it ---- */
+
+struct told {
+	struct lane *lane;
+	struct job *job;
+	bool again;
+};
+
+static void
+on_told(void *arg, bool done)
+{
+	struct told *t = arg;
+	struct workers *w = t->lane->all;
+
+	if (!done)
+		watch_rang(w, t->job->spec.id);
+	else if (t->again)
+		log_info("job %s: %s; again later", t->job->spec.id,
+		    t->job->error ? t->job->error : "failed");
+	else
+		job_is_told_over(t->lane, t->job);
+	job_free(t->job);
+	free(t);
+}
+
+static bool
+is_to_retry(const struct job *j, const struct work *k)
+{
+	return j->status == JOB_ERROR && !(k && k->cancelled) &&
+	    j->retries_done < j->spec.retries;
+}
+
+static void
+end(struct lane *l, struct job *stolen, struct work *k)
+{
+	struct hands h = hands_of(l);
+	struct told *t = xcalloc(1, sizeof(*t));
+	bool was_suspect = k && k->suspect;
+
+	if (h.any)
+		place_fill_foreign(h.any, stolen);
+	t->lane = l;
+	t->job = stolen;
+	t->again = h.any && is_to_retry(stolen, k);
+	if (k && k->cancelled && stolen->status == JOB_ERROR)
+		stolen->status = JOB_CANCELLED;
+	else if (k && k->fate == FATE_TIMEOUT && stolen->status == JOB_ERROR)
+		stolen->status = JOB_TIMEOUT;
+	if (t->again)
+		job_set_due(stolen,
+		    job_backoff(job_backoff_of(h.any, stolen),
+			stolen->retries_done + 1));
+	if (k)
+		work_drop(k);
+	queue_external_end(l->queue, stolen, t->again, on_told, t);
+	if (was_suspect) {
+		l->proved++;
+		judge(l);
+	}
+}
+
+struct look {
+	struct workers *all;
+	bool bereft;
+};
+
+static void
+has_begun(struct lane *l, struct job *stolen, long long nodes, bool bereft)
+{
+	struct work *k = work_find(l->all, stolen->spec.id);
+	char id[129];
+
+	strlcpy(id, stolen->spec.id, sizeof(id));
+	if (k && k->orphaned) {
+		let_go(k);
+	} else if (!k) {
+		begin(l, stolen, nodes);
+		stolen = NULL;
+	}
+	job_free(stolen);
+	k = bereft ? work_find(l->all, id) : NULL;
+	if (k)
+		bereave(k, l, &(struct hands){.processes = l->hands});
+}
+
+static void
+on_look(void *arg, const char *id, enum observed what, long long nodes,
+    struct job *stolen)
+{
+	struct look *look = arg;
+	struct workers *w = look->all;
+	struct work *k = work_find(w, id);
+	struct lane *l = stolen && stolen->queue && name_is_valid(stolen->queue)
+	    ? lane_open(w, stolen->queue)
+	    : NULL;
+
+	if (what == OBSERVED_LOST || queues_is_settling(w->queues, id) ||
+	    (k && !k->job->external))
+		job_free(stolen);
+	else if (what == OBSERVED_OVER && l)
+		end(l, stolen, k);
+	else if (what == OBSERVED_BEGUN && l)
+		has_begun(l, stolen, nodes, look->bereft);
+	else if (k)
+		work_drop(k); /* somebody gave it back */
+	free(look);
+}
+
+static void
+look_at(struct workers *w, const char *id, bool bereft)
+{
+	struct look *look = xcalloc(1, sizeof(*look));
+
+	look->all = w;
+	look->bereft = bereft;
+	if (!queues_observe(w->queues, id, on_look, look))
+		free(look);
+}
+
+void
+redis_rang(struct workers *w, const char *id)
+{
+	if (!TAILQ_EMPTY(&w->external_lanes) && w->open && id_is_valid(id))
+		look_at(w, id, false);
+}
+
+/* ---- what was taken and not begun ---- */
+
+static void sweep(struct lane *l);
+
+static void
+on_unbegun(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct lane *l = t->data;
+
+	(void)loop;
+	(void)revents;
+	queue_unbegun(l->queue, l->taken);
+	strv_free(l->taken);
+	l->taken = NULL;
+	if (l->sweep_again)
+		sweep(l);
+}
+
+static void
+on_swept(void *arg, char *const *taken, char *const *begun)
+{
+	struct lane *l = arg;
+	bool bereft = l->bereft;
+
+	l->bereft = false;
+	for (; *begun; begun++)
+		if (bereft || !work_find(l->all, *begun))
+			look_at(l->all, *begun, bereft);
+	if (!*taken || l->taken)
+		return;
+	l->taken = strv_copy(taken);
+	ev_timer_set(&l->unbegun, UNBEGUN, 0.);
+	ev_timer_start(l->all->loop, &l->unbegun);
+}
+
+/* What is found to be taken is looked at again later, once. */
+static void
+sweep(struct lane *l)
+{
+	l->sweep_again = l->taken != NULL;
+	queue_sweep(l->queue, on_swept, l);
+}
+
+/* ---- its processes ---- */
+
+/* To where another one lives that may have it. */
+static void
+move(struct work *k, struct place *to)
+{
+	struct place *from = k->place;
+
+	if (!to || to == from)
+		return;
+	TAILQ_REMOVE(&from->works, k, next);
+	from->nworks--;
+	TAILQ_INSERT_TAIL(&to->works, k, next);
+	to->nworks++;
+	k->place = to;
+}
+
+void
+redis_died(struct place *p, const struct child *c, bool asked)
+{
+	struct lane *l = p->lane;
+	struct hands h = hands_without(l, p->instance, clock_monotonic());
+	struct work **works;
+	char why[160];
+	size_t n, i;
+
+	l->back = p->verdict == VERDICT_ITS || !asked ? BACK_DIED : BACK_HEAD;
+	p->verdict = VERDICT_OPEN;
+	free(l->why);
+	l->why = xstrdup(child_end_text(c, why, sizeof(why)));
+	l->hands = h.room;
+	l->proved = 0;
+	works = works_of(l, &n);
+	for (i = 0; i < n; i++) {
+		move(works[i], h.freest);
+		bereave(works[i], l, &h);
+	}
+	free(works);
+	/* What it had begun, and was not yet seen. */
+	l->bereft = true;
+	sweep(l);
+}
+
+/* ---- ending a job early ---- */
+
+static void
+end_uncertain(struct work *k, size_t processes)
+{
+	char text[32];
+
+	k->is_fatal = true; /* it may still be at work */
+	if (k->fate == FATE_CANCEL) {
+		work_end_cancelled(k);
+		return;
+	}
+	job_set_error(k->job,
+	    "timeout after %s; which of %zu processes has it is not known",
+	    duration_text(k->job->spec.timeout, text), processes);
+	work_end(k, JOB_TIMEOUT);
+}
+
+static void
+on_grace_over(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct work *k = t->data;
+	struct hands h = hands_of(k->place->lane);
+
+	(void)loop;
+	(void)revents;
+	if (k->suspect && k->fate == FATE_TIMEOUT) {
+		k->fate = FATE_OPEN; /* nobody has it, or nobody cares */
+		orphan(k, k->place->lane->back, k->place->lane->why);
+	} else if (h.processes == 1 && !k->elsewhere && !k->suspect) {
+		place_kill(h.freest, VERDICT_OURS,
+		    "job %s did not end after %s", k->job->spec.id,
+		    k->fate == FATE_TIMEOUT ? "its timeout" : "a cancel");
+	} else {
+		end_uncertain(k, h.processes);
+	}
+}
+
+void
+redis_stop(struct work *k, enum fate fate)
+{
+	k->fate = fate;
+	queue_ask_stop(k->place->lane->queue, k->job->spec.id);
+	ev_timer_stop(k->all->loop, &k->timer);
+	ev_set_cb(&k->timer, on_grace_over);
+	ev_timer_set(
+	    &k->timer, fate == FATE_TIMEOUT ? TIMEOUT_GRACE : CANCEL_GRACE, 0.);
+	ev_timer_start(k->all->loop, &k->timer);
+}
+
+/* ---- runners come and go ---- */
+
+static void
+scan(struct workers *w)
+{
+	if (w->open)
+		queues_scan(
+		    w->queues, (void (*)(void *, const char *))redis_rang, w);
+}
+
+void
+redis_runner_added(struct lane *l)
+{
+	struct workers *w = l->all;
+
+	if (l->externals++)
+		return;
+	TAILQ_INSERT_TAIL(&w->external_lanes, l, external_next);
+	ev_timer_init(&l->unbegun, on_unbegun, 0., 0.);
+	l->unbegun.data = l;
+	l->back = BACK_DIED;
+	queue_set_external(l->queue, true);
+	queues_watch_jobs(w->queues);
+	w->watches_jobs = true;
+	scan(w);
+}
+
+static void
+lane_close(struct lane *l)
+{
+	ev_timer_stop(l->all->loop, &l->unbegun);
+	strv_free(l->taken);
+	l->taken = NULL;
+	free(l->why);
+	l->why = NULL;
+}
+
+void
+redis_runner_gone(struct lane *l)
+{
+	if (--l->externals)
+		return;
+	TAILQ_REMOVE(&l->all->external_lanes, l, external_next);
+	lane_close(l);
+	queue_set_external(l->queue, false);
+}
+
+void
+redis_lane_free(struct lane *l)
+{
+	if (l->externals)
+		lane_close(l);
+}
+
+static void
+see_all(struct lane *l)
+{
+	struct work **works;
+	size_t n, i;
+
+	works = works_of(l, &n);
+	for (i = 0; i < n; i++)
+		look_at(l->all, works[i]->job->spec.id, false);
+	free(works);
+}
+
+void
+redis_reread(struct workers *w)
+{
+	struct lane *l;
+
+	TAILQ_FOREACH (l, &w->external_lanes, external_next) {
+		see_all(l);
+		l->bereft = false; /* that may have been long ago */
+		sweep(l);
+	}
+	if (!TAILQ_EMPTY(&w->external_lanes))
+		scan(w);
+}

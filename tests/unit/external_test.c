@@ -1,0 +1,390 @@
+/*
+ * Queues that others' programs draw from themselves: each function that looks
+ * after them, alone on a real Redis.
+ */
+#include "with_queue.h"
+
+#define NUMBER(p, ...) (ask((p)->loop, (p)->redis, __VA_ARGS__).number)
+
+struct seen {
+	bool done;
+	enum observed what;
+	long long nodes;
+	struct job *job;
+};
+
+static void
+on_seen(void *arg, const char *id, enum observed what, long long nodes,
+    struct job *j)
+{
+	struct seen *s = arg;
+
+	check_str(id, "a");
+	s->done = true;
+	s->what = what;
+	s->nodes = nodes;
+	s->job = j;
+}
+
+static struct seen
+see(struct place *p)
+{
+	struct seen s = {0};
+
+	check(queues_observe(p->all, "a", on_seen, &s));
+	UNTIL_TOLD(p, s);
+	return s;
+}
+
+static enum observed
+what_is_seen(struct place *p)
+{
+	struct seen s = see(p);
+
+	job_free(s.job);
+	return s.what;
+}
+
+/* An actor has it in hand. */
+static struct seen
+begin_a(struct place *p)
+{
+	REDIS(p, "LREM hero:work_queue:q 0 a");
+	REDIS(p, "HSET hero:job:a status started");
+	return see(p);
+}
+
+static void
+open_external(struct place *p)
+{
+	open_place(p);
+	queue_set_external(p->q, true);
+}
+
+void
+test_a_new_job_is_known_before_it_can_be_taken(void)
+{
+	struct place p;
+
+	open_external(&p);
+	check_str(REDIS(&p, "HGETALL herod:external:q"), "node-1 box");
+	push(&p, "a", false);
+	check_str(REDIS(&p, "HGETALL herod:open:q"), "a new");
+	push(&p, "b", true);
+	check_str(REDIS(&p, "HGET herod:open:q b"), "new");
+	check(what_is_seen(&p) == OBSERVED_NEW);
+	queue_set_external(p.q, false);
+	check_int(NUMBER(&p, "EXISTS herod:external:q"), 0);
+	close_place(&p);
+}
+
+void
+test_a_begin_is_counted_once(void)
+{
+	struct place p;
+	struct seen s;
+
+	open_external(&p);
+	push(&p, "a", false);
+	s = begin_a(&p);
+	check(s.what == OBSERVED_BEGUN);
+	check_int(s.nodes, 1);
+	check(s.job->external);
+	check(s.job->begun > 0);
+	check_int(s.job->attempts, 1);
+	check_str(s.job->node, "box");
+	check_str(s.job->spec.payload, "hello");
+	job_free(s.job);
+	s = see(&p);
+	check(s.what == OBSERVED_BEGUN);
+	check_int(s.job->attempts, 1);
+	job_free(s.job);
+	close_place(&p);
+}
+
+/* What it began before the machine was started anew, no process has. */
+void
+test_a_begin_of_another_boot_is_told(void)
+{
+	struct place p;
+	struct seen s;
+
+	open_external(&p);
+	push(&p, "a", false);
+	job_free(begin_a(&p).job);
+	REDIS(&p, "HSET herod:open:q a 12.5-another-boot");
+	s = see(&p);
+	check(s.what == OBSERVED_BEGUN);
+	check(s.job->begun == 0);
+	job_free(s.job);
+	close_place(&p);
+}
+
+void
+test_a_job_that_herod_handed_out_is_not_theirs(void)
+{
+	struct place p;
+
+	open_external(&p);
+	push(&p, "a", false);
+	job_free(take_one(&p));
+	check_int(NUMBER(&p, "EXISTS herod:open:q"), 0);
+	check(what_is_seen(&p) == OBSERVED_NOTHING);
+	close_place(&p);
+}
+
+void
+test_a_job_queued_by_others_is_adopted(void)
+{
+	struct place p;
+
+	open_external(&p);
+	REDIS(&p, "HSET hero:job:a status dispatched runner q payload x");
+	REDIS(&p, "EXPIRE hero:job:a 100");
+	check(what_is_seen(&p) == OBSERVED_NEW);
+	check_int(NUMBER(&p, "TTL hero:job:a"), -1);
+	check_int(NUMBER(&p, "ZCARD herod:jobs:q"), 1);
+	check_str(REDIS(&p, "SMEMBERS herod:queues"), "q");
+	check_str(REDIS(&p, "HGET hero:job:a queue"), "q");
+	close_place(&p);
+}
+
+/* ---- the end ---- */
+
+static void
+on_ended(void *arg, bool done)
+{
+	*(int *)arg = done ? 1 : 0;
+}
+
+static int
+end_a(struct place *p, struct job *j, bool again)
+{
+	int done = -1;
+
+	queue_external_end(p->q, j, again, on_ended, &done);
+	wait_for(turn(p->loop) && done != -1);
+	return done;
+}
+
+static struct job *
+ended_job(struct place *p, const char *fields)
+{
+	struct seen s;
+
+	REDIS(p, "HSET hero:job:a %s", fields);
+	s = see(p);
+	check(s.what == OBSERVED_OVER);
+	return s.job;
+}
+
+void
+test_an_end_is_dealt_with_once(void)
+{
+	struct place p;
+	struct job *j;
+
+	open_external(&p);
+	push(&p, "a", false);
+	job_free(begin_a(&p).job);
+	REDIS(&p, "RPUSH hero:reply:a yes");
+	j = ended_job(&p, "status finished result yes");
+	check_str(j->result, "yes");
+	check_int(end_a(&p, j, false), 1);
+	check(NUMBER(&p, "PTTL hero:job:a") > 3000000);
+	check(NUMBER(&p, "TTL hero:reply:a") > 0);
+	check_int(NUMBER(&p, "ZCARD herod:done:q"), 1);
+	check(*REDIS(&p, "HGET hero:job:a finished_at"));
+	check_int(end_a(&p, j, false), 0);
+	check(what_is_seen(&p) == OBSERVED_NOTHING);
+	job_free(j);
+	close_place(&p);
+}
+
+void
+test_an_end_releases_those_that_wait(void)
+{
+	struct told t = {0};
+	struct place p;
+	struct job *j;
+
+	open_external(&p);
+	push(&p, "a", false);
+	j = new_job("b");
+	strv_add(&j->spec.prerequisites, xstrdup("a"));
+	job_move(j, JOB_DISPATCHED, NULL);
+	check_int(queue_push(p.q, j, true, on_done, &t, &t.e), 0);
+	UNTIL_TOLD(&p, t);
+	job_free(j);
+	job_free(begin_a(&p).job);
+	j = ended_job(&p, "status finished result yes");
+	check_int(end_a(&p, j, false), 1);
+	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "b");
+	check_str(REDIS(&p, "HGETALL herod:open:q"), "b new");
+	job_free(j);
+	close_place(&p);
+}
+
+void
+test_a_failed_job_is_tried_again_when_it_is_due(void)
+{
+	struct place p;
+	struct job *j;
+
+	open_external(&p);
+	push(&p, "a", false);
+	job_free(begin_a(&p).job);
+	j = ended_job(&p, "status error error no");
+	j->due = 1000; /* long ago */
+	check_int(end_a(&p, j, true), 1);
+	wait_for(turn(p.loop) &&
+	    strcmp(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "a") == 0);
+	check_str(REDIS(&p, "HMGET hero:job:a status retries_done attempts"),
+	    "dispatched 1 1");
+	check_str(REDIS(&p, "HGETALL herod:open:q"), "a new");
+	job_free(j);
+	close_place(&p);
+}
+
+/* ---- what was taken ---- */
+
+struct swept {
+	bool done;
+	char taken[64], begun[64];
+};
+
+static void
+on_swept(void *arg, char *const *taken, char *const *begun)
+{
+	struct swept *s = arg;
+
+	for (; *taken; taken++)
+		strlcat(s->taken, *taken, sizeof(s->taken));
+	for (; *begun; begun++)
+		strlcat(s->begun, *begun, sizeof(s->begun));
+	s->done = true;
+}
+
+void
+test_a_sweep_tells_what_was_taken_and_what_was_begun(void)
+{
+	static char id[4][2] = {"b", "a", "c", "d"};
+	char *const ids[] = {id[0], id[1], id[2], id[3], NULL};
+	struct swept s = {0};
+	struct place p;
+
+	open_external(&p);
+	push(&p, "a", false);
+	push(&p, "b", false);
+	push(&p, "c", false);
+	push(&p, "d", false);
+	job_free(begin_a(&p).job);
+	REDIS(&p, "LREM hero:work_queue:q 0 b");
+	REDIS(&p, "LREM hero:work_queue:q 0 d");
+	REDIS(&p, "HSET hero:job:d status finished");
+	queue_sweep(p.q, on_swept, &s);
+	UNTIL_TOLD(&p, s);
+	check_str(s.taken, "b");
+	check_has("ad da", s.begun);
+	/* Only those that are not begun, over, or in the list go back. */
+	queue_unbegun(p.q, ids);
+	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "b c");
+	close_place(&p);
+}
+
+static void
+on_id(void *arg, const char *id)
+{
+	strlcat(arg, id, 64);
+}
+
+void
+test_a_scan_finds_jobs_that_nobody_has_seen(void)
+{
+	char ids[64] = "";
+	struct place p;
+
+	open_external(&p);
+	REDIS(&p, "HSET hero:job:a status started runner q");
+	REDIS(&p, "HSET hero:job:b status finished runner q");
+	REDIS(&p, "HSET hero:job:c status started runner q node box");
+	REDIS(&p, "HSET hero:job:d status started runner other");
+	queues_scan(p.all, on_id, ids);
+	wait_for(turn(p.loop) && strcmp(ids, "a") == 0);
+	close_place(&p);
+}
+
+void
+test_a_job_that_waits_is_cancelled_out_of_their_list(void)
+{
+	struct told t = {0};
+	struct place p;
+	struct job *j = new_job("a");
+
+	open_external(&p);
+	push(&p, "a", false);
+	check_int(queue_cancel(p.q, j, on_was, &t, NULL), 0);
+	UNTIL_TOLD(&p, t);
+	check_str(t.text, "dispatched");
+	check_int(NUMBER(&p, "EXISTS herod:open:q hero:work_queue:q"), 0);
+	job_free(j);
+	close_place(&p);
+}
+
+/* ---- back ---- */
+
+void
+test_what_goes_back_is_theirs_again(void)
+{
+	struct place p;
+	struct job *j;
+
+	open_external(&p);
+	push(&p, "a", false);
+	push(&p, "b", false);
+	j = begin_a(&p).job;
+	queue_give_back(p.q, j, BACK_DIED, on_settled, &p);
+	wait_for(is_settled(&p));
+	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "a b");
+	check_str(REDIS(&p, "HMGET hero:job:a status attempts deaths"),
+	    "dispatched 1 1");
+	check_str(REDIS(&p, "HGET herod:open:q a"), "new");
+	close_place(&p);
+}
+
+void
+test_a_job_ended_meanwhile_does_not_go_back(void)
+{
+	struct place p;
+	struct job *j;
+
+	open_external(&p);
+	push(&p, "a", false);
+	j = begin_a(&p).job;
+	REDIS(&p, "HSET hero:job:a status finished result yes");
+	queue_give_back(p.q, j, BACK_DIED, on_settled, &p);
+	wait_for(is_settled(&p));
+	check_int(NUMBER(&p, "EXISTS hero:work_queue:q herod:open:q"), 0);
+	check_str(REDIS(&p, "HMGET hero:job:a status result"), "finished yes");
+	check(NUMBER(&p, "PTTL hero:job:a") > 0);
+	close_place(&p);
+}
+
+void
+test_a_high_priority_goes_to_the_head_of_their_only_row(void)
+{
+	struct told t = {0};
+	struct place p;
+	struct job *j;
+
+	open_external(&p);
+	push(&p, "a", false);
+	j = new_job("b");
+	j->spec.priority = JOB_HIGH;
+	job_move(j, JOB_DISPATCHED, NULL);
+	check_int(queue_push(p.q, j, false, on_done, &t, &t.e), 0);
+	UNTIL_TOLD(&p, t);
+	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "b a");
+	job_free(j);
+	close_place(&p);
+}
