@@ -947,6 +947,8 @@ make_parts(struct herod *h, struct err *e)
 	h->events = events_new();
 	h->workers = workers_new(h->loop, h->redis, d, d->state_dir);
 	workers_publish(h->workers, h->events);
+	if (!own_redis)
+		workers_share(h->workers);
 	workers_hooks(h->workers, &h->hooks);
 	h->watch = (struct runner_watch){h, on_added, on_removed, on_wanted,
 	    on_changed, on_lost, on_reconfigured, on_health};
@@ -960,7 +962,7 @@ make_parts(struct herod *h, struct err *e)
 	    (struct configured){h->options.file, h->options.overrides, h->conf,
 		own_redis, h->runners, h->workers, h->redis};
 	h->services = (struct services){h->loop, d, h->runners, h->workers,
-	    h->redis, h->keep, h->events, &h->configured, d->node, ev_time(),
+	    h->redis, h->keep, h->events, &h->configured, ev_time(),
 	    on_shutdown_call, h, NULL};
 	return add_runners(h, own_redis, e);
 }

@@ -8,8 +8,6 @@
 #define LOG_MODULE "queue"
 #include "queue_impl.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -252,159 +250,23 @@ promote(struct queue *q)
 	q->promoting = redis_send(q->all->redis, &w, on_promoted, q);
 }
 
-/* ---- who we are ---- */
-
-static char *
-read_node_id(const char *path)
+void
+queues_forget_asked(struct queues *qs)
 {
-	char id[JOB_ID_SIZE + 1] = "";
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
-
-	if (fd == -1)
-		return NULL;
-	n = read(fd, id, sizeof(id) - 1);
-	close(fd);
-	id[n > 0 ? n : 0] = '\0';
-	id[strcspn(id, "\n")] = '\0';
-	return strlen(id) == JOB_ID_SIZE - 1 && id_is_valid(id) ? xstrdup(id)
-								: NULL;
-}
-
-static int
-write_node_id(const char *path, const char *id)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	bool good;
-
-	if (fd == -1)
-		return -1;
-	good = dprintf(fd, "%s\n", id) > 0 && fsync(fd) == 0;
-	return close(fd) == 0 && good ? 0 : -1;
-}
-
-char *
-queues_node_id(const char *state_dir, struct err *e)
-{
-	char *path = xasprintf("%s/node.id", state_dir);
-	char *id = read_node_id(path), made[JOB_ID_SIZE];
-
-	if (!id) {
-		job_make_id(made);
-		if (write_node_id(path, made) == 0)
-			id = xstrdup(made);
-		else
-			err_set(
-			    e, ERR_INTERNAL, "%s: %s", path, strerror(errno));
-	}
-	free(path);
-	return id;
-}
-
-/* Redis is asked again after a refusal (a full disk, say): without an answer
- * no job would ever be taken. */
-struct registering {
-	struct queues *queues;
-	void (*fn)(void *arg, const char *name);
-	void *arg;
-};
-
-/* Lost: it is asked again when Redis is back. */
-static void
-register_later(struct registering *r, bool refused)
-{
-	struct queues *qs = r->queues;
-
-	if (!refused || qs->refused) {
-		free(r);
-		return;
-	}
-	qs->refused = r;
-	ev_timer_set(&qs->again, RETRY, 0.);
-	ev_timer_start(qs->loop, &qs->again);
-}
-
-static void
-on_begun(void *arg, const struct redis_reply *reply)
-{
-	struct registering *r = arg;
-	const struct redis_reply *names = reply_at(reply, 1);
-	struct queues *qs = r->queues;
-	const char *name;
 	struct queue *q;
-	size_t i;
-
-	if (queues_refused(qs, reply, NULL)) {
-		register_later(r, reply != NULL);
-		return;
-	}
-	qs->epoch = reply_number(reply_at(reply, 0));
-	qs->registered = true;
-	RB_FOREACH (q, queue_tree, &qs->tree)
-		if (q->external)
-			queue_tell_external(q);
-	log_info("node %s (%s): epoch %lld", qs->id, qs->node, qs->epoch);
-	for (i = 0; i < reply_count(names); i++) {
-		name = reply_text(reply_at(names, i), NULL);
-		if (name && name_is_valid(name))
-			r->fn(r->arg, name);
-	}
-	queues_promote(qs);
-	r->fn(r->arg, NULL);
-	free(r);
-}
-
-static void
-send_registration(struct registering *r)
-{
-	struct queues *qs = r->queues;
-	struct redis_words w;
-	struct queue *q;
-	char *key = own_key(qs, "node", qs->id);
 
 	RB_FOREACH (q, queue_tree, &qs->tree)
 		q->announced = q->promoting = q->promote_again = false;
-	call_begin(&w, "herod_begin", 2);
-	words_add(&w, key);
-	words_add(&w, qs->names);
-	words_add(&w, qs->node);
-	words_add(&w, qs->registered ? "0" : "1");
-	if (!redis_send(qs->redis, &w, on_begun, r))
-		free(r);
-	free(key);
-}
-
-static void
-on_register_again(struct ev_loop *loop, ev_timer *w, int revents)
-{
-	struct queues *qs = w->data;
-	struct registering *r = qs->refused;
-
-	(void)loop;
-	(void)revents;
-	qs->refused = NULL;
-	send_registration(r);
-}
-
-static void
-forget_refused(struct queues *qs)
-{
-	ev_timer_stop(qs->loop, &qs->again);
-	free(qs->refused);
-	qs->refused = NULL;
 }
 
 void
-queues_register(
-    struct queues *qs, void (*fn)(void *arg, const char *name), void *arg)
+queues_tell_external(struct queues *qs)
 {
-	struct registering *r = xcalloc(1, sizeof(*r));
+	struct queue *q;
 
-	forget_refused(qs);
-	r->queues = qs;
-	r->fn = fn;
-	r->arg = arg;
-	send_registration(r);
+	RB_FOREACH (q, queue_tree, &qs->tree)
+		if (q->external)
+			queue_tell_external(q);
 }
 
 /* ---- the bell ---- */
@@ -494,8 +356,7 @@ queues_new(struct ev_loop *loop, struct redis *redis, const char *ns,
 	qs->result_ttl = result_ttl;
 	RB_INIT(&qs->tree);
 	settles_init(qs);
-	ev_timer_init(&qs->again, on_register_again, 0., 0.);
-	qs->again.data = qs;
+	nodes_init(qs);
 	redis_set_library(redis, "herod", queue_lua);
 	redis_add_bell(redis, qs->list_prefix);
 	redis_add_bell(redis, qs->row_prefix);
@@ -521,7 +382,7 @@ queues_free(struct queues *qs)
 		RB_REMOVE(queue_tree, &qs->tree, q);
 		queue_free(q);
 	}
-	forget_refused(qs);
+	nodes_free(qs);
 	free(qs->ns);
 	free(qs->node);
 	free(qs->id);

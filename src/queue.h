@@ -42,6 +42,14 @@ struct queues_ops {
 	void (*created)(void *arg, struct queue *q, const char *id);
 	/* It ended because one that it waited for did not finish. */
 	void (*ended)(void *arg, const char *id);
+	/* Another herod is not there any more; so many of its jobs were given
+	 * back by us. */
+	void (*vanished)(void *arg, const char *node, long long jobs);
+	/* Others took us for dead: our claims may not be ours any more. */
+	void (*fenced)(void *arg);
+	/* Redis has not heard of us for two thirds of our timeout: soon they
+	 * will. */
+	void (*cut_off)(void *arg);
 };
 
 /*
@@ -52,6 +60,22 @@ struct queues *queues_new(struct ev_loop *loop, struct redis *redis,
     const char *ns, const char *node, const char *id, double result_ttl);
 void queues_set_ops(struct queues *qs, const struct queues_ops *ops, void *arg);
 void queues_free(struct queues *qs);
+
+/* Other herods may use the same Redis: we tell that we are there (one of which
+ * Redis has not heard for timeout seconds is not), and look after the jobs of
+ * those that are not any more. */
+void queues_share(struct queues *qs, double timeout);
+/* Our end is in order: nobody is to look after us. */
+void queues_leave(struct queues *qs);
+
+/* Our name, as it stands in jobs: another one that lives may have that which
+ * was wanted. */
+const char *queues_node(const struct queues *qs);
+
+/* All that share the Redis, as a new array of the schema Node; or NULL and e.
+ */
+typedef void (*nodes_fn)(void *arg, json_t *nodes, const struct err *e);
+int queues_nodes(struct queues *qs, nodes_fn fn, void *arg, struct err *e);
 
 /* For jobs that end from now on. */
 void queues_set_result_ttl(struct queues *qs, double result_ttl);
@@ -144,8 +168,12 @@ typedef void (*claims_fn)(
     void *arg, struct queue *q, const struct claim *claims, size_t n);
 void queue_claims(struct queue *q, claims_fn fn, void *arg);
 
-/* We hold that job, whatever Redis forgot.  j must be wholly known. */
-void queue_keep(struct queue *q, const struct job *j, const char *label);
+/* We hold that job, whatever Redis forgot.  j must be wholly known.  fn (or
+ * NULL) learns whether that is so: not when it is over, or somebody else has
+ * begun it.  Not called when Redis is lost. */
+typedef void (*still_ours_fn)(void *arg, const char *id, bool kept);
+void queue_keep(struct queue *q, const struct job *j, const char *label,
+    still_ours_fn fn, void *arg);
 
 /* The status "stopping" for those who look. */
 void queue_mark_stopping(struct queue *q, const char *id);

@@ -306,20 +306,24 @@ local function take(keys, args)
 end
 
 -- KEYS job own done
--- ARGV ns id ttl_ms now_ms default_ttl_ms reply_key reply field value...
--- Its end.  {0}: it was over before; {1, ids of those that ended with it}.
+-- ARGV ns id ttl_ms now_ms default_ttl_ms node reply_key reply field value...
+-- Its end.  {0}: it was over before, or another node has begun it meanwhile;
+-- {1, ids of those that ended with it}.
 local function finish(keys, args)
 	local ns, id, now = args[1], args[2], tonumber(args[4])
-	local status = redis.call('HGET', keys[1], 'status')
+	local v = redis.call('HMGET', keys[1], 'status', 'node')
 
-	if redis.call('HDEL', keys[2], id) == 0 and OVER[status] then
+	local begun = v[1] == 'started' or v[1] == 'stopping'
+
+	if redis.call('HDEL', keys[2], id) == 0 and (OVER[v[1]] or
+	    begun and v[2] and v[2] ~= args[6]) then
 		return { 0 }
 	end
-	redis.call('HSET', keys[1], unpack(args, 8))
+	redis.call('HSET', keys[1], unpack(args, 9))
 	redis.call('PEXPIRE', keys[1], args[3])
 	redis.call('ZADD', keys[3], now + args[3], id)
 	drop_unique(ns, id, keys[1])
-	push_reply(args[6], args[7])
+	push_reply(args[7], args[8])
 	return { 1, release(ns, id, now, tonumber(args[5]), {}) }
 end
 
@@ -805,12 +809,164 @@ local function trim(keys, args)
 	return #ids
 end
 
--- KEYS node names; ARGV name step
--- A daemon begins (step 1) or meets Redis again (0).  {epoch, names of all queues there ever were}
+-- ---- herods that share a Redis ----
+
+-- Another one that lives has that name.
+local function is_taken(ns, me, name)
+	local all = redis.call('HGETALL', ns .. 'd:nodes')
+
+	for i = 1, #all, 2 do
+		if all[i] ~= me and all[i + 1] == name and
+		    redis.call('EXISTS', own_key(ns, 'hb', all[i])) == 1 then
+			return true
+		end
+	end
+end
+
+-- KEYS node names; ARGV ns id name step heartbeat_ms client pid version
+-- A daemon begins (step 1) or meets Redis again (0); heartbeat_ms is "" when it
+-- shares that with nobody.  {epoch, names of all queues there ever were, its
+-- name, 1 when others took it for dead}
 local function begin(keys, args)
-	redis.call('HSET', keys[1], 'name', args[1])
-	return { redis.call('HINCRBY', keys[1], 'epoch', args[2]),
-		redis.call('SMEMBERS', keys[2]) }
+	local node, ns, id, name = keys[1], args[1], args[2], args[3]
+
+	if args[5] ~= '' then
+		if is_taken(ns, id, name) then
+			name = name .. '-' .. string.sub(id, 1, 4)
+		end
+		redis.call('HSET', ns .. 'd:nodes', id, name)
+		redis.call('SET', own_key(ns, 'hb', id), '1', 'PX', args[5])
+	end
+	local fenced = redis.call('HEXISTS', node, 'fenced')
+	redis.call('HDEL', node, 'fenced', 'gone')
+	redis.call('HSET', node, 'name', name, 'client', args[6], 'pid',
+		args[7], 'version', args[8])
+	return { redis.call('HINCRBY', node, 'epoch', args[4]),
+		redis.call('SMEMBERS', keys[2]), name, fenced }
+end
+
+-- KEYS heartbeat node; ARGV ns id ms
+-- It lives.  {1 when others took it for dead, ids of those that do not live and
+-- were not taken over}
+local function beat(keys, args)
+	local ns, dead = args[1], {}
+
+	redis.call('SET', keys[1], '1', 'PX', args[3])
+	for _, id in ipairs(redis.call('HKEYS', ns .. 'd:nodes')) do
+		if redis.call('EXISTS', own_key(ns, 'hb', id)) == 0 and
+		    redis.call('HEXISTS', own_key(ns, 'node', id), 'gone') ==
+		    0 then
+			dead[#dead + 1] = id
+		end
+	end
+	return { redis.call('HEXISTS', keys[2], 'fenced'), dead }
+end
+
+-- KEYS heartbeat node lock; ARGV id lock_ms
+-- {the number of its connection, its name}; "" when it lives or somebody else
+-- takes over from it.
+local function fence(keys, args)
+	if redis.call('EXISTS', keys[1]) == 1 or
+	    redis.call('HEXISTS', keys[2], 'gone') == 1 or
+	    not redis.call('SET', keys[3], args[1], 'NX', 'PX', args[2]) then
+		return { '' }
+	end
+	redis.call('HSET', keys[2], 'fenced', '1')
+	local v = redis.call('HMGET', keys[2], 'client', 'name')
+	return { v[1] or '0', v[2] or '' }
+end
+
+-- Its claims of a queue, the last first, so that the first stands at the head.
+local function claims_of(own)
+	local all, claims = redis.call('HGETALL', own), {}
+
+	for i = 1, #all, 2 do
+		local epoch, sequence = string.match(all[i + 1], '(%d+) (%d+)')
+		claims[#claims + 1] = { id = all[i], epoch = tonumber(epoch) or 0,
+			sequence = tonumber(sequence) or 0 }
+	end
+	table.sort(claims, function(a, b)
+		if a.epoch ~= b.epoch then
+			return a.epoch > b.epoch
+		end
+		return a.sequence > b.sequence
+	end)
+	return claims
+end
+
+-- Nobody is left who would look after what others' programs have.
+local function begun_by_nobody(ns, queue)
+	local all, claims = {}, {}
+
+	if not is_external(ns, queue) then
+		all = redis.call('HGETALL', own_key(ns, 'open', queue))
+	end
+	for i = 1, #all, 2 do
+		if all[i + 1] ~= NEW then
+			claims[#claims + 1] = { id = all[i] }
+		end
+	end
+	return claims
+end
+
+-- KEYS node names; ARGV ns id time now_ms default_ttl_ms most
+-- What a herod had that is not there any more goes back, uncounted.  {how many,
+-- 1 when there is more, names of queues}
+local function recover(keys, args)
+	local ns, id, left = args[1], args[2], tonumber(args[6])
+	local total, queues = 0, {}
+
+	local function give_all_back(queue, own, claims)
+		for i = 1, math.min(#claims, left) do
+			give_back({ job_key(ns, claims[i].id), own }, { ns,
+				claims[i].id, '0', args[5], args[4] })
+		end
+		if #claims > 0 then
+			queues[#queues + 1] = queue
+		end
+		total = total + math.min(#claims, left)
+		left = left - #claims
+	end
+
+	for _, queue in ipairs(redis.call('SMEMBERS', keys[2])) do
+		local own = own_key(ns, 'own', queue .. ':' .. id)
+		local open = own_key(ns, 'open', queue)
+		if left > 0 then
+			give_all_back(queue, own, claims_of(own))
+		end
+		local external = own_key(ns, 'external', queue)
+		if left > 0 and redis.call('HDEL', external, id) == 1 then
+			give_all_back(queue, open, begun_by_nobody(ns, queue))
+			if left < 0 then
+				redis.call('HSET', external, id, '')
+			end
+		end
+	end
+	if left > 0 then
+		redis.call('HSET', keys[1], 'gone', args[3])
+	end
+	return { total, left > 0 and 0 or 1, queues }
+end
+
+-- ARGV ns field...
+-- All there are, also those that have vanished: {id, 1 when it lives, values}
+local function nodes(_, args)
+	local ns, all = args[1], {}
+
+	for _, id in ipairs(redis.call('HKEYS', ns .. 'd:nodes')) do
+		all[#all + 1] = { id, redis.call('EXISTS',
+			own_key(ns, 'hb', id)), redis.call('HMGET',
+			own_key(ns, 'node', id), unpack(args, 2)) }
+	end
+	return all
+end
+
+-- KEYS heartbeat node; ARGV ns id
+-- It has ended in order.
+local function leave(keys, args)
+	redis.call('DEL', keys[1])
+	redis.call('HDEL', args[1] .. 'd:nodes', args[2])
+	return 1
 end
 
 local function register(name, callback)
@@ -833,6 +989,11 @@ register('list', list)
 register('trim', trim)
 register('depth', depth)
 register('begin', begin)
+register('beat', beat)
+register('fence', fence)
+register('recover', recover)
+register('nodes', nodes)
+register('leave', leave)
 register('observe', observe)
 register('external_end', external_end)
 register('sweep', sweep)

@@ -1,7 +1,8 @@
 /*
  * What the files of queue.c share.
  *
- *	queue.c         keys, commands, who we are, the bell, what is due
+ *	queue.c         keys, commands, the bell, what is due
+ *	queue_node.c    who we are, who else is there
  *	queue_push.c    into a queue
  *	queue_take.c    out of it; claims
  *	queue_settle.c  over, or back: until Redis has it
@@ -56,6 +57,12 @@ struct queues {
 	ev_timer retry;
 	struct registering *refused; /* its registration, until again fires */
 	ev_timer again;
+	double timeout; /* others may be there, too: after this we have
+			 * vanished; 0: there are none */
+	ev_timer beat;
+	double last_beat; /* (clock.h) that Redis has answered */
+	bool is_cut_off; /* it was told */
+	bool is_unsure; /* until claims are read: others may have taken ours */
 };
 
 /* ---- queue.c: keys, written into buf ---- */
@@ -100,6 +107,17 @@ bool queues_refused(
 /* Jobs are due at that time, perhaps: looks then. */
 void queue_await_due(struct queue *q, long long due_ms);
 
+/* What was asked of a lost Redis is not answered any more. */
+void queues_forget_asked(struct queues *qs);
+
+/* From which queues programs of ours draw. */
+void queues_tell_external(struct queues *qs);
+
+/* ---- queue_node.c ---- */
+
+void nodes_init(struct queues *qs);
+void nodes_free(struct queues *qs);
+
 /* ---- queue_push.c ---- */
 
 /* Its name is known before its first job is. */
@@ -110,13 +128,15 @@ void refuse_unique(const char *id, struct err *e);
 
 /* ---- queue_external.c ---- */
 
-/* Redis learns (again) that it is, or is not any more. */
+/* Redis learns (again) that programs of ours draw from it, or none any more. */
 void queue_tell_external(struct queue *q);
 
 /* ---- queue_settle.c ---- */
 
 void settles_init(struct queues *qs);
 void settles_free(struct queues *qs);
+/* What is not settled yet goes the way that asks who has it. */
+void settles_by_function(struct queues *qs);
 
 /* A reply's ids of jobs that ended with another one. */
 void queues_tell_ended(struct queues *qs, const struct redis_reply *ids);

@@ -247,6 +247,7 @@ finish_by_function(struct settle *s)
 	words_add_number(&w, to_ms(ttl_of(qs, j)));
 	words_add_number(&w, now_ms());
 	add_default_ttl(&w, qs);
+	words_add(&w, qs->node);
 	words_add(&w, j->foreign ? reply_key(qs, j->spec.id, reply) : "");
 	if (j->result)
 		words_add_mem(&w, j->result, j->result_len);
@@ -301,14 +302,14 @@ send_settle(struct settle *s)
 	if (!redis_is_up(qs->redis) || !qs->registered)
 		return;
 	if (s->keep)
-		queue_keep(s->queue, s->job, "settling");
+		queue_keep(s->queue, s->job, "settling", NULL, NULL);
 	s->keep = false;
 	if (s->is_back && s->how >= BACK_RETRY)
 		send_later(s);
 	else if (s->is_back)
 		send_back(s);
-	else if (s->by_function || s->job->foreign || s->job->external ||
-	    s->job->spec.unique_key)
+	else if (s->by_function || qs->is_unsure || s->job->foreign ||
+	    s->job->external || s->job->spec.unique_key)
 		finish_by_function(s);
 	else
 		finish_plainly(s);
@@ -375,8 +376,8 @@ queue_give_back(struct queue *q, struct job *stolen, enum back how,
 	send_settle(s);
 }
 
-void
-queues_resend(struct queues *qs, bool forgot)
+static void
+resend(struct queues *qs, bool forgot)
 {
 	struct settle *s, *next;
 
@@ -390,12 +391,28 @@ queues_resend(struct queues *qs, bool forgot)
 	}
 }
 
+void
+queues_resend(struct queues *qs, bool forgot)
+{
+	qs->is_unsure = false;
+	resend(qs, forgot);
+}
+
+void
+settles_by_function(struct queues *qs)
+{
+	struct settle *s;
+
+	TAILQ_FOREACH (s, &qs->unsettled, next)
+		s->by_function = true;
+}
+
 static void
 on_retry(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	(void)loop;
 	(void)revents;
-	queues_resend(w->data, false);
+	resend(w->data, false);
 }
 
 bool

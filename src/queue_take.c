@@ -83,6 +83,7 @@ refuse_id(struct queue *q, const char *id, size_t len)
 	words_add_number(&w, to_ms(qs->result_ttl));
 	words_add_number(&w, now_ms());
 	add_default_ttl(&w, qs);
+	words_add(&w, qs->node);
 	words_add_mem(&w, reply, strlen(reply_prefix) + len);
 	words_add(&w, why);
 	words_add(&w, "status");
@@ -288,12 +289,36 @@ queue_claims(struct queue *q, claims_fn fn, void *arg)
 		free(c);
 }
 
-void
-queue_keep(struct queue *q, const struct job *j, const char *label)
+struct keeping {
+	struct queues *queues;
+	char *id;
+	still_ours_fn fn;
+	void *arg;
+};
+
+static void
+on_kept(void *arg, const struct redis_reply *reply)
 {
+	struct keeping *k = arg;
+
+	if (!queues_refused(k->queues, reply, NULL) && k->fn)
+		k->fn(k->arg, k->id, reply_number(reply) == 1);
+	free(k->id);
+	free(k);
+}
+
+void
+queue_keep(struct queue *q, const struct job *j, const char *label,
+    still_ours_fn fn, void *arg)
+{
+	struct keeping *k = xcalloc(1, sizeof(*k));
 	struct redis_words w;
 	char key[KEY_MAX], claim[KEY_MAX];
 
+	k->queues = q->all;
+	k->id = xstrdup(j->spec.id);
+	k->fn = fn;
+	k->arg = arg;
 	/* The old numbers, if any: they tell what its worker has got. */
 	if (j->epoch)
 		snprintf(claim, sizeof(claim), "%lld %lld %s", j->epoch,
@@ -311,7 +336,10 @@ queue_keep(struct queue *q, const struct job *j, const char *label)
 	words_add(&w, j->foreign ? "1" : "0");
 	job_put_asked(j, &w);
 	job_put_started(j, &w);
-	redis_send(q->all->redis, &w, NULL, NULL);
+	if (redis_send(q->all->redis, &w, on_kept, k))
+		return;
+	free(k->id);
+	free(k);
 }
 
 void

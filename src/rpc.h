@@ -39,7 +39,6 @@ struct services {
 	struct keep *keep;
 	struct events *events;
 	struct configured *configured;
-	const char *node; /* name of this machine */
 	double started_at; /* Unix seconds */
 	void (*shutdown)(void *master);
 	void *master;

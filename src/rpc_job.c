@@ -302,3 +302,14 @@ HANDLER(jobs_list)
 		call_string(call, "cursor"), on_listed, a, &e) == -1)
 		asked_answer(a, NULL, &e);
 }
+
+/* ---- nodes ---- */
+
+HANDLER(nodes_list)
+{
+	struct asked *a = asked_new(call);
+	struct err e = {0};
+
+	if (workers_nodes(a->workers, on_listed, a, &e) == -1)
+		asked_answer(a, NULL, &e);
+}

@@ -574,7 +574,8 @@ HANDLER(get_all_status)
 		"herod", "version", PACKAGE_VERSION, "pid", (int)getpid(),
 		"uptime", ev_time() - s->started_at, "runners",
 		states_json(s->runners), "jobs", jobs, "queues", queues,
-		"redis", redis_json(s), "node", "name", s->node),
+		"redis", redis_json(s), "node", "name",
+		workers_node(s->workers)),
 	    places, names, jobs);
 	json_decref(queues);
 	free(names);

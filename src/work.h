@@ -55,6 +55,7 @@ struct work {
 	bool has_claim; /* seen among them */
 	enum fate fate;
 	bool cancelled; /* whatever its fate: it does not begin again */
+	bool superseded; /* it is not ours any more; its process ends */
 	bool is_fatal; /* it said that trying again is of no use */
 	/* external only: one of several processes died that may have had it;
 	 * or some of another node; nobody has it any more, and what then */

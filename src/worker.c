@@ -345,11 +345,17 @@ rate_count(struct rate *r, double now)
 static void read_whole(struct workers *w, const char *id);
 static void read_unclaimed(struct workers *w);
 
+static void work_was_settled(struct work *k, struct job *stolen);
+
 /* Nothing can be decided about a job that is not wholly known: true, and it
- * stays in hand until it is. */
+ * stays in hand until it is.  Or it is another node's meanwhile. */
 static bool
 must_wait(struct work *k, const struct pending *pending, const char *why)
 {
+	if (k->superseded) {
+		work_was_settled(k, NULL);
+		return true;
+	}
 	if (!k->partial)
 		return false;
 	free(k->pending.why);
@@ -847,7 +853,7 @@ push_direct(
 	job_move(stolen, JOB_STARTED, NULL);
 	stolen->attempts = 1;
 	stolen->instance = p->instance->n;
-	stolen->node = xstrdup(p->all->conf->node);
+	stolen->node = xstrdup(queues_node(p->all->queues));
 	strlcpy(
 	    stolen->started_at, stolen->created_at, sizeof(stolen->started_at));
 	place_label(p, label, sizeof(label));
@@ -908,6 +914,20 @@ open_up(struct workers *w)
 	redis_reread(w);
 }
 
+/* It is over, or another node has begun it: our attempt is of no use. */
+static void
+on_kept(void *arg, const char *id, bool kept)
+{
+	struct work *k = work_find(arg, id);
+
+	if (kept || !k || k->job->external || k->superseded)
+		return;
+	log_warnx("job %s: others have it now: it is ended here", id);
+	k->superseded = true;
+	if (k->fate == FATE_OPEN)
+		work_stop(k, FATE_CANCEL);
+}
+
 /* Claims that Redis does not have (any more). */
 static void
 keep_unclaimed(struct workers *w)
@@ -919,7 +939,7 @@ keep_unclaimed(struct workers *w)
 		if (k->claimed || k->partial || k->job->external)
 			continue;
 		place_label(k->place, label, sizeof(label));
-		queue_keep(k->place->lane->queue, k->job, label);
+		queue_keep(k->place->lane->queue, k->job, label, on_kept, w);
 	}
 }
 
@@ -1310,6 +1330,64 @@ on_ended(void *arg, const char *id)
 	watch_rang(arg, id);
 }
 
+/* ---- other herods ---- */
+
+struct node_news {
+	const char *what, *node;
+	long long jobs;
+};
+
+static json_t *
+node_news_json(const void *arg)
+{
+	const struct node_news *n = arg;
+
+	return json_pack("{s:s, s:s, s:I}", "what", n->what, "node", n->node,
+	    "jobs", (json_int_t)n->jobs);
+}
+
+static void
+on_vanished(void *arg, const char *node, long long jobs)
+{
+	struct workers *w = arg;
+
+	event_publish(w->events, "node", node_news_json,
+	    &(struct node_news){"vanished", node, jobs});
+}
+
+static void
+on_fenced(void *arg)
+{
+	struct workers *w = arg;
+
+	w->open = false;
+	reconcile(w);
+}
+
+static void
+end_exclusive(struct work *k)
+{
+	if (k->place->instance->runner->conf.kind == KIND_EXEC)
+		exec_stop(k, FATE_BACK);
+	else
+		place_kill(k->place, VERDICT_OURS,
+		    "Redis cannot be reached, and others may begin its jobs "
+		    "(exclusive)");
+}
+
+/* Others may begin our jobs soon. */
+static void
+on_cut_off(void *arg)
+{
+	struct workers *w = arg;
+	struct work *k;
+
+	RB_FOREACH (k, work_tree, &w->works)
+		if (k->place->instance &&
+		    k->place->instance->runner->conf.exclusive)
+			end_exclusive(k);
+}
+
 /* ---- what runners tell ---- */
 
 /* It would only fail, and perhaps too often. */
@@ -1604,6 +1682,9 @@ workers_new(struct ev_loop *loop, struct redis *redis,
 	    .given_back = on_given_back,
 	    .created = on_created,
 	    .ended = on_ended,
+	    .vanished = on_vanished,
+	    .fenced = on_fenced,
+	    .cut_off = on_cut_off,
 	};
 	struct workers *w = xcalloc(1, sizeof(*w));
 	char *id = node_id(state_dir);
@@ -1627,6 +1708,24 @@ workers_new(struct ev_loop *loop, struct redis *redis,
 	ev_prepare_start(loop, &w->serve);
 	free(id);
 	return w;
+}
+
+void
+workers_share(struct workers *w)
+{
+	queues_share(w->queues, w->conf->node_timeout);
+}
+
+const char *
+workers_node(const struct workers *w)
+{
+	return queues_node(w->queues);
+}
+
+int
+workers_nodes(struct workers *w, nodes_fn fn, void *arg, struct err *e)
+{
+	return queues_nodes(w->queues, fn, arg, e);
 }
 
 void
@@ -1659,6 +1758,8 @@ workers_free(struct workers *w)
 {
 	struct lane *l;
 
+	if (!w->nworks && !queues_unsettled(w->queues))
+		queues_leave(w->queues);
 	/* First: those whom it answers are still there. */
 	redis_hang_up(w->redis);
 	ev_prepare_stop(w->loop, &w->serve);

@@ -19,6 +19,12 @@ struct workers *workers_new(struct ev_loop *loop, struct redis *redis,
     const struct daemon_conf *conf, const char *state_dir);
 void workers_free(struct workers *w);
 
+/* Other herods may use the same Redis (queue.h); our name among them; all of
+ * them. */
+void workers_share(struct workers *w);
+const char *workers_node(const struct workers *w);
+int workers_nodes(struct workers *w, nodes_fn fn, void *arg, struct err *e);
+
 /* The setting has changed. */
 void workers_set_result_ttl(struct workers *w, double result_ttl);
 

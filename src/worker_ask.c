@@ -235,7 +235,7 @@ watch_elsewhere(struct workers *w, const struct job *j)
 	bool named = j->queue && name_is_valid(j->queue);
 	const struct lane *l = named ? lane_open(w, j->queue) : NULL;
 
-	if (l && l->runners && (!j->node || !strcmp(j->node, w->conf->node)))
+	if (l && l->runners && (!j->node || !strcmp(j->node, workers_node(w))))
 		return;
 	if (w->watches_jobs)
 		return;

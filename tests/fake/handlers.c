@@ -170,7 +170,6 @@ fake_services(struct services *s, struct daemon_conf *conf)
 	settings_init(daemon_settings, conf);
 	memset(s, 0, sizeof(*s));
 	s->conf = conf;
-	s->node = "box";
 	s->started_at = 1.0;
 	s->shutdown = on_shutdown;
 }

@@ -306,8 +306,8 @@ exec_herod(const struct herod *h)
 	const char *command = text("%s exec '%s/herod' -c %s --state_dir %s "
 				   "--runtime_dir %s --listen unix:%s,"
 				   "tcp:127.0.0.1:%d %s",
-	    h->before, build_dir(), h->conf, here("state"), here("run"),
-	    h->socket, h->port, h->options);
+	    h->before, build_dir(), h->conf, h->state, h->run, h->socket,
+	    h->port, h->options);
 
 	dup2(log, STDOUT_FILENO);
 	dup2(log, STDERR_FILENO);
@@ -364,11 +364,14 @@ herod_again(struct herod *h)
 		oops("herod did not start");
 }
 
+static struct herod herods[8];
+static size_t nherods;
+
+/* name: "" for the first, behind the names of all that is its own. */
 static struct herod *
-start(const char *before, const char *options, const char *conf)
+start(
+    const char *name, const char *before, const char *options, const char *conf)
 {
-	static struct herod herods[8];
-	static size_t nherods;
 	struct herod *h = &herods[nherods++];
 
 	build_dir();
@@ -376,8 +379,10 @@ start(const char *before, const char *options, const char *conf)
 		oops("too many herods");
 	setenv("HERO_LOG", "info", 0);
 	h->port = free_port();
-	h->socket = here("run/herod.sock");
-	h->conf = here("herod.conf");
+	h->state = here(text("state%s", name));
+	h->run = here(text("run%s", name));
+	h->socket = text("%s/herod.sock", h->run);
+	h->conf = here(text("herod%s.conf", name));
 	h->before = before;
 	h->options = options;
 	write_file(h->conf, conf);
@@ -394,7 +399,7 @@ herod_start(const char *conf, ...)
 	va_start(ap, conf);
 	file = vtext(conf, ap);
 	va_end(ap);
-	return start("", "", file);
+	return start("", "", "", file);
 }
 
 struct herod *
@@ -406,13 +411,36 @@ herod_start_with(const char *before, const char *options, const char *conf, ...)
 	va_start(ap, conf);
 	file = vtext(conf, ap);
 	va_end(ap);
-	return start(before, options, file);
+	return start("", before, options, file);
+}
+
+struct herod *
+herod_start_beside(const char *name, const char *conf, ...)
+{
+	const char *file;
+	va_list ap;
+
+	va_start(ap, conf);
+	file = vtext(conf, ap);
+	va_end(ap);
+	return start(name, "", "", file);
 }
 
 const char *
 herod_log(void)
 {
 	return file_text(here(LOG_FILE));
+}
+
+static bool
+is_ours(int pid)
+{
+	size_t i;
+
+	for (i = 0; i < nherods; i++)
+		if (herods[i].keeper == pid)
+			return true;
+	return pid == own_redis;
 }
 
 /* Children of ours that are not ours by birth. */
@@ -424,7 +452,7 @@ leftovers(void)
 	int pid;
 
 	while (fscanf(f, "%d", &pid) == 1)
-		if (pid != own_redis)
+		if (!is_ours(pid))
 			all = text("%s%d %s\n", all, pid,
 			    proc_field(pid, "status", "Name"));
 	fclose(f);

@@ -24,6 +24,7 @@
 struct herod {
 	pid_t keeper; /* as init would see it */
 	int port; /* of its TCP door */
+	const char *state, *run; /* its directories */
 	const char *socket; /* path of its Unix door */
 	const char *conf; /* path of its configuration file */
 	const char *before; /* shell text before the program */
@@ -49,6 +50,10 @@ struct herod *herod_start(const char *conf, ...)
  * more words behind it. */
 struct herod *herod_start_with(const char *before, const char *options,
     const char *conf, ...) __attribute__((format(printf, 3, 4)));
+
+/* Another one beside it, with files of its own that have the name in theirs. */
+struct herod *herod_start_beside(const char *name, const char *conf, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* Another one over the same directories, after herod_stop(). */
 void herod_again(struct herod *h);

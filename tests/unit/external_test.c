@@ -4,8 +4,6 @@
  */
 #include "with_queue.h"
 
-#define NUMBER(p, ...) (ask((p)->loop, (p)->redis, __VA_ARGS__).number)
-
 struct seen {
 	bool done;
 	enum observed what;

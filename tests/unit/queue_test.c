@@ -325,7 +325,7 @@ test_finished_twice_is_finished_once(void)
 	static const char end[] =
 	    "FCALL herod_finish 3 hero:job:a "
 	    "herod:own:q:node-1 herod:done:q hero a 1000 99 1000 "
-	    "hero:reply:a r status finished result %s";
+	    "box hero:reply:a r status finished result %s";
 	struct place p;
 
 	open_place(&p);
@@ -475,7 +475,7 @@ test_a_foreign_job_is_kept_as_one_when_redis_forgets(void)
 	j = take_one(&p);
 	REDIS(&p, "DEL hero:job:f herod:own:q:node-1");
 	push_foreign(&p, "f");
-	queue_keep(p.q, j, "q/0");
+	queue_keep(p.q, j, "q/0", NULL, NULL);
 	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "");
 	check_str(
 	    REDIS(&p, "HMGET hero:job:f status queue herod"), "started q");
@@ -546,20 +546,20 @@ test_a_job_in_hand_is_kept_when_redis_forgets(void)
 	REDIS(&p, "LPUSH hero:work_queue:q a");
 	REDIS(&p, "HSET hero:job:a status dispatched");
 	REDIS(&p, "HDEL hero:job:a node");
-	queue_keep(p.q, j, "q/0");
+	queue_keep(p.q, j, "q/0", NULL, NULL);
 	check_str(claims_of(&p), "a=q/0 ");
 	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "b");
 	check_str(REDIS(&p, "HGET hero:job:a status"), "started");
 	/* All of it was lost. */
 	REDIS(&p, "FLUSHALL");
-	queue_keep(p.q, j, "q/0");
+	queue_keep(p.q, j, "q/0", NULL, NULL);
 	check_str(claims_of(&p), "a=q/0 ");
 	check_str(
 	    REDIS(&p, "HMGET hero:job:a status payload"), "started hello");
 	/* Somebody else has it. */
 	REDIS(&p, "FLUSHALL");
 	REDIS(&p, "HSET hero:job:a status started node other");
-	queue_keep(p.q, j, "q/0");
+	queue_keep(p.q, j, "q/0", NULL, NULL);
 	check_str(claims_of(&p), "");
 	job_free(j);
 	close_place(&p);
@@ -716,7 +716,7 @@ test_a_reason_left_over_counts_for_nothing(void)
 	push(&p, "c", false);
 	j = take_one(&p);
 	REDIS(&p, "HSET hero:job:c reason scheduled error late exit 1");
-	queue_keep(p.q, j, "q/0");
+	queue_keep(p.q, j, "q/0", NULL, NULL);
 	check_str(REDIS(&p, "HMGET hero:job:c reason error exit"), "");
 	REDIS(&p, "HSET hero:job:c reason scheduled error late exit 1");
 	queue_give_back(p.q, j, BACK_HEAD, NULL, NULL);

@@ -121,6 +121,7 @@ close_place(struct place *p)
 }
 
 #define REDIS(p, ...) (ASK((p)->loop, (p)->redis, __VA_ARGS__))
+#define NUMBER(p, ...) (ask((p)->loop, (p)->redis, __VA_ARGS__).number)
 
 /* ---- callbacks that remember ---- */
 

@@ -1,0 +1,283 @@
+/*
+ * Several herods on one Redis: they share queues, see each other, and give back
+ * what one that has vanished had in hand.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "herod.h"
+
+CHECK_TIMEOUT(240);
+
+/* ---- helpers ---- */
+
+#define LONG_JOB \
+	"echo $$ $JOB_ID >>%s; until [ -e %s ]; do sleep 0.02; done; " \
+	"echo did"
+
+struct two {
+	const char *redis;
+	struct herod *a, *b;
+};
+
+/* Herods a and b with runners of kind exec as said: the first one's name is
+ * "it". */
+static void
+start_two(struct two *t, const char *of_a, const char *of_b)
+{
+	const char *head;
+
+	t->redis = here("redis.sock");
+	redis_start(t->redis);
+	head = text(
+	    "[herod]\nredis_url = unix://%s\nnode_timeout = 3\nnode = %%s\n" AT_ONCE,
+	    t->redis);
+	t->a = herod_start_beside("-a", "%s%s", text(head, "a"), of_a);
+	t->b = herod_start_beside("-b", "%s%s", text(head, "b"), of_b);
+	wait_for_redis(t->a);
+	wait_for_redis(t->b);
+}
+
+static const char *
+runner_it(const char *body)
+{
+	return text(
+	    "[runner:it]\nkind = exec\ncommand = %s\n", script("it", body));
+}
+
+static const char *
+queue_it(struct herod *h)
+{
+	return json_string_value(
+	    rpc(h, "queue_job_to_runner", "{s:s}", "runner", "it"));
+}
+
+static json_t *
+node(struct herod *h, const char *name)
+{
+	json_t *all = rpc(h, "nodes.list", NULL), *it;
+	size_t i;
+
+	json_array_foreach (all, i, it)
+		if (!strcmp(text_at(it, "name"), name))
+			return it;
+	return NULL;
+}
+
+static bool
+is_alive_node(struct herod *h, const char *name)
+{
+	json_t *it = node(h, name);
+
+	return it && json_is_true(at(it, "alive"));
+}
+
+/* What the long job writes: its process and id. */
+static const char *
+runs(void)
+{
+	return here("runs");
+}
+
+/* ---- they share ---- */
+
+void
+test_a_job_queued_on_one_node_is_run_by_another(void)
+{
+	struct two t;
+	const char *id;
+	json_t *job;
+
+	start_two(&t,
+	    "[runner:it]\nkind = exec\ncommand = true\n"
+	    "autostart = false\n",
+	    runner_it("cat"));
+	id = json_string_value(rpc(t.a, "queue_job_to_runner", "{s:s, s:{s:s}}",
+	    "runner", "it", "job", "payload", "hello"));
+	check_str(job_outcome(t.a, id), "hello");
+	job = rpc(t.a, "job.get", "[s]", id);
+	check_str(text_at(job, "node"), "b");
+	herod_stop(t.a);
+	herod_stop(t.b);
+}
+
+void
+test_nodes_see_each_other(void)
+{
+	struct two t;
+
+	start_two(&t, "", "");
+	check(json_is_true(at(node(t.a, "a"), "self")));
+	check(is_alive_node(t.a, "b"));
+	check(is_alive_node(t.b, "a"));
+	check_has(heroctl(t.a, "--plain nodes").out, "b");
+	/* Who ends in order is no node any more. */
+	herod_stop(t.b);
+	check(node(t.a, "b") == NULL);
+	herod_stop(t.a);
+}
+
+void
+test_two_nodes_of_one_name_are_told_apart(void)
+{
+	const char *s = here("redis.sock"), *conf;
+	struct herod *a, *b;
+	json_t *all;
+
+	redis_start(s);
+	conf = text("[herod]\nredis_url = unix://%s\nnode = box\n", s);
+	a = herod_start_beside("-a", "%s", conf);
+	wait_for_redis(a);
+	b = herod_start_beside("-b", "%s", conf);
+	wait_for_redis(b);
+	all = rpc(b, "nodes.list", NULL);
+	check_int((long long)json_array_size(all), 2);
+	check(node(a, "box") && json_is_true(at(node(a, "box"), "self")));
+	check(!json_is_true(at(node(b, "box"), "self")));
+	check_has(text_at(at(rpc(b, "get_all_status", NULL), "node"), "name"),
+	    "box-");
+	herod_stop(a);
+	herod_stop(b);
+}
+
+/* ---- one vanishes ---- */
+
+static void
+vanish(struct herod *h)
+{
+	pid_t daemon = herod_pid(h);
+
+	kill(h->keeper, SIGSTOP);
+	kill(daemon, SIGSTOP);
+}
+
+static void
+come_back(struct herod *h)
+{
+	kill(h->keeper, SIGCONT);
+	kill(herod_pid(h), SIGCONT);
+}
+
+/* It took the job for dead a's; when a is there again it ends its own attempt,
+ * and the result of the other one stands. */
+void
+test_jobs_of_a_node_that_vanished_are_done_by_another(void)
+{
+	struct two t;
+	const char *id;
+	pid_t first;
+	json_t *job;
+
+	start_two(&t, runner_it(text(LONG_JOB, here("runs"), here("never"))),
+	    "[runner:it]\nkind = exec\ncommand = sh -c \"echo by b\"\n"
+	    "autostart = false\n");
+	id = queue_it(t.a);
+	wait_for(count_lines(runs()) == 1);
+	first = pid_in(runs());
+	rpc(t.b, "start_runner", "[s]", "it");
+	vanish(t.a);
+	check_str(job_outcome(t.b, id), "by b");
+	job = rpc(t.b, "job.get", "[s]", id);
+	check_str(text_at(job, "node"), "b");
+	check_int(int_at(job, "deaths"), 0);
+	wait_for(at(node(t.b, "a"), "gone_at") &&
+	    json_is_string(at(node(t.b, "a"), "gone_at")));
+	check(!is_alive_node(t.b, "a"));
+	check(is_alive(first));
+	come_back(t.a);
+	wait_for(is_alive_node(t.b, "a"));
+	wait_for(is_gone(first));
+	check_str(job_outcome(t.a, id), "by b");
+	check_int(count_lines(runs()), 1);
+	herod_stop(t.a);
+	herod_stop(t.b);
+}
+
+/* What was given back and not begun by others is its own again. */
+void
+test_a_node_that_comes_back_goes_on_with_what_nobody_has_begun(void)
+{
+	struct two t;
+	const char *id;
+	json_t *job;
+
+	start_two(&t, runner_it(text(LONG_JOB, runs(), here("go"))), "");
+	id = queue_it(t.a);
+	wait_for(count_lines(runs()) == 1);
+	vanish(t.a);
+	wait_for(job_is(t.b, id, "dispatched"));
+	come_back(t.a);
+	wait_for(job_is(t.b, id, "started"));
+	run("touch %s", here("go"));
+	check_str(job_outcome(t.b, id), "did");
+	job = rpc(t.b, "job.get", "[s]", id);
+	check_str(text_at(job, "node"), "a");
+	check_int(count_lines(runs()), 1);
+	herod_stop(t.a);
+	herod_stop(t.b);
+}
+
+/* It is cut off from Redis: others may begin the job. */
+void
+test_an_exclusive_job_ends_before_others_may_begin_it(void)
+{
+	struct herod *a;
+	const char *s = here("redis.sock");
+	pid_t server = redis_start(s), job;
+
+	a = herod_start_beside("-a",
+	    "[herod]\nredis_url = unix://%s\nnode_timeout = 3\n" AT_ONCE
+	    "%sexclusive = true\n",
+	    s, runner_it(text(LONG_JOB, runs(), here("go"))));
+	wait_for_redis(a);
+	queue_it(a);
+	wait_for(count_lines(runs()) == 1);
+	job = pid_in(runs());
+	kill(server, SIGSTOP);
+	wait_for(is_gone(job));
+	kill(server, SIGCONT);
+	wait_for(count_lines(runs()) == 2);
+	run("touch %s", here("go"));
+	herod_stop(a);
+}
+
+/* A word of its own to Redis tells it, too, when its connection was let live.
+ */
+void
+test_a_node_taken_for_dead_learns_it_by_its_heartbeat(void)
+{
+	struct two t;
+
+	start_two(&t, "", "");
+	redis(t.redis, "HSET herod:node:%s fenced 1",
+	    text_at(node(t.a, "a"), "id"));
+	wait_for(strstr(redis(t.redis, "HEXISTS herod:node:%s fenced",
+			    text_at(node(t.a, "a"), "id")),
+	    "0"));
+	herod_stop(t.a);
+	herod_stop(t.b);
+}
+
+void
+test_the_end_of_a_node_is_an_event(void)
+{
+	struct two t;
+	int events;
+
+	start_two(&t, "", "");
+	events = door_unix(t.b);
+	send_text(events,
+	    "{\"jsonrpc\":\"2.0\",\"method\":\"subscribe\","
+	    "\"params\":{\"topics\":[\"node\"]},\"id\":1}\n");
+	recv_json(events);
+	vanish(t.a);
+	check_has(recv_line(events), "\"vanished\"");
+	close(events);
+	come_back(t.a);
+	wait_for(is_alive_node(t.b, "a"));
+	herod_stop(t.a);
+	herod_stop(t.b);
+}
