@@ -794,6 +794,15 @@ job_set_field(struct job *j, const char *name, const char *value, size_t len)
 			read_text(j, t, value, len);
 }
 
+/* The program that drew it itself has just said so: it is tried again as soon
+ * as herod has seen that. */
+static bool
+is_to_be_tried_again(const struct job *j)
+{
+	return j->status == JOB_ERROR && !*j->finished_at &&
+	    j->retries_done < j->spec.retries;
+}
+
 struct job *
 job_from_hash(const char *id, const struct redis_reply *reply)
 {
@@ -819,6 +828,8 @@ job_from_hash(const char *id, const struct redis_reply *reply)
 			job_set_field(j, name, value, len);
 	}
 	j->status = job_status_of(status, reason);
+	if (is_to_be_tried_again(j))
+		j->status = JOB_STARTED;
 	if (!j->queue && j->spec.runner)
 		j->queue = xstrdup(j->spec.runner);
 	return j;

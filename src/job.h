@@ -57,9 +57,7 @@ struct job {
 	char *texts[JOB_TEXTS]; /* of the spec, as JSON, or NULL */
 	char *queue;
 	bool foreign; /* queued the Hero way, without herod */
-	bool external; /* a program that draws itself has it, */
-	double begun; /* since (or before) then by clock_monotonic(); 0: since
-		       * before this boot */
+	bool external; /* a program that draws itself has it */
 	long long epoch, sequence; /* of the claim we hold it by */
 	enum job_status status;
 	long long attempts; /* begun, but for those that do not count */

@@ -15,7 +15,7 @@
 
 struct head {
 	uint32_t version;
-	char boot_id[BOOT_ID_SIZE];
+	char boot_id[40];
 };
 
 struct places {
@@ -33,24 +33,16 @@ offset(size_t place)
 
 /* ---- opening ---- */
 
-void
-places_boot_id(char id[BOOT_ID_SIZE])
-{
-	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd == -1 ? -1 : read(fd, id, BOOT_ID_SIZE - 1);
-
-	if (fd != -1)
-		close(fd);
-	id[n > 0 ? n : 0] = '\0';
-	id[strcspn(id, "\n")] = '\0';
-}
-
 static struct head
 head_now(uint32_t version)
 {
 	struct head h = {.version = version};
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd == -1 ? -1 : read(fd, h.boot_id, sizeof(h.boot_id) - 1);
 
-	places_boot_id(h.boot_id);
+	if (fd != -1)
+		close(fd);
+	h.boot_id[n > 0 ? strcspn(h.boot_id, "\n") : 0] = '\0';
 	return h;
 }
 

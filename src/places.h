@@ -19,10 +19,6 @@
 
 struct places;
 
-/* Of this start of the machine; "" when it cannot be known. */
-#define BOOT_ID_SIZE 40
-void places_boot_id(char id[BOOT_ID_SIZE]);
-
 /* Opens the file, made anew when it is of another boot or version; for the
  * one who holds the lock of its directory.  Whoever opens it looks at each
  * place and gives back those that are free or make no sense to it.  NULL with

@@ -347,7 +347,6 @@ queues_new(struct ev_loop *loop, struct redis *redis, const char *ns,
 	qs->ns = xstrdup(ns);
 	qs->node = xstrdup(node);
 	qs->id = xstrdup(id);
-	places_boot_id(qs->boot);
 	qs->job_prefix = xasprintf("%s:job:", ns);
 	qs->list_prefix = xasprintf("%s:work_queue:", ns);
 	qs->row_prefix = xasprintf("%sd:q:", ns);

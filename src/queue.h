@@ -9,7 +9,7 @@
  *	NSd:dep:ID		set of ids that wait for that job
  *	NSd:uniq:QUEUE:KEY	id of the job that has the key
  *	NSd:external:QUEUE	hash of nodes whose programs draw themselves
- *	NSd:open:QUEUE		hash id -> new | begun, what these may have
+ *	NSd:open:QUEUE		hash id -> new | begun | suspect | orphan
  *	NSd:own:QUEUE:NODE	hash id -> "EPOCH SEQUENCE LABEL", the claims
  *	NSd:jobs:QUEUE		zset id by time of creation (us), for listing
  *	NSd:done:QUEUE		zset id by when it may be forgotten (ms)
@@ -188,6 +188,8 @@ enum observed {
 	OBSERVED_NOTHING, /* they do not have it (any more) */
 	OBSERVED_NEW, /* it waits for them */
 	OBSERVED_BEGUN,
+	OBSERVED_SUSPECT, /* and one that may have had it has died since */
+	OBSERVED_ORPHAN, /* the only one that can have had it */
 	OBSERVED_LOST, /* Redis is */
 	OBSERVED_OVER /* and queue_external_end() was not yet called */
 };
@@ -207,10 +209,12 @@ bool queues_observe(
 void queue_external_end(struct queue *q, const struct job *j, bool again,
     void (*fn)(void *arg, bool done), void *arg);
 
-/* Looks which of its jobs were taken: fn gets those that were not begun (in
- * order), then those that were.  Not called when Redis is lost. */
+/* Looks which of its jobs were taken: fn gets those that were not begun, and
+ * those that were; NULLs when Redis was lost.  mark: a process has died, and
+ * what is begun is OBSERVED_SUSPECT or OBSERVED_ORPHAN from now on; or
+ * OBSERVED_NOTHING.  False, and no fn: Redis is away. */
 typedef void (*swept_fn)(void *arg, char *const *taken, char *const *begun);
-void queue_sweep(struct queue *q, swept_fn fn, void *arg);
+bool queue_sweep(struct queue *q, enum observed mark, swept_fn fn, void *arg);
 /* Those of ids (a strv) that are not begun yet go back. */
 void queue_unbegun(struct queue *q, char *const *ids);
 

@@ -39,9 +39,10 @@ end
 
 -- Programs that draw from a queue by themselves, the Hero way (kind redis).
 -- NSd:external:QUEUE has the nodes that run such; NSd:open:QUEUE has the ids
--- that they may have taken: NEW, or when they were seen to have begun it, as
--- "TIME BOOT" by the clock of who saw it.
-local NEW = 'new'
+-- that they may have taken: NEW, or BEGUN when one was seen to have begun it,
+-- SUSPECT when one of several died then that may have had it, ORPHAN when it was
+-- the only one.
+local NEW, BEGUN, SUSPECT, ORPHAN = 'new', 'begun', 'suspect', 'orphan'
 
 local function is_external(ns, queue)
 	return redis.call('EXISTS', own_key(ns, 'external', queue)) == 1
@@ -529,10 +530,21 @@ local function adopt(ns, id, job, queue, score, herods)
 	end
 end
 
--- KEYS job; ARGV ns id node time score clock
--- Somebody else has changed a job.  {what, nodes, fields, when it was begun}:
--- new, begun or over when programs that draw by themselves (of so many nodes)
--- may have it, else "".
+-- One of them has begun it.
+local function note_begun(job, open, id, nodes, node, time)
+	redis.call('HSET', open, id, BEGUN)
+	redis.call('HINCRBY', job, 'attempts', 1)
+	redis.call('HSETNX', job, 'started_at', time)
+	if nodes == 1 then
+		redis.call('HSET', job, 'node', node)
+	end
+	return BEGUN
+end
+
+-- KEYS job; ARGV ns id node time score
+-- Somebody else has changed a job.  {what, nodes, fields}: new, begun, suspect,
+-- orphan or over when programs that draw by themselves (of so many nodes) may
+-- have it, else "".
 local function observe(keys, args)
 	local job, ns, id = keys[1], args[1], args[2]
 	local v = redis.call('HMGET', job, 'status', 'node', 'herod')
@@ -557,17 +569,11 @@ local function observe(keys, args)
 	end
 	if status ~= 'started' and status ~= 'stopping' then
 		redis.call('HSET', open, id, NEW)
-		return { 'new', nodes }
+		return { NEW, nodes }
 	elseif (known or NEW) == NEW then
-		known = args[6]
-		redis.call('HSET', open, id, known)
-		redis.call('HINCRBY', job, 'attempts', 1)
-		redis.call('HSETNX', job, 'started_at', args[4])
-		if nodes == 1 then
-			redis.call('HSET', job, 'node', args[3])
-		end
+		known = note_begun(job, open, id, nodes, args[3], args[4])
 	end
-	return { 'begun', nodes, redis.call('HGETALL', job), known }
+	return { known, nodes, redis.call('HGETALL', job) }
 end
 
 -- KEYS job open delay reply; ARGV ns id now_ms time default_ttl_ms reason due_ms
@@ -603,29 +609,45 @@ local function external_end(keys, args)
 	return { 1, release(ns, id, now, tonumber(args[5]), {}) }
 end
 
--- KEYS open list; ARGV ns most
+-- KEYS open list external; ARGV ns most mark node time
 -- Of a queue that others' programs draw from: {ids that were taken out of the
--- list and not begun, ids that were begun or are over}.
+-- list and not begun, ids that were begun or are over}.  mark: one that died may
+-- have had them (suspect), or had them (orphan), which outlives who asks; "" when
+-- nobody died, and heeded only when no other node runs such programs.
 local function sweep(keys, args)
 	local all, waits = redis.call('HGETALL', keys[1]), {}
+	local nodes = redis.call('HLEN', keys[3])
+	local mark = nodes == 1 and args[3] or ''
 	local taken, begun = {}, {}
+
+	local function look(id, known)
+		local job = job_key(args[1], id)
+		local status = redis.call('HGET', job, 'status')
+		local is_begun = status == 'started' or status == 'stopping'
+
+		if not status then
+			redis.call('HDEL', keys[1], id)
+			return
+		elseif is_begun and known == NEW then
+			known = note_begun(job, keys[1], id, nodes, args[4],
+				args[5])
+		end
+		if is_begun and mark ~= '' and known ~= ORPHAN then
+			redis.call('HSET', keys[1], id, mark)
+		end
+		if is_begun or OVER[status] then
+			begun[#begun + 1] = id
+		elseif #taken < tonumber(args[2]) then
+			taken[#taken + 1] = id
+		end
+	end
 
 	for _, id in ipairs(redis.call('LRANGE', keys[2], 0, -1)) do
 		waits[id] = true
 	end
 	for i = 1, #all, 2 do
-		local id = all[i]
-		local status = not waits[id] and redis.call('HGET',
-			job_key(args[1], id), 'status')
-		if waits[id] or #taken + #begun >= tonumber(args[2]) then
-			-- not now
-		elseif not status then
-			redis.call('HDEL', keys[1], id)
-		elseif all[i + 1] ~= NEW or status ~= 'dispatched' and
-		    status ~= 'created' then
-			begun[#begun + 1] = id
-		else
-			taken[#taken + 1] = id
+		if not waits[all[i]] then
+			look(all[i], all[i + 1])
 		end
 	end
 	return { taken, begun }

@@ -7,11 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "clock.h"
 #include "mem.h"
 #include "type.h"
 
-#define CLOCK_TEXT_SIZE (BOOT_ID_SIZE + 32)
 #define SWEEP_MAX 500 /* ids at once */
 #define UNBEGUN_MAX 64
 #define STOP_KEPT "3600" /* seconds after the last wish */
@@ -57,6 +55,7 @@ observed_of(const char *what)
 		const char *word;
 		enum observed what;
 	} words[] = {{"new", OBSERVED_NEW}, {"begun", OBSERVED_BEGUN},
+	    {"suspect", OBSERVED_SUSPECT}, {"orphan", OBSERVED_ORPHAN},
 	    {"over", OBSERVED_OVER}};
 	size_t i;
 
@@ -66,42 +65,22 @@ observed_of(const char *what)
 	return OBSERVED_NOTHING;
 }
 
-/* When somebody was seen to have begun a job, for who sees it later. */
-static const char *
-clock_text(const struct queues *qs, char buf[CLOCK_TEXT_SIZE])
-{
-	snprintf(buf, CLOCK_TEXT_SIZE, "%.3f %s", clock_monotonic(), qs->boot);
-	return buf;
-}
-
-static double
-clock_of(const struct queues *qs, const char *text)
-{
-	const char *boot = text ? strchr(text, ' ') : NULL;
-
-	return boot && *qs->boot && !strcmp(boot + 1, qs->boot)
-	    ? strtod(text, NULL)
-	    : 0;
-}
-
 static void
 on_observed(void *arg, const struct redis_reply *reply)
 {
 	struct observing *o = arg;
+	enum observed what = observed_of(reply_text(reply_at(reply, 0), NULL));
 	struct job *j;
 
 	if (queues_refused(o->queues, reply, NULL)) {
 		o->fn(o->arg, o->id, OBSERVED_LOST, 0, NULL);
 	} else {
 		j = job_from_hash(o->id, reply_at(reply, 2));
-		if (j) {
+		if (j)
 			j->external = true;
-			j->begun = clock_of(
-			    o->queues, reply_text(reply_at(reply, 3), NULL));
-		}
-		o->fn(o->arg, o->id,
-		    observed_of(reply_text(reply_at(reply, 0), NULL)),
-		    reply_number(reply_at(reply, 1)), j);
+		if (j && what == OBSERVED_OVER && !job_is_over(j->status))
+			j->status = JOB_ERROR; /* it may be tried again */
+		o->fn(o->arg, o->id, what, reply_number(reply_at(reply, 1)), j);
 	}
 	free(o->id);
 	free(o);
@@ -112,7 +91,7 @@ queues_observe(struct queues *qs, const char *id, observed_fn fn, void *arg)
 {
 	struct observing *o = xcalloc(1, sizeof(*o));
 	struct redis_words w;
-	char key[KEY_MAX], now[TIME_TEXT_SIZE], clock[CLOCK_TEXT_SIZE];
+	char key[KEY_MAX], now[TIME_TEXT_SIZE];
 
 	o->queues = qs;
 	o->id = xstrdup(id);
@@ -125,7 +104,6 @@ queues_observe(struct queues *qs, const char *id, observed_fn fn, void *arg)
 	words_add(&w, qs->node);
 	words_add(&w, time_text(ev_time(), now));
 	words_add_number(&w, next_score(qs));
-	words_add(&w, clock_text(qs, clock));
 	if (redis_send(qs->redis, &w, on_observed, o))
 		return true;
 	free(o->id);
@@ -223,7 +201,9 @@ on_swept(void *arg, const struct redis_reply *reply)
 	struct sweeping *s = arg;
 	char **taken, **begun;
 
-	if (!queues_refused(s->queue->all, reply, NULL)) {
+	if (queues_refused(s->queue->all, reply, NULL)) {
+		s->fn(s->arg, NULL, NULL);
+	} else {
 		taken = ids_of(reply_at(reply, 0));
 		begun = ids_of(reply_at(reply, 1));
 		s->fn(s->arg, taken, begun);
@@ -233,22 +213,34 @@ on_swept(void *arg, const struct redis_reply *reply)
 	free(s);
 }
 
-void
-queue_sweep(struct queue *q, swept_fn fn, void *arg)
+bool
+queue_sweep(struct queue *q, enum observed mark, swept_fn fn, void *arg)
 {
+	static const char *const marks[] = {
+	    [OBSERVED_SUSPECT] = "suspect", [OBSERVED_ORPHAN] = "orphan"};
 	struct sweeping *s = xcalloc(1, sizeof(*s));
+	char *external = own_key(q->all, "external", q->name);
+	char now[TIME_TEXT_SIZE];
 	struct redis_words w;
+	bool sent;
 
 	s->queue = q;
 	s->fn = fn;
 	s->arg = arg;
-	call_begin(&w, "herod_sweep", 2);
+	call_begin(&w, "herod_sweep", 3);
 	words_add(&w, q->open);
 	words_add(&w, q->list);
+	words_add(&w, external);
 	words_add(&w, q->all->ns);
 	words_add_number(&w, SWEEP_MAX);
-	if (!redis_send(q->all->redis, &w, on_swept, s))
+	words_add(&w, mark == OBSERVED_NOTHING ? "" : marks[mark]);
+	words_add(&w, q->all->node);
+	words_add(&w, time_text(ev_time(), now));
+	sent = redis_send(q->all->redis, &w, on_swept, s);
+	free(external);
+	if (!sent)
 		free(s);
+	return sent;
 }
 
 /* The last first: they go to the head. */

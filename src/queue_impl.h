@@ -15,7 +15,6 @@
 #include <sys/queue.h>
 #include <sys/tree.h>
 
-#include "places.h"
 #include "queue.h"
 
 #define KEY_MAX 320
@@ -45,7 +44,6 @@ struct queues {
 	const struct queues_ops *ops;
 	void *arg;
 	char *ns, *node, *id;
-	char boot[BOOT_ID_SIZE]; /* this start of the machine */
 	char *job_prefix, *list_prefix, *row_prefix, *delay_prefix, *names;
 	double result_ttl;
 	long long epoch, sequence, last_score;

@@ -140,7 +140,8 @@ struct lane {
 	char *why;
 	char **taken; /* ids taken and not begun, until the timer; or NULL */
 	bool sweep_again;
-	bool bereft; /* the next sweep tells what the dead one had begun */
+	size_t sweeps; /* that are not answered */
+	bool is_swept; /* what dead ones had begun is marked */
 	ev_timer unbegun;
 };
 
@@ -279,8 +280,12 @@ void redis_runner_gone(struct lane *l);
 void redis_lane_free(struct lane *l);
 void redis_died(struct place *p, const struct child *c, bool asked);
 void redis_stop(struct work *k, enum fate fate);
-/* Somebody else changed that job; Redis is there again. */
-void redis_rang(struct workers *w, const char *id);
+/* Somebody else changed that job: false when that is of no matter here, else
+ * who waits for it is told, too.  Redis is there again. */
+bool redis_rang(struct workers *w, const char *id);
+/* May a process be started there, for all that the one before it had in hand?
+ */
+bool redis_is_swept(struct workers *w, const struct instance *i);
 void redis_reread(struct workers *w);
 
 /* ---- worker_ask.c ---- */

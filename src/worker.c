@@ -1261,7 +1261,6 @@ on_up(void *arg)
 
 	event_publish(w->events, "redis", redis_news_json, w);
 	reconcile(w);
-	runners_look_at_order(w->runners);
 }
 
 static void
@@ -1301,10 +1300,8 @@ on_bell(void *arg, const char *key, size_t len)
 		return;
 	}
 	q = queues_rung(w->queues, key, len, &id);
-	if (id) {
+	if (id && !redis_rang(w, id))
 		watch_rang(w, id);
-		redis_rang(w, id);
-	}
 	if (q)
 		queue_rang(w, q);
 }
@@ -1394,11 +1391,14 @@ on_cut_off(void *arg)
 static bool
 hook_hindrance(void *arg, const struct instance *i, char *why, size_t size)
 {
-	const struct workers *w = arg;
+	struct workers *w = arg;
 
-	if (instance_conf(i)->kind != KIND_REDIS || redis_is_up(w->redis))
+	if (instance_conf(i)->kind != KIND_REDIS ||
+	    (w->open && redis_is_swept(w, i)))
 		return false;
-	snprintf(why, size, "waits for Redis: %s", redis_why(w->redis));
+	snprintf(why, size, "waits for Redis: %s",
+	    redis_is_up(w->redis) ? "to know what jobs are in hand"
+				  : redis_why(w->redis));
 	return true;
 }
 

@@ -10,8 +10,10 @@
  * the living ones are seen to have their hands full without them.  With one
  * process there is nothing to guess.
  *
- * An id that was taken out of the list and never begun is put back UNBEGUN
- * seconds after a death, if it is still not begun.
+ * What a dead one had begun is marked so in Redis before another one is
+ * started, so that no herod ever has to guess it, whenever it was killed
+ * itself.  An id that was taken out of the list and never begun is put back
+ * UNBEGUN seconds after a death, if it is still not begun.
  */
 #define LOG_MODULE "worker"
 #include <stdio.h>
@@ -54,16 +56,9 @@ count_hand(struct hands *h, struct place *p, bool lives)
 		h->freest = p;
 }
 
-/* Its program was executed by then. */
-static bool
-is_at_work(const struct instance *i, double at)
-{
-	return i->child && i->child->started_at > 0 && i->began <= at;
-}
-
-/* But for that instance, and those that began after a time (clock.h). */
+/* But for one that is about to be over. */
 static struct hands
-hands_without(struct lane *l, const struct instance *without, double at)
+hands_without(struct lane *l, const struct instance *without)
 {
 	struct hands h = {0};
 	struct instance *i;
@@ -74,24 +69,14 @@ hands_without(struct lane *l, const struct instance *without, double at)
 		RUNNER_FOREACH_INSTANCE (i, r, k)
 			if (draws(i, l))
 				count_hand(&h, place_of(l->all, i),
-				    is_at_work(i, at) && i != without);
+				    i->child && i != without);
 	return h;
 }
 
 static struct hands
 hands_of(struct lane *l)
 {
-	return hands_without(l, NULL, clock_monotonic());
-}
-
-/* Of those that may have that job. */
-static struct hands
-hands_for(struct lane *l, const struct job *j, const struct instance *without)
-{
-	double at;
-
-	return hands_without(
-	    l, without, text_time(j->started_at, &at) ? at : ev_time());
+	return hands_without(l, NULL);
 }
 
 /* Theirs, those of a place from the last that began; free(3) it. */
@@ -116,8 +101,7 @@ works_of(struct lane *l, size_t *n)
 
 /* ---- what is seen ---- */
 
-/* A look at a job.  bereft: whoever had it when it was begun has died. */
-static void look_at(struct workers *w, const char *id, bool bereft);
+static void look_at(struct workers *w, const char *id);
 
 /* Redis says what has become of it; then it is let go. */
 static void
@@ -126,7 +110,7 @@ orphan(struct work *k, enum back how, const char *why)
 	k->orphaned = true;
 	k->back = how;
 	strlcpy(k->last, why, sizeof(k->last));
-	look_at(k->all, k->job->spec.id, false);
+	look_at(k->all, k->job->spec.id);
 }
 
 static void
@@ -158,21 +142,10 @@ judge(struct lane *l)
 	free(works);
 }
 
-/* One of several that may have it has died, or the only one. */
-static void
-bereave(struct work *k, struct lane *l, const struct hands *living)
-{
-	if (k->suspect || k->orphaned)
-		return;
-	k->suspect = true;
-	if (!living->processes && !k->elsewhere)
-		orphan(k, l->back, l->why ? l->why : "its process is gone");
-}
-
-static void
+static struct work *
 begin(struct lane *l, struct job *stolen, long long nodes)
 {
-	struct hands h = hands_for(l, stolen, NULL);
+	struct hands h = hands_of(l);
 	struct place *p = h.freest ? h.freest : h.any;
 	bool cancelled = stolen->status == JOB_STOPPING;
 	struct work *k;
@@ -180,14 +153,14 @@ begin(struct lane *l, struct job *stolen, long long nodes)
 
 	if (!p || (!h.processes && nodes > 1)) {
 		job_free(stolen); /* another node's */
-		return;
+		return NULL;
 	}
 	stolen->status = JOB_STARTED;
 	stolen->instance = p->instance->n;
 	place_fill_foreign(p, stolen);
 	k = work_new(p, stolen);
 	if (!k)
-		return;
+		return NULL;
 	k->elsewhere = nodes > 1;
 	counter_add(jobs_started, 1);
 	job_news(k, "started");
@@ -196,9 +169,7 @@ begin(struct lane *l, struct job *stolen, long long nodes)
 	work_arm(k);
 	if (cancelled)
 		work_cancel(k);
-	if (!h.processes)
-		bereave(k, l, &h);
-	judge(l);
+	return k;
 }
 
 /* ---- its end, as the program tells it ---- */
@@ -262,36 +233,34 @@ end(struct lane *l, struct job *stolen, struct work *k)
 	}
 }
 
-struct look {
-	struct workers *all;
-	bool bereft;
-};
-
 static void
-has_begun(struct lane *l, struct job *stolen, long long nodes, bool bereft)
+has_begun(
+    struct lane *l, struct job *stolen, long long nodes, enum observed what)
 {
 	struct work *k = work_find(l->all, stolen->spec.id);
-	char id[129];
 
-	strlcpy(id, stolen->spec.id, sizeof(id));
-	if (k && k->orphaned) {
-		let_go(k);
-	} else if (!k) {
-		begin(l, stolen, nodes);
-		stolen = NULL;
-	}
-	job_free(stolen);
-	k = bereft ? work_find(l->all, id) : NULL;
 	if (k)
-		bereave(k, l, &(struct hands){.processes = l->hands});
+		job_free(stolen);
+	else
+		k = begin(l, stolen, nodes);
+	if (!k)
+		return;
+	if (what == OBSERVED_SUSPECT && !k->suspect && !l->hands)
+		l->hands = hands_of(l).room; /* of the herod before us */
+	k->suspect = k->suspect || what == OBSERVED_SUSPECT;
+	if (what == OBSERVED_ORPHAN && !k->orphaned)
+		orphan(k, l->back, l->why ? l->why : "its process is gone");
+	else if (k->orphaned)
+		let_go(k);
+	else
+		judge(l);
 }
 
 static void
 on_look(void *arg, const char *id, enum observed what, long long nodes,
     struct job *stolen)
 {
-	struct look *look = arg;
-	struct workers *w = look->all;
+	struct workers *w = arg;
 	struct work *k = work_find(w, id);
 	struct lane *l = stolen && stolen->queue && name_is_valid(stolen->queue)
 	    ? lane_open(w, stolen->queue)
@@ -302,34 +271,32 @@ on_look(void *arg, const char *id, enum observed what, long long nodes,
 		job_free(stolen);
 	else if (what == OBSERVED_OVER && l)
 		end(l, stolen, k);
-	else if (what == OBSERVED_BEGUN && l)
-		has_begun(l, stolen, nodes, look->bereft);
+	else if (what != OBSERVED_NOTHING && what != OBSERVED_NEW && l)
+		has_begun(l, stolen, nodes, what);
 	else if (k)
 		work_drop(k); /* somebody gave it back */
-	free(look);
+	else
+		watch_rang(w, id);
 }
 
 static void
-look_at(struct workers *w, const char *id, bool bereft)
+look_at(struct workers *w, const char *id)
 {
-	struct look *look = xcalloc(1, sizeof(*look));
-
-	look->all = w;
-	look->bereft = bereft;
-	if (!queues_observe(w->queues, id, on_look, look))
-		free(look);
+	queues_observe(w->queues, id, on_look, w);
 }
 
-void
+bool
 redis_rang(struct workers *w, const char *id)
 {
-	if (!TAILQ_EMPTY(&w->external_lanes) && w->open && id_is_valid(id))
-		look_at(w, id, false);
+	if (TAILQ_EMPTY(&w->external_lanes) || !w->open || !id_is_valid(id))
+		return false;
+	look_at(w, id);
+	return true;
 }
 
 /* ---- what was taken and not begun ---- */
 
-static void sweep(struct lane *l);
+static void sweep(struct lane *l, enum observed mark);
 
 static void
 on_unbegun(struct ev_loop *loop, ev_timer *t, int revents)
@@ -342,32 +309,44 @@ on_unbegun(struct ev_loop *loop, ev_timer *t, int revents)
 	strv_free(l->taken);
 	l->taken = NULL;
 	if (l->sweep_again)
-		sweep(l);
+		sweep(l, OBSERVED_NOTHING);
 }
 
 static void
 on_swept(void *arg, char *const *taken, char *const *begun)
 {
 	struct lane *l = arg;
-	bool bereft = l->bereft;
 
-	l->bereft = false;
+	l->sweeps--;
+	if (!taken)
+		return; /* Redis was lost */
 	for (; *begun; begun++)
-		if (bereft || !work_find(l->all, *begun))
-			look_at(l->all, *begun, bereft);
-	if (!*taken || l->taken)
-		return;
-	l->taken = strv_copy(taken);
-	ev_timer_set(&l->unbegun, UNBEGUN, 0.);
-	ev_timer_start(l->all->loop, &l->unbegun);
+		look_at(l->all, *begun);
+	if (*taken && !l->taken) {
+		l->taken = strv_copy(taken);
+		ev_timer_set(&l->unbegun, UNBEGUN, 0.);
+		ev_timer_start(l->all->loop, &l->unbegun);
+	}
+	l->is_swept = l->sweeps == 0;
+	if (l->is_swept)
+		runners_look_at_order(l->all->runners);
 }
 
-/* What is found to be taken is looked at again later, once. */
+/* What is found to be taken is looked at again later, once.  Until the answer
+ * is there no process is started. */
 static void
-sweep(struct lane *l)
+sweep(struct lane *l, enum observed mark)
 {
 	l->sweep_again = l->taken != NULL;
-	queue_sweep(l->queue, on_swept, l);
+	l->is_swept = false;
+	if (l->all->open && queue_sweep(l->queue, mark, on_swept, l))
+		l->sweeps++;
+}
+
+bool
+redis_is_swept(struct workers *w, const struct instance *i)
+{
+	return lane_open(w, instance_queue(i))->is_swept;
 }
 
 /* ---- its processes ---- */
@@ -391,7 +370,7 @@ void
 redis_died(struct place *p, const struct child *c, bool asked)
 {
 	struct lane *l = p->lane;
-	struct hands h = hands_without(l, p->instance, clock_monotonic());
+	struct hands h = hands_without(l, p->instance);
 	struct work **works;
 	char why[160];
 	size_t n, i;
@@ -405,12 +384,12 @@ redis_died(struct place *p, const struct child *c, bool asked)
 	works = works_of(l, &n);
 	for (i = 0; i < n; i++) {
 		move(works[i], h.freest);
-		bereave(works[i], l, &h);
+		works[i]->suspect = true;
+		if (!h.processes && !works[i]->elsewhere)
+			orphan(works[i], l->back, l->why);
 	}
 	free(works);
-	/* What it had begun, and was not yet seen. */
-	l->bereft = true;
-	sweep(l);
+	sweep(l, h.processes ? OBSERVED_SUSPECT : OBSERVED_ORPHAN);
 }
 
 /* ---- ending a job early ---- */
@@ -463,14 +442,35 @@ redis_stop(struct work *k, enum fate fate)
 	ev_timer_start(k->all->loop, &k->timer);
 }
 
+/* ---- what happened while nobody looked ---- */
+
+/* With no process of ours, nobody has what was begun. */
+static void
+reread(struct lane *l)
+{
+	struct work **works;
+	size_t n, i;
+
+	works = works_of(l, &n);
+	for (i = 0; i < n; i++)
+		look_at(l->all, works[i]->job->spec.id);
+	free(works);
+	sweep(l, hands_of(l).processes ? OBSERVED_NOTHING : OBSERVED_ORPHAN);
+}
+
 /* ---- runners come and go ---- */
+
+static void
+on_scanned(void *arg, const char *id)
+{
+	redis_rang(arg, id);
+}
 
 static void
 scan(struct workers *w)
 {
 	if (w->open)
-		queues_scan(
-		    w->queues, (void (*)(void *, const char *))redis_rang, w);
+		queues_scan(w->queues, on_scanned, w);
 }
 
 void
@@ -487,6 +487,7 @@ redis_runner_added(struct lane *l)
 	queue_set_external(l->queue, true);
 	queues_watch_jobs(w->queues);
 	w->watches_jobs = true;
+	reread(l);
 	scan(w);
 }
 
@@ -517,28 +518,13 @@ redis_lane_free(struct lane *l)
 		lane_close(l);
 }
 
-static void
-see_all(struct lane *l)
-{
-	struct work **works;
-	size_t n, i;
-
-	works = works_of(l, &n);
-	for (i = 0; i < n; i++)
-		look_at(l->all, works[i]->job->spec.id, false);
-	free(works);
-}
-
 void
 redis_reread(struct workers *w)
 {
 	struct lane *l;
 
-	TAILQ_FOREACH (l, &w->external_lanes, external_next) {
-		see_all(l);
-		l->bereft = false; /* that may have been long ago */
-		sweep(l);
-	}
+	TAILQ_FOREACH (l, &w->external_lanes, external_next)
+		reread(l);
 	if (!TAILQ_EMPTY(&w->external_lanes))
 		scan(w);
 }

@@ -97,7 +97,7 @@ test_the_samples_are_actors(void)
 				samples[i][1], "payload", "hello"),
 			"success"),
 		    samples[i][2]);
-		check_has(logs_of(h, samples[i][1]), "job ");
+		wait_for(strstr(logs_of(h, samples[i][1]), "job "));
 	}
 	herod_stop(h);
 }
@@ -209,6 +209,7 @@ test_an_actor_that_dies_with_herod_gives_its_job_back(void)
 	pid_t actor = pid_of(h, "it");
 
 	wait_for(job_is(h, id, "started"));
+	wait_for(count_lines(here("begun")) == 1);
 	kill(herod_pid(h), SIGSTOP);
 	kill(-actor, SIGKILL);
 	herod_kill9(h);

@@ -34,7 +34,8 @@ static const char conf[] =
     "job_poison_limit = 1000\n"
     "[runner:exec]\nkind = exec\nnumprocs = 3\ncommand = %s %s\n"
     "[runner:stdio]\nkind = stdio\nnumprocs = 2\nconcurrency = 3\n"
-    "command = %s %s -\n";
+    "command = %s %s -\n"
+    "[runner:redis]\nkind = redis\ncommand = %s %s redis\n";
 
 struct record {
 	char what, id[32];
@@ -125,11 +126,12 @@ ask(struct ledger *l, const char *method, json_t *params)
 static json_t *
 next_job(struct ledger *l, const char **runner)
 {
+	static const char *const runners[] = {"exec", "stdio", "redis"};
 	char payload[32];
 
 	snprintf(
 	    payload, sizeof(payload), "%u %d", dice(l, 30), dice(l, 10) == 0);
-	*runner = dice(l, 2) ? "exec" : "stdio";
+	*runner = runners[dice(l, 3)];
 	return json_pack("{s:s, s:s, s:i, s:s}", "id", id_of(l->queued + 1),
 	    "payload", payload, "retries", 5, "priority",
 	    dice(l, 4) ? "normal" : "high");
@@ -268,7 +270,7 @@ note_kill(struct ledger *l, pid_t pid)
 static void
 kill_worker(struct ledger *l)
 {
-	pid_t pid = find("ledger_worker", dice(l, 5));
+	pid_t pid = find("ledger_worker", dice(l, 6));
 
 	if (pid == 0)
 		return;
@@ -291,7 +293,7 @@ pause_one(struct ledger *l, pid_t pid)
 static void
 pause_worker(struct ledger *l)
 {
-	pause_one(l, find("ledger_worker", dice(l, 5)));
+	pause_one(l, find("ledger_worker", dice(l, 6)));
 }
 
 static void
@@ -473,7 +475,8 @@ test_no_job_is_lost_and_none_done_twice_without_a_reason(void)
 	printf("LEDGER_SEED=%u\n", l.seed);
 	l.kills = calloc(KILLS_MAX, sizeof(*l.kills));
 	check_int(mkdir(here("books"), 0755), 0);
-	l.h = herod_start(conf, worker, here("books"), worker, here("books"));
+	l.h = herod_start(conf, worker, here("books"), worker, here("books"),
+	    worker, here("books"));
 	signal(SIGPIPE, SIG_IGN);
 	wait_for_redis(l.h);
 	end = now_ns() +

@@ -3,6 +3,8 @@
  *
  *	ledger_worker DIR	the job of JOB_ID, payload on stdin
  *	ledger_worker DIR -	a stdio worker
+ *	ledger_worker DIR redis	an actor, which takes jobs from Redis itself and
+ *				knows nothing of herod
  *
  * A payload is "MS FAILS": the job takes so long, and fails that often.
  *
@@ -13,6 +15,8 @@
  */
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <hiredis/hiredis.h>
 #include <jansson.h>
 
 static const char *dir;
@@ -97,6 +102,63 @@ answer(const char *line)
 	json_decref(q);
 }
 
+/* ---- an actor ---- */
+
+static redisContext *redis;
+
+/* Redis is killed now and then: asked again until there is an answer. */
+static redisReply *
+ask(const char *fmt, ...)
+{
+	const char *path = getenv("HERO_REDIS_URL") + strlen("unix://");
+	redisReply *reply = NULL;
+	va_list ap;
+
+	while (reply == NULL || reply->type == REDIS_REPLY_ERROR) {
+		freeReplyObject(reply);
+		reply = NULL;
+		if (redis == NULL || redis->err) {
+			if (redis)
+				redisFree(redis);
+			poll(NULL, 0, 5);
+			redis = redisConnectUnix(path);
+		}
+		va_start(ap, fmt);
+		if (!redis->err)
+			reply = redisvCommand(redis, fmt, ap);
+		va_end(ap);
+	}
+	return reply;
+}
+
+static void
+act(const char *id)
+{
+	redisReply *payload = ask("HGET hero:job:%s payload", id);
+
+	freeReplyObject(ask("HSET hero:job:%s status started", id));
+	if (work(id, payload->str))
+		freeReplyObject(
+		    ask("HSET hero:job:%s status finished result done", id));
+	else
+		freeReplyObject(
+		    ask("HSET hero:job:%s status error error failed", id));
+	freeReplyObject(payload);
+}
+
+static void
+act_for_ever(void)
+{
+	redisReply *popped;
+
+	signal(SIGPIPE, SIG_IGN);
+	for (;;) {
+		popped = ask("BLPOP hero:work_queue:redis 0");
+		act(popped->element[1]->str);
+		freeReplyObject(popped);
+	}
+}
+
 int
 main(int argc, char **argv)
 {
@@ -107,6 +169,8 @@ main(int argc, char **argv)
 	if (argc < 2)
 		return 2;
 	dir = argv[1];
+	if (argc == 3 && strcmp(argv[2], "redis") == 0)
+		act_for_ever();
 	if (argc == 2) {
 		n = getline(&line, &size, stdin);
 		return work(getenv("JOB_ID"), n > 0 ? line : "") ? 0 : 1;

@@ -43,6 +43,23 @@ what_is_seen(struct place *p)
 	return s.what;
 }
 
+struct swept {
+	bool done;
+	char taken[64], begun[64];
+};
+
+static void
+on_swept(void *arg, char *const *taken, char *const *begun)
+{
+	struct swept *s = arg;
+
+	for (; *taken; taken++)
+		strlcat(s->taken, *taken, sizeof(s->taken));
+	for (; *begun; begun++)
+		strlcat(s->begun, *begun, sizeof(s->begun));
+	s->done = true;
+}
+
 /* An actor has it in hand. */
 static struct seen
 begin_a(struct place *p)
@@ -88,7 +105,6 @@ test_a_begin_is_counted_once(void)
 	check(s.what == OBSERVED_BEGUN);
 	check_int(s.nodes, 1);
 	check(s.job->external);
-	check(s.job->begun > 0);
 	check_int(s.job->attempts, 1);
 	check_str(s.job->node, "box");
 	check_str(s.job->spec.payload, "hello");
@@ -100,21 +116,32 @@ test_a_begin_is_counted_once(void)
 	close_place(&p);
 }
 
-/* What it began before the machine was started anew, no process has. */
+/* Nobody begins a job meanwhile, and any herod can tell it later. */
 void
-test_a_begin_of_another_boot_is_told(void)
+test_what_a_dead_program_had_begun_is_marked(void)
 {
+	struct swept s = {0};
 	struct place p;
-	struct seen s;
 
 	open_external(&p);
 	push(&p, "a", false);
-	job_free(begin_a(&p).job);
-	REDIS(&p, "HSET herod:open:q a 12.5-another-boot");
-	s = see(&p);
-	check(s.what == OBSERVED_BEGUN);
-	check(s.job->begun == 0);
-	job_free(s.job);
+	REDIS(&p, "LREM hero:work_queue:q 0 a");
+	REDIS(&p, "HSET hero:job:a status started");
+	check(queue_sweep(p.q, OBSERVED_SUSPECT, on_swept, &s));
+	UNTIL_TOLD(&p, s);
+	check_str(s.begun, "a");
+	check(what_is_seen(&p) == OBSERVED_SUSPECT);
+	check_str(REDIS(&p, "HMGET hero:job:a attempts node"), "1 box");
+	check(queue_sweep(p.q, OBSERVED_ORPHAN, on_swept, &s));
+	wait_for(turn(p.loop) && strcmp(s.begun, "aa") == 0);
+	check(what_is_seen(&p) == OBSERVED_ORPHAN);
+	check_str(REDIS(&p, "HGET hero:job:a attempts"), "1");
+	/* Programs of others may have it. */
+	REDIS(&p, "HSET herod:open:q a begun");
+	REDIS(&p, "HSET herod:external:q node-2 other");
+	check(queue_sweep(p.q, OBSERVED_ORPHAN, on_swept, &s));
+	wait_for(turn(p.loop) && strcmp(s.begun, "aaa") == 0);
+	check(what_is_seen(&p) == OBSERVED_BEGUN);
 	close_place(&p);
 }
 
@@ -246,23 +273,6 @@ test_a_failed_job_is_tried_again_when_it_is_due(void)
 
 /* ---- what was taken ---- */
 
-struct swept {
-	bool done;
-	char taken[64], begun[64];
-};
-
-static void
-on_swept(void *arg, char *const *taken, char *const *begun)
-{
-	struct swept *s = arg;
-
-	for (; *taken; taken++)
-		strlcat(s->taken, *taken, sizeof(s->taken));
-	for (; *begun; begun++)
-		strlcat(s->begun, *begun, sizeof(s->begun));
-	s->done = true;
-}
-
 void
 test_a_sweep_tells_what_was_taken_and_what_was_begun(void)
 {
@@ -280,7 +290,7 @@ test_a_sweep_tells_what_was_taken_and_what_was_begun(void)
 	REDIS(&p, "LREM hero:work_queue:q 0 b");
 	REDIS(&p, "LREM hero:work_queue:q 0 d");
 	REDIS(&p, "HSET hero:job:d status finished");
-	queue_sweep(p.q, on_swept, &s);
+	check(queue_sweep(p.q, OBSERVED_NOTHING, on_swept, &s));
 	UNTIL_TOLD(&p, s);
 	check_str(s.taken, "b");
 	check_has("ad da", s.begun);
