@@ -2,11 +2,9 @@
  * Edge cases of a supervisor's life that belong to no other program here:
  * clocks that are set, too many processes, odd names, a Redis that hangs.
  */
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "herod.h"
@@ -14,24 +12,6 @@
 CHECK_TIMEOUT(180);
 
 /* ---- pitfall 26: the wall clock is set ---- */
-
-static volatile long long *wall_clock; /* seconds it is wrong by */
-
-/* Shell text before herod. */
-static const char *
-with_fake_clock(void)
-{
-	int fd = open("clock", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-
-	check(fd != -1 && ftruncate(fd, sizeof(*wall_clock)) == 0);
-	wall_clock = mmap(NULL, sizeof(*wall_clock), PROT_READ | PROT_WRITE,
-	    MAP_SHARED, fd, 0);
-	check(wall_clock != MAP_FAILED);
-	close(fd);
-	return text("export FAKE_CLOCK=%s LD_PRELOAD=%s/tests/fake/clock.so "
-		    "ASAN_OPTIONS=$ASAN_OPTIONS:verify_asan_link_order=0;",
-	    here("clock"), getenv("HEROD_BUILD"));
-}
 
 struct seen {
 	pid_t pid;
@@ -69,7 +49,8 @@ check_nothing_happened(struct herod *h, const struct seen *before)
 void
 test_a_clock_that_is_set_restarts_and_expires_nothing(void)
 {
-	struct herod *h = herod_start_with(with_fake_clock(), "",
+	volatile long long *wall_clock;
+	struct herod *h = herod_start_with(with_fake_clock(&wall_clock), "",
 	    "[runner:web]\nstartsecs = 0\ncommand = sleep 1000\n"
 	    "[runner:later]\nbackoff_base = 3600\nbackoff_max = 3600\n"
 	    "command = sh -c 'echo >>%s; exit 1'\n"

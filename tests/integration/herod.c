@@ -3,6 +3,7 @@
  */
 #include "herod.h"
 
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -901,6 +902,24 @@ logs_of(struct herod *h, const char *runner)
 }
 
 /* ---- redis ---- */
+
+const char *
+with_fake_clock(volatile long long **wrong_by)
+{
+	int fd = open(here("clock"), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	void *map = MAP_FAILED;
+
+	if (fd != -1 && ftruncate(fd, sizeof(**wrong_by)) == 0)
+		map = mmap(NULL, sizeof(**wrong_by), PROT_READ | PROT_WRITE,
+		    MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED)
+		oops("clock: %s", strerror(errno));
+	close(fd);
+	*wrong_by = map;
+	return text("export FAKE_CLOCK=%s LD_PRELOAD=%s/tests/fake/clock.so "
+		    "ASAN_OPTIONS=$ASAN_OPTIONS:verify_asan_link_order=0;",
+	    here("clock"), build_dir());
+}
 
 pid_t
 redis_start(const char *socket)

@@ -180,6 +180,10 @@ const char *proc_field(pid_t pid, const char *name, const char *field);
 /* Descriptors that a process has open. */
 int count_fds(pid_t pid);
 
+/* Shell text for herod_start_with(): its wall clock is wrong by so many
+ * seconds. */
+const char *with_fake_clock(volatile long long **wrong_by);
+
 /* A redis-server of the test's own on a Unix socket. */
 pid_t redis_start(const char *socket);
 const char *redis(const char *socket, const char *command, ...)
