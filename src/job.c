@@ -1,7 +1,6 @@
 /* Jobs: their three forms, their statuses, their legal moves. */
 #include "job.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,6 +10,7 @@
 
 #include <ev.h>
 
+#include "env_vars.h"
 #include "jsonrpc.h"
 #include "mem.h"
 
@@ -171,41 +171,6 @@ job_make_id(char id[JOB_ID_SIZE])
 	id[at] = '\0';
 }
 
-/* Callers may set variables, but not run other code by them or pass for
- * another job. */
-static int
-check_variable(const char *pair, struct err *e)
-{
-	static const char *const kept[] = {
-	    "LD_", "HERO_", "JOB_ID=", "CALLER_ID=", "CONTEXT_ID="};
-	int len = (int)strcspn(pair, "=");
-	size_t i;
-
-	for (i = 0; pair[i] && pair[i] != '='; i++)
-		if (!(isalpha((unsigned char)pair[i]) || pair[i] == '_' ||
-			(i && isdigit((unsigned char)pair[i]))))
-			break;
-	if (!i || pair[i] != '=')
-		return err_set(e, ERR_PARAMS,
-		    "env_vars: '%.*s' is not a name of a variable", len, pair);
-	for (i = 0; i < sizeof(kept) / sizeof(*kept); i++)
-		if (!strncmp(pair, kept[i], strlen(kept[i])))
-			return err_set(e, ERR_PARAMS,
-			    "env_vars: %.*s cannot be set by a job", len, pair);
-	return 0;
-}
-
-static int
-check_spec(const struct job *j, struct err *e)
-{
-	char **v;
-
-	for (v = j->spec.env_vars; v && *v; v++)
-		if (check_variable(*v, e) == -1)
-			return -1;
-	return 0;
-}
-
 static const struct {
 	const char *name;
 	struct kind kind;
@@ -318,8 +283,8 @@ job_read(struct job *j, const json_t *object, struct err *e)
 	result = settings_from_json(job_settings, &j->spec, object, e);
 	json_decref(renamed);
 	if (result == 0)
-		result = check_spec(j, e) || check_prerequisites(j, e) ||
-			read_due(j, e)
+		result = env_vars_check(j->spec.env_vars, e) ||
+			check_prerequisites(j, e) || read_due(j, e)
 		    ? -1
 		    : 0;
 	j->payload_len = j->spec.payload ? strlen(j->spec.payload) : 0;
