@@ -197,6 +197,25 @@ offer_names(const struct line *l, const char *before)
 }
 
 static void
+offer_schedules(const struct line *l, const char *before)
+{
+	json_t *list = ask_quietly(l, "schedules.list");
+	const json_t *schedule, *name;
+	char word[128];
+	size_t i;
+
+	json_array_foreach (list, i, schedule) {
+		name = json_object_get(schedule, "name");
+		if (!json_is_string(name))
+			continue;
+		snprintf(word, sizeof(word), "%s%s", before,
+		    json_string_value(name));
+		offer(l, word, "Schedule");
+	}
+	json_decref(list);
+}
+
+static void
 offer_ids(const struct line *l)
 {
 	json_t *page = ask_quietly(l, "jobs.list");
@@ -240,6 +259,8 @@ offer_topics(const struct line *l)
 		offer(l, t->name, t->meaning);
 	if (strncmp(l->begun, "runner.", strlen("runner.")) == 0)
 		offer_names(l, "runner.");
+	if (strncmp(l->begun, "schedule.", strlen("schedule.")) == 0)
+		offer_schedules(l, "schedule.");
 }
 
 static void
@@ -264,6 +285,8 @@ offer_operands(const struct line *l)
 	}
 	if (strstr(operands, "NAME"))
 		offer_names(l, "");
+	if (strstr(operands, "SCHEDULE"))
+		offer_schedules(l, "");
 	if (strstr(operands, "ID"))
 		offer_ids(l);
 	if (strstr(operands, "TOPIC"))

@@ -57,6 +57,7 @@ status_of(enum err_code code)
 {
 	switch (code) {
 	case ERR_NO_RUNNER:
+	case ERR_NO_SCHEDULE:
 	case ERR_NO_JOB:
 		return STATUS_NO_SUCH_NAME;
 	case ERR_TIMED_OUT:

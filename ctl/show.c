@@ -403,6 +403,71 @@ show_jobs(struct ctl *ctl, const json_t *page)
 		fprintf(stderr, "There are more: --cursor %s\n", cursor);
 }
 
+/* ---- schedules ---- */
+
+/* "30 4 * * * Europe/Berlin", "every 1m30s" */
+static void
+add_times(struct table *t, const json_t *schedule)
+{
+	const char *cron = text_of(schedule, "cron"), *zone;
+	char text[200], duration[32];
+
+	zone = text_of(schedule, "timezone");
+	if (*cron)
+		snprintf(
+		    text, sizeof(text), "%s%s%s", cron, *zone ? " " : "", zone);
+	else
+		snprintf(text, sizeof(text), "every %s",
+		    duration_text(
+			json_number_value(json_object_get(schedule, "every")),
+			duration));
+	table_add(t, text);
+}
+
+/* Of an RFC 3339 time the seconds are exact enough. */
+static void
+add_time(struct table *t, const char *time)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%.19s%s", time, *time ? "Z" : "");
+	table_add(t, text);
+}
+
+static void
+add_schedule(struct table *t, const json_t *schedule)
+{
+	const json_t *last = json_object_get(schedule, "last");
+	bool enabled = json_is_true(json_object_get(schedule, "enabled"));
+	const char *job = text_of(last, "job");
+
+	table_add(t, text_of(schedule, "name"));
+	table_add(t, text_of(schedule, "runner"));
+	add_times(t, schedule);
+	if (enabled)
+		add_time(t, text_of(schedule, "next"));
+	else
+		table_add(t, "disabled");
+	add_time(t, text_of(last, "tick"));
+	table_add(t, text_of(last, "outcome"));
+	table_add(t, *job ? job : text_of(last, "why"));
+}
+
+static void
+show_schedules(struct ctl *ctl, const json_t *schedules)
+{
+	static const char *const heads[] = {"NAME", "RUNNER", "WHEN", "NEXT",
+	    "LAST", "OUTCOME", "JOB OR WHY", NULL};
+	const json_t *schedule;
+	struct table t;
+	size_t i;
+
+	table_init(&t, heads);
+	json_array_foreach (schedules, i, schedule)
+		add_schedule(&t, schedule);
+	show_table(ctl, &t);
+}
+
 /* ---- objects ---- */
 
 static char *members_text(const struct ctl *ctl, const json_t *object);
@@ -501,6 +566,7 @@ show_reload(struct ctl *ctl, const json_t *result)
 {
 	static const char *const heads[] = {"WHAT", "NAME", NULL};
 	const char *name;
+	char what[32];
 	struct table t;
 	json_t *how;
 
@@ -510,6 +576,10 @@ show_reload(struct ctl *ctl, const json_t *result)
 		add_what(&t, json_string_value(how), name);
 	add_names(&t, "added", json_object_get(result, "added"));
 	add_names(&t, "herod", json_object_get(result, "herod"));
+	json_object_foreach (json_object_get(result, "schedules"), name, how) {
+		snprintf(what, sizeof(what), "schedule %s", name);
+		add_names(&t, what, how);
+	}
 	show_table(ctl, &t);
 	say_refused(json_object_get(result, "refused"));
 }
@@ -530,21 +600,27 @@ show_section(struct ctl *ctl, const char *head, const json_t *settings)
 	}
 }
 
+static void
+show_sections(struct ctl *ctl, const char *kind, const json_t *sections)
+{
+	const char *name;
+	json_t *section;
+	char head[128];
+
+	json_object_foreach ((json_t *)sections, name, section) {
+		fprintf(ctl->out, "\n# %s\n", text_of(section, "origin"));
+		snprintf(head, sizeof(head), "%s:%s", kind, name);
+		show_section(ctl, head, json_object_get(section, "settings"));
+	}
+}
+
 /* Much like the file; what follows # is where it comes from. */
 static void
 show_config(struct ctl *ctl, const json_t *result)
 {
-	const json_t *runners = json_object_get(result, "runners");
-	const char *name;
-	json_t *runner;
-	char head[128];
-
 	show_section(ctl, "herod", json_object_get(result, "herod"));
-	json_object_foreach ((json_t *)runners, name, runner) {
-		fprintf(ctl->out, "\n# %s\n", text_of(runner, "origin"));
-		snprintf(head, sizeof(head), "runner:%s", name);
-		show_section(ctl, head, json_object_get(runner, "settings"));
-	}
+	show_sections(ctl, "runner", json_object_get(result, "runners"));
+	show_sections(ctl, "schedule", json_object_get(result, "schedules"));
 }
 
 /* ---- plain results ---- */
@@ -611,6 +687,7 @@ static const struct shape {
     {"JobPage", show_jobs},
     {"Summary", show_members},
     {"Version", show_members},
+    {"[ScheduleStatus]", show_schedules},
     {"Reload", show_reload},
     {"Config", show_config},
     {"string", show_string},

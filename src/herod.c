@@ -45,6 +45,7 @@
 #include "revive.h"
 #include "rpc.h"
 #include "runners.h"
+#include "schedule.h"
 #include "upgrade.h"
 #include "worker.h"
 
@@ -82,6 +83,7 @@ struct herod {
 	struct cgroups *cgroups;
 	struct redis *redis;
 	struct workers *workers;
+	struct schedules *schedules;
 	struct runners *runners;
 	struct runner_hooks hooks;
 	struct runner_watch watch;
@@ -616,6 +618,7 @@ end(struct herod *h, const char *why)
 		if (h->upgrade)
 			upgrade_close(h->upgrade);
 		h->ending = true;
+		schedules_stop(h->schedules);
 		news_shutdown(&h->services);
 	}
 	runners_shutdown(h->runners, hurry, on_all_down, h);
@@ -656,6 +659,7 @@ log_reload(const json_t *done)
 {
 	const json_t *sentence;
 	const char *name;
+	char what[32];
 	json_t *how;
 	size_t i;
 
@@ -664,6 +668,10 @@ log_reload(const json_t *done)
 		log_info("reload: %s %s", json_string_value(how), name);
 	log_names("added", json_object_get(done, "added"));
 	log_names("herod", json_object_get(done, "herod"));
+	json_object_foreach (json_object_get(done, "schedules"), name, how) {
+		snprintf(what, sizeof(what), "schedule %s", name);
+		log_names(what, how);
+	}
 	json_array_foreach (json_object_get(done, "refused"), i, sentence)
 		log_warnx("reload: %s", json_string_value(sentence));
 }
@@ -958,12 +966,13 @@ make_parts(struct herod *h, struct err *e)
 	h->cgroups = open_cgroups(d);
 	runners_set_cgroups(h->runners, h->cgroups);
 	workers_attach(h->workers, h->runners);
+	h->schedules = schedules_new(h->loop, h->redis, h->workers, h->events);
 	h->configured =
 	    (struct configured){h->options.file, h->options.overrides, h->conf,
-		own_redis, h->runners, h->workers, h->redis};
+		own_redis, h->runners, h->workers, h->redis, h->schedules};
 	h->services = (struct services){h->loop, d, h->runners, h->workers,
 	    h->redis, h->keep, h->events, &h->configured, ev_time(),
-	    on_shutdown_call, h, NULL};
+	    on_shutdown_call, h, NULL, h->schedules};
 	return add_runners(h, own_redis, e);
 }
 
@@ -1067,6 +1076,8 @@ begin(struct herod *h, struct err *e)
 	keeper_record(h->keeper, h->conf->daemon.state_dir);
 	workers_recover(h->workers);
 	runners_settle(h->runners, h->again);
+	schedules_begin(h->schedules, h->conf, h->again);
+	conf_drop_schedules(h->conf); /* they have their copies */
 	take_over(h);
 	if (h->options.daemon)
 		log_to_file(h);
@@ -1102,6 +1113,7 @@ finish(struct herod *h, int code)
 		notify_free(h->notify);
 	if (h->cgroups)
 		cgroups_close(h->cgroups);
+	schedules_free(h->schedules);
 	if (h->workers)
 		workers_free(h->workers);
 	if (h->redis)
@@ -1370,15 +1382,27 @@ is_startable(const struct daemon_conf *d)
 	return good;
 }
 
+static void
+print_check(const struct herod *h)
+{
+	size_t runners = h->conf->nrunners, schedules = h->conf->nschedules;
+
+	printf("configuration %s is well: %zu runner%s",
+	    h->options.file ? h->options.file : "(none)", runners,
+	    runners == 1 ? "" : "s");
+	if (schedules > 0)
+		printf(
+		    ", %zu schedule%s", schedules, schedules == 1 ? "" : "s");
+	putchar('\n');
+}
+
 static int
 run_user(struct herod *h)
 {
 	if (h->options.check) {
 		if (!is_startable(&h->conf->daemon))
 			return EXIT_USAGE;
-		printf("configuration %s is well: %zu runner%s\n",
-		    h->options.file ? h->options.file : "(none)",
-		    h->conf->nrunners, h->conf->nrunners == 1 ? "" : "s");
+		print_check(h);
 		return EXIT_SUCCESS;
 	}
 	return h->options.daemon ? go_to_background(h)

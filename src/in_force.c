@@ -82,12 +82,25 @@ add_runner(struct conf *c, const char *name, json_t *kept)
 	    json_object_get(kept, "settings"), NULL);
 }
 
+static int
+add_schedule(struct conf *c, const char *name, json_t *kept)
+{
+	const char *origin = json_string_value(json_object_get(kept, "origin"));
+	struct conf_schedule *s;
+
+	if (!name_is_valid(name) || origin == NULL)
+		return -1;
+	s = conf_add_schedule(c, name, origin);
+	return settings_from_json(schedule_settings, &s->settings,
+	    json_object_get(kept, "settings"), NULL);
+}
+
 static struct conf *
 read_conf(json_t *kept)
 {
 	struct conf *c = xcalloc(1, sizeof(*c));
 	const char *name;
-	json_t *runner;
+	json_t *runner, *schedule;
 	int bad;
 
 	settings_init(daemon_settings, &c->daemon);
@@ -97,6 +110,8 @@ read_conf(json_t *kept)
 	    daemon_settings, &c->daemon, json_object_get(kept, "herod"), NULL);
 	json_object_foreach (json_object_get(kept, "runners"), name, runner)
 		bad = bad || add_runner(c, name, runner) != 0;
+	json_object_foreach (json_object_get(kept, "schedules"), name, schedule)
+		bad = bad || add_schedule(c, name, schedule) != 0;
 	if (!bad && c->daemon.state_dir && c->daemon.runtime_dir)
 		return c;
 	conf_free(c);
@@ -169,27 +184,29 @@ runners_json(struct runners *rs)
 }
 
 static json_t *
-everything(
-    const char *mark, const struct conf *c, bool own_redis, struct runners *rs)
+everything(const char *mark, const struct conf *c, bool own_redis,
+    struct runners *rs, const struct schedules *ss)
 {
 	json_t *herod = settings_to_json(daemon_settings, &c->daemon, false);
 
 	if (own_redis)
 		json_object_del(herod, "redis_url");
-	return json_pack("{s:i, s:s, s:b, s:o, s:o}", "version",
+	return json_pack("{s:i, s:s, s:b, s:o, s:o, s:o}", "version",
 	    IN_FORCE_VERSION, "mark", mark, "default_listen", c->default_listen,
-	    "herod", herod, "runners", runners_json(rs));
+	    "herod", herod, "runners", runners_json(rs), "schedules",
+	    schedules_conf_json(ss, false));
 }
 
 void
-in_force_save(const struct conf *c, bool own_redis, struct runners *rs)
+in_force_save(const struct conf *c, bool own_redis, struct runners *rs,
+    const struct schedules *ss)
 {
 	char *mark;
 	const char *path = marked_path(&mark);
 	json_t *what;
 
 	if (path) {
-		what = everything(mark, c, own_redis, rs);
+		what = everything(mark, c, own_redis, rs, ss);
 		if (keep_replace(c->daemon.state_dir, path, what) != 0) {
 			log_warn("%s: cannot be written", path);
 			unlink(path); /* an old one would be wrong */

@@ -12,6 +12,7 @@
 
 #include "conf.h"
 #include "runners.h"
+#include "schedule.h"
 
 /* By the herod that executes the keeper: what comes after it is of one
  * mark.  goes_on: processes of an earlier one go on, see in_force_before(). */
@@ -26,8 +27,10 @@ struct conf *in_force_load(void);
  * is to be read again (reload) when all of them are found. */
 bool in_force_before(struct conf *c);
 
-/* Keeps daemon settings and the runners of the file.  own_redis: redis_url
- * is herod's own doing.  When that fails nothing is kept. */
-void in_force_save(const struct conf *c, bool own_redis, struct runners *rs);
+/* Keeps daemon settings, the runners of the file and the schedules.
+ * own_redis: redis_url is herod's own doing.  When that fails nothing is kept.
+ */
+void in_force_save(const struct conf *c, bool own_redis, struct runners *rs,
+    const struct schedules *ss);
 
 #endif

@@ -14,6 +14,8 @@
  *	NSd:jobs:QUEUE		zset id by time of creation (us), for listing
  *	NSd:done:QUEUE		zset id by when it may be forgotten (ms)
  *	NSd:queues		set of names
+ *	NSd:schedule:NAME	hash; tick: the last one (ms), tick_job: its
+ *				job; job: the last one made, by hand or not
  *	NSd:node:NODE		hash; epoch counts the daemons before us
  *
  * where NODE is the UUID in state_dir/node.id.  Order makes plain
@@ -117,6 +119,39 @@ int queue_push(struct queue *q, const struct job *j, bool named, queue_fn fn,
  * claim's numbers are set. */
 int queue_push_started(struct queue *q, struct job *j, const char *label,
     queue_fn fn, void *arg, struct err *e);
+
+/* ---- ticks of schedules ---- */
+
+struct queue_tick {
+	const char *schedule; /* name */
+	long long time; /* ms; 0: a run by hand */
+	enum overlap overlap;
+};
+
+enum ticked {
+	TICK_MADE,
+	TICK_KNOWN, /* it was made, or decided, before: id tells or is "" */
+	TICK_RUNNING, /* id, the job before, is not over: with OVERLAP_FORBID
+			 the tick is past, else nothing was done */
+	TICK_REFUSED /* e; code ERR_REDIS: ask again */
+};
+
+/*
+ * Makes the job of a tick, named by the caller, unless somebody has done so.
+ * Asking twice does no harm.  -1 with a refusal when it cannot be tried; else
+ * fn is called once, later.
+ */
+typedef void (*tick_fn)(
+    void *arg, enum ticked how, const char *id, const struct err *e);
+int queue_push_tick(struct queue *q, const struct job *j,
+    const struct queue_tick *t, tick_fn fn, void *arg, struct err *e);
+
+/* fn gets the last tick that any herod has seen to, and its job or "";
+ * for a new schedule it is since (ms).  tick 0: not known (Redis lost).  False,
+ * and no fn: Redis is away. */
+typedef void (*seen_fn)(void *arg, long long tick, const char *id);
+bool queues_see_schedule(struct queues *qs, const char *name, long long since,
+    seen_fn fn, void *arg);
 
 /* ---- out of the queue ---- */
 

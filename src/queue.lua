@@ -253,6 +253,51 @@ local function create(keys, args)
 	return { 'ok', redis.call('HGET', keys[1], 'status') }
 end
 
+-- A tick that lies so far ahead was of a clock that was wrong.
+local AHEAD = 60000
+
+-- KEYS schedule, then those of create; ARGV tick overlap, then those of create
+-- A tick of a schedule (ms; 0: a run by hand) makes its job, once: who comes
+-- second learns of the first.  overlap: allow, or forbid (while the job before
+-- is not over the tick makes none, and is past), or ask (then nothing is done).
+-- {ok, job} or {known, job}, or {running, the job before}.
+local function tick(keys, args)
+	local schedule, ns, id = keys[1], args[3], args[4]
+	local time, now, overlap = tonumber(args[1]), tonumber(args[6]), args[2]
+	local v = redis.call('HMGET', schedule, 'tick', 'job', 'tick_job')
+	local last = tonumber(v[1]) or 0
+
+	if time > 0 and time <= last and last <= now + AHEAD then
+		return { 'known', v[3] or '' }
+	end
+	local status = v[2] and v[2] ~= id and
+		redis.call('HGET', job_key(ns, v[2]), 'status')
+	if status and not OVER[status] and overlap ~= 'allow' then
+		if overlap == 'forbid' and time > 0 then
+			redis.call('HSET', schedule, 'tick', args[1],
+				'tick_job', '')
+		end
+		return { 'running', v[2] }
+	end
+	local made = create({ unpack(keys, 2) }, { unpack(args, 3) })
+	if made[1] ~= 'ok' and made[1] ~= 'exists' then
+		return made
+	end
+	redis.call('HSET', schedule, 'job', id)
+	if time > 0 then
+		redis.call('HSET', schedule, 'tick', args[1], 'tick_job', id)
+	end
+	return { made[1] == 'ok' and 'ok' or 'known', id }
+end
+
+-- KEYS schedule; ARGV since_ms
+-- A schedule is seen: {its last tick (since, when it is new), its job}.
+local function seen(keys, args)
+	redis.call('HSETNX', keys[1], 'tick', args[1])
+	local v = redis.call('HMGET', keys[1], 'tick', 'tick_job')
+	return { v[1], v[2] or '' }
+end
+
 -- KEYS high list low own index open
 -- ARGV prefix epoch sequence node now score limit queue label...
 -- Claims the next jobs, one for each label (RUNNER/INSTANCE...).  Ids whose
@@ -997,6 +1042,8 @@ local function register(name, callback)
 end
 
 redis.register_function('herod_create', create)
+redis.register_function('herod_tick', tick)
+register('seen', seen)
 register('take', take)
 register('finish', finish)
 register('released', released)

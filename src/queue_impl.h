@@ -4,6 +4,7 @@
  *	queue.c         keys, commands, the bell, what is due
  *	queue_node.c    who we are, who else is there
  *	queue_push.c    into a queue
+ *	queue_tick.c    the same for schedules
  *	queue_take.c    out of it; claims
  *	queue_settle.c  over, or back: until Redis has it
  *	queue_look.c    reading, cancelling, listing, counting
@@ -120,6 +121,13 @@ void nodes_free(struct queues *qs);
 
 /* Its name is known before its first job is. */
 void queue_announce(struct queue *q);
+
+/* What herod_create takes behind its keys. */
+void queue_add_create(
+    struct redis_words *w, struct queues *qs, const struct job *j);
+
+/* Redis has a new job. */
+void queue_tell_created(struct queue *q, const char *id);
 
 /* Another job has its unique key. */
 void refuse_unique(const char *id, struct err *e);

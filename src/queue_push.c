@@ -55,22 +55,27 @@ undo_push(struct push *p)
 	redis_send(q->all->redis, &w, NULL, NULL);
 }
 
+void
+queue_tell_created(struct queue *q, const char *id)
+{
+	struct queues *qs = q->all;
+
+	counter_add(jobs_queued, 1);
+	if (qs->ops && qs->ops->created)
+		qs->ops->created(qs->arg, q, id);
+}
+
 static void
 push_done(struct push *p)
 {
-	struct queues *qs = p->queue->all;
-
 	if (p->lost)
 		err_hint(&p->e,
 		    "the job may have been queued; with an id of "
 		    "your own you can safely ask again");
 	else if (err_is_set(&p->e) && !p->named)
 		undo_push(p);
-	if (!err_is_set(&p->e)) {
-		counter_add(jobs_queued, 1);
-		if (qs->ops && qs->ops->created)
-			qs->ops->created(qs->arg, p->queue, p->id);
-	}
+	if (!err_is_set(&p->e))
+		queue_tell_created(p->queue, p->id);
 	p->fn(p->arg, err_is_set(&p->e) ? &p->e : NULL);
 	free(p->id);
 	free(p);
@@ -208,6 +213,22 @@ count_prerequisites(const struct job *j)
 	return n;
 }
 
+void
+queue_add_create(struct redis_words *w, struct queues *qs, const struct job *j)
+{
+	size_t i, n = count_prerequisites(j);
+
+	words_add(w, qs->ns);
+	words_add(w, j->spec.id);
+	words_add_number(w, next_score(qs));
+	words_add_number(w, now_ms());
+	words_add_number(w, to_ms(j->spec.unique_for));
+	words_add_number(w, (long long)n);
+	for (i = 0; i < n; i++)
+		words_add(w, j->spec.prerequisites[i]);
+	job_put_asked(j, w);
+}
+
 static void
 push_by_function(struct push *p, const struct job *j)
 {
@@ -215,7 +236,6 @@ push_by_function(struct push *p, const struct job *j)
 	struct redis_words w;
 	char key[KEY_MAX], buf[KEY_MAX];
 	const char *unique = unique_key(q, j, buf);
-	size_t i, n = count_prerequisites(j);
 
 	p->named = true;
 	call_begin(&w, "herod_create", unique ? 3 : 2);
@@ -223,15 +243,7 @@ push_by_function(struct push *p, const struct job *j)
 	words_add(&w, q->index);
 	if (unique)
 		words_add(&w, unique);
-	words_add(&w, q->all->ns);
-	words_add(&w, p->id);
-	words_add_number(&w, next_score(q->all));
-	words_add_number(&w, now_ms());
-	words_add_number(&w, to_ms(j->spec.unique_for));
-	words_add_number(&w, (long long)n);
-	for (i = 0; i < n; i++)
-		words_add(&w, j->spec.prerequisites[i]);
-	job_put_asked(j, &w);
+	queue_add_create(&w, q->all, j);
 	push_send(p, &w, on_made);
 }
 

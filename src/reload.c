@@ -16,7 +16,7 @@
 struct reload {
 	struct configured *to;
 	struct conf *conf;
-	json_t *added, *changed, *removed, *herod, *refused;
+	json_t *added, *changed, *removed, *herod, *refused, *schedules;
 };
 
 static void __attribute__((format(printf, 2, 3)))
@@ -166,7 +166,7 @@ configured_set(
 void
 configured_keep(const struct configured *c)
 {
-	in_force_save(c->conf, c->own_redis, c->runners);
+	in_force_save(c->conf, c->own_redis, c->runners, c->schedules);
 }
 
 static void
@@ -305,6 +305,7 @@ apply(struct reload *d)
 	look_at_limits(d);
 	remove_runners(d);
 	start_runners(d);
+	schedules_apply(d->to->schedules, d->conf);
 	apply_daemon(d);
 	configured_keep(d->to);
 }
@@ -327,12 +328,13 @@ configured_reload(struct configured *c, bool dry_run, char ***errors)
 	d.herod = json_array();
 	d.refused = json_array();
 	compare(&d);
+	d.schedules = schedules_compare(c->schedules, d.conf);
 	if (!dry_run)
 		apply(&d);
 	conf_free(d.conf);
-	return json_pack("{s:o, s:o, s:o, s:o, s:o}", "added", d.added,
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "added", d.added,
 	    "changed", d.changed, "removed", d.removed, "herod", d.herod,
-	    "refused", d.refused);
+	    "refused", d.refused, "schedules", d.schedules);
 }
 
 /* ---- one runner added by RPC ---- */
@@ -374,9 +376,9 @@ configured_update(struct runner *r, const json_t *settings, struct err *e)
 
 /* Values of variables may be anything: only their names are shown. */
 static void
-hide_environment(json_t *settings)
+hide_environment(json_t *settings, const char *setting)
 {
-	json_t *map = json_object_get(settings, "environment");
+	json_t *map = json_object_get(settings, setting);
 	const char *name;
 	json_t *value;
 
@@ -406,9 +408,20 @@ show_runner(const struct runner *r)
 {
 	json_t *settings = settings_to_json(runner_settings, &r->conf, true);
 
-	hide_environment(settings);
+	hide_environment(settings, "environment");
 	return json_pack(
 	    "{s:s, s:o}", "origin", r->origin, "settings", settings);
+}
+
+static json_t *
+show_schedules(const struct schedules *ss)
+{
+	json_t *all = schedules_conf_json(ss, true), *one;
+	const char *name;
+
+	json_object_foreach (all, name, one)
+		hide_environment(json_object_get(one, "settings"), "env_vars");
+	return all;
 }
 
 json_t *
@@ -427,6 +440,7 @@ configured_show(const struct configured *c, const struct runner *only)
 	RUNNERS_FOREACH (r, c->runners)
 		if (only == NULL || r == only)
 			json_object_set_new(runners, r->name, show_runner(r));
-	return json_pack("{s:s?, s:o, s:o, s:o}", "file", c->file, "herod",
-	    herod, "overridden", overridden, "runners", runners);
+	return json_pack("{s:s?, s:o, s:o, s:o, s:o}", "file", c->file, "herod",
+	    herod, "overridden", overridden, "runners", runners, "schedules",
+	    only ? json_object() : show_schedules(c->schedules));
 }

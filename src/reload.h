@@ -11,6 +11,7 @@
 #include "conf.h"
 #include "redis.h"
 #include "runners.h"
+#include "schedule.h"
 #include "worker.h"
 
 /* What is in force, and where it comes from.  All borrowed. */
@@ -22,13 +23,14 @@ struct configured {
 	struct runners *runners;
 	struct workers *workers;
 	struct redis *redis;
+	struct schedules *schedules;
 };
 
 /*
- * {added, changed: {name: restart | live}, removed, herod, refused} (Reload
- * of schemas.def): what was done, or with dry_run would be.  It is only
- * begun when this returns.  NULL after adding sentences to *errors, a strv:
- * nothing was changed.
+ * {added, changed: {name: restart | live}, removed, herod, refused,
+ * schedules: {added, changed, removed}} (Reload of schemas.def): what was done,
+ * or with dry_run would be.  It is only begun when this returns.  NULL after
+ * adding sentences to *errors, a strv: nothing was changed.
  */
 json_t *configured_reload(struct configured *c, bool dry_run, char ***errors);
 

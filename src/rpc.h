@@ -28,6 +28,7 @@ struct events;
 struct daemon_conf;
 struct configured;
 struct upgrade;
+struct schedules;
 
 /* What handlers work on; made by herod.c. */
 struct services {
@@ -43,6 +44,7 @@ struct services {
 	void (*shutdown)(void *master);
 	void *master;
 	struct upgrade *upgrade;
+	struct schedules *schedules;
 };
 
 /* Who asks, as found when the connection was accepted (auth.c). */

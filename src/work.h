@@ -156,6 +156,8 @@ struct workers {
 	struct runners *runners;
 	struct events *events; /* NULL: nobody listens */
 	const struct daemon_conf *conf;
+	void (*on_open)(void *arg); /* open is so; NULL: nobody asked */
+	void *on_open_arg;
 	struct work_tree works;
 	struct lane_tree lanes;
 	struct watch_tree watches;
@@ -303,5 +305,7 @@ struct lane *lane_open(struct workers *w, const char *name);
 int lane_push(struct lane *l, struct job *stolen, bool named, queue_fn fn,
     void *arg, struct err *e);
 void lane_look(struct lane *l);
+/* Something was put into its queue: it is looked at, again if need be. */
+void lane_rang(struct lane *l);
 
 #endif

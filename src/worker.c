@@ -74,6 +74,13 @@ lane_look(struct lane *l)
 	TAILQ_INSERT_TAIL(&l->all->dirty, l, dirty_next);
 }
 
+void
+lane_rang(struct lane *l)
+{
+	l->maybe = l->rang = true;
+	lane_look(l);
+}
+
 /* ---- places ---- */
 
 static void
@@ -880,8 +887,7 @@ lane_push(struct lane *l, struct job *stolen, bool named, queue_fn fn,
 	result = queue_push(l->queue, stolen, named, fn, arg, e);
 	job_free(stolen);
 	/* A take that follows now stands behind the push. */
-	l->maybe = l->rang = true;
-	lane_look(l);
+	lane_rang(l);
 	return result;
 }
 
@@ -912,6 +918,8 @@ open_up(struct workers *w)
 	queues_resend(w->queues, redis_forgot(w->redis));
 	watch_reread(w);
 	redis_reread(w);
+	if (w->on_open)
+		w->on_open(w->on_open_arg);
 }
 
 /* It is over, or another node has begun it: our attempt is of no use. */
@@ -1279,10 +1287,8 @@ queue_rang(struct workers *w, struct queue *q)
 	struct lane *l, wanted = {.queue = q};
 
 	l = RB_FIND(lane_tree, &w->lanes, &wanted);
-	if (!l)
-		return;
-	l->maybe = l->rang = true;
-	lane_look(l);
+	if (l)
+		lane_rang(l);
 }
 
 static void
@@ -1744,6 +1750,13 @@ void
 workers_attach(struct workers *w, struct runners *runners)
 {
 	w->runners = runners;
+}
+
+void
+workers_on_open(struct workers *w, void (*fn)(void *arg), void *arg)
+{
+	w->on_open = fn;
+	w->on_open_arg = arg;
 }
 
 void

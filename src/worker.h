@@ -36,6 +36,10 @@ void workers_hooks(struct workers *w, struct runner_hooks *hooks);
 /* Where the doings of jobs and of Redis are told. */
 void workers_publish(struct workers *w, struct events *events);
 
+/* fn is called each time that Redis is there (again) and jobs may come; one
+ * only, NULL for none. */
+void workers_on_open(struct workers *w, void (*fn)(void *arg), void *arg);
+
 /* After keeper_open(): claims of living workers stay, others are given
  * back as soon as Redis is there. */
 void workers_recover(struct workers *w);
@@ -75,6 +79,15 @@ json_t *workers_summary(struct workers *w);
 int workers_create(struct workers *w, const char *runner,
     const json_t *settings, char id[129], queue_fn fn, void *arg,
     struct err *e);
+
+/* The same for a tick of a schedule: see queue_push_tick().  settings have the
+ * id. */
+int workers_tick(struct workers *w, const char *runner, const json_t *settings,
+    const struct queue_tick *tick, tick_fn fn, void *arg, struct err *e);
+
+/* As queues_see_schedule(). */
+bool workers_see_schedule(struct workers *w, const char *name, long long since,
+    seen_fn fn, void *arg);
 
 /*
  * Waits until a job is over, at most timeout seconds (0: for ever).  fn is

@@ -90,21 +90,32 @@ fill_job(struct job *j, const struct runner *r, const json_t *settings,
 	return 0;
 }
 
+/* What settings ask of a runner; NULL with a refusal. */
+static struct job *
+job_for(struct workers *w, const char *runner, const json_t *settings,
+    struct err *e)
+{
+	const struct runner *r = runner_for_job(w, runner, e);
+	struct job *j;
+
+	if (!r)
+		return NULL;
+	j = job_new();
+	if (fill_job(j, r, settings, e) == 0)
+		return j;
+	job_free(j);
+	return NULL;
+}
+
 int
 workers_create(struct workers *w, const char *runner, const json_t *settings,
     char id[129], queue_fn fn, void *arg, struct err *e)
 {
-	const struct runner *r = runner_for_job(w, runner, e);
-	struct job *j;
+	struct job *j = job_for(w, runner, settings, e);
 	bool named;
 
-	if (!r)
+	if (!j)
 		return -1;
-	j = job_new();
-	if (fill_job(j, r, settings, e) == -1) {
-		job_free(j);
-		return -1;
-	}
 	named = j->spec.id != NULL;
 	if (named) {
 		strlcpy(id, j->spec.id, 129);
@@ -113,6 +124,31 @@ workers_create(struct workers *w, const char *runner, const json_t *settings,
 		j->spec.id = xstrdup(id);
 	}
 	return lane_push(lane_open(w, j->queue), j, named, fn, arg, e);
+}
+
+int
+workers_tick(struct workers *w, const char *runner, const json_t *settings,
+    const struct queue_tick *tick, tick_fn fn, void *arg, struct err *e)
+{
+	struct job *j = job_for(w, runner, settings, e);
+	struct lane *l;
+	int result;
+
+	if (!j)
+		return -1;
+	l = lane_open(w, j->queue);
+	job_move(j, JOB_DISPATCHED, NULL);
+	result = queue_push_tick(l->queue, j, tick, fn, arg, e);
+	job_free(j);
+	lane_rang(l);
+	return result;
+}
+
+bool
+workers_see_schedule(
+    struct workers *w, const char *name, long long since, seen_fn fn, void *arg)
+{
+	return queues_see_schedule(w->queues, name, since, fn, arg);
 }
 
 /* ---- waiting ---- */

@@ -20,9 +20,11 @@
 #include <ini.h>
 
 #include "depend.h"
+#include "env_vars.h"
 #include "log.h"
 #include "mem.h"
 #include "sock.h"
+#include "when.h"
 
 #define INCLUDE_DEPTH 8
 #define MISTAKES_MAX 100 /* lines inih cannot read, in one file */
@@ -581,23 +583,88 @@ set_defaults(struct reading *r, struct runner_conf *defaults)
 			set(r, runner_settings, defaults, &r->entries[i]);
 }
 
+/* Behind the colon of its section; NULL: it is none, which was said. */
+static const char *
+section_name(struct reading *r, const struct entry *e)
+{
+	const char *name = strchr(e->section, ':') + 1;
+
+	if (name_is_valid(name))
+		return name;
+	complain(r, e->origin,
+	    "[%.100s]: '%.80s' is not a name (a "
+	    "letter or digit, then up to 63 of A-Z a-z 0-9 _ . -)",
+	    e->section, name);
+	return NULL;
+}
+
 static void
 set_runner(struct reading *r, struct conf *c, const struct entry *e,
     const struct runner_conf *defaults)
 {
-	const char *name = e->section + strlen("runner:");
-	struct conf_runner *runner = runner_of(c, name);
+	const char *name = section_name(r, e);
+	struct conf_runner *runner = name ? runner_of(c, name) : NULL;
 
-	if (!name_is_valid(name)) {
-		complain(r, e->origin,
-		    "[%.100s]: '%.80s' is not a name (a "
-		    "letter or digit, then up to 63 of A-Z a-z 0-9 _ . -)",
-		    e->section, name);
+	if (name == NULL)
 		return;
-	}
 	if (runner == NULL)
 		runner = runner_new(c, e, name, defaults);
 	set(r, runner_settings, &runner->settings, e);
+}
+
+static struct conf_schedule *
+schedule_of(struct conf *c, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < c->nschedules; i++)
+		if (strcmp(c->schedules[i].name, name) == 0)
+			return &c->schedules[i];
+	return NULL;
+}
+
+struct conf_schedule *
+conf_add_schedule(struct conf *c, const char *name, const char *origin)
+{
+	struct conf_schedule *s;
+
+	c->schedules = xreallocarray(
+	    c->schedules, c->nschedules + 1, sizeof(*c->schedules));
+	s = &c->schedules[c->nschedules++];
+	memset(s, 0, sizeof(*s));
+	s->name = xstrdup(name);
+	s->origin = xstrdup(origin);
+	settings_init(schedule_settings, &s->settings);
+	return s;
+}
+
+/* A setting of jobs that a schedule's do not have. */
+static bool
+is_of_one_job(const struct entry *e)
+{
+	return setting_find(job_settings, e->name) != NULL &&
+	    setting_find(schedule_settings, e->name) == NULL;
+}
+
+static void
+set_schedule(struct reading *r, struct conf *c, const struct entry *e)
+{
+	const char *name = section_name(r, e);
+	struct conf_schedule *s = name ? schedule_of(c, name) : NULL;
+
+	if (name == NULL)
+		return;
+	if (s == NULL)
+		s = conf_add_schedule(c, name, e->origin);
+	if (is_of_one_job(e))
+		complain(r, e->origin,
+		    "%s: is about one job, and a schedule makes many%s",
+		    e->name,
+		    strncmp(e->name, "unique", 6) == 0
+			? " (overlap = forbid lets them run one at a time)"
+			: "");
+	else
+		set(r, schedule_settings, &s->settings, e);
 }
 
 static void
@@ -606,12 +673,12 @@ refuse_section(struct reading *r, const struct entry *e)
 	if (*e->section == '\0')
 		complain(r, e->origin,
 		    "%s: stands before any section (wanted [herod], "
-		    "[defaults] or [runner:NAME])",
+		    "[defaults], [runner:NAME] or [schedule:NAME])",
 		    e->name);
 	else
 		complain(r, e->origin,
 		    "[%.100s]: there is no such section (wanted [herod], "
-		    "[defaults] or [runner:NAME])",
+		    "[defaults], [runner:NAME] or [schedule:NAME])",
 		    e->section);
 }
 
@@ -622,14 +689,22 @@ is_runner_section(const struct entry *e)
 }
 
 static bool
+is_schedule_section(const struct entry *e)
+{
+	return strncmp(e->section, "schedule:", strlen("schedule:")) == 0;
+}
+
+static bool
 is_known_section(const struct entry *e)
 {
 	return strcmp(e->section, "herod") == 0 ||
-	    strcmp(e->section, "defaults") == 0 || is_runner_section(e);
+	    strcmp(e->section, "defaults") == 0 || is_runner_section(e) ||
+	    is_schedule_section(e);
 }
 
+/* All that are not alone of their kind. */
 static void
-set_runners(struct reading *r, struct conf *c)
+set_sections(struct reading *r, struct conf *c)
 {
 	struct runner_conf defaults = {0};
 	const struct entry *e, *before = NULL;
@@ -641,6 +716,8 @@ set_runners(struct reading *r, struct conf *c)
 		e = &r->entries[i];
 		if (is_runner_section(e))
 			set_runner(r, c, e, &defaults);
+		else if (is_schedule_section(e))
+			set_schedule(r, c, e);
 		else if (!is_known_section(e) && !is_include(e) &&
 		    (!before || strcmp(before->section, e->section) != 0))
 			refuse_section(r, e);
@@ -664,15 +741,17 @@ refuse_doubles(struct reading *r)
 	}
 }
 
-/* A command that was refused is not missing, too. */
+/* It stands in the section KIND:NAME: when it is missing nevertheless, it was
+ * refused, and is not to be missed. */
 static bool
-has_bad_command(struct reading *r, const struct conf_runner *runner)
+was_given(
+    struct reading *r, const char *kind, const char *name, const char *setting)
 {
-	char *section = xasprintf("runner:%s", runner->name);
-	bool set = entry_find(r, 0, section, "command") != NULL;
+	char *section = xasprintf("%s:%s", kind, name);
+	bool set = entry_find(r, 0, section, setting) != NULL;
 
 	free(section);
-	return set && runner->settings.command == NULL;
+	return set;
 }
 
 static void
@@ -682,12 +761,46 @@ check_runners(struct reading *r, struct conf *c)
 	size_t i;
 
 	for (i = 0; i < c->nrunners; i++) {
-		if (has_bad_command(r, &c->runners[i]))
+		if (c->runners[i].settings.command == NULL &&
+		    was_given(r, "runner", c->runners[i].name, "command"))
 			continue;
 		err_clear(&e);
 		if (conf_check_runner(
 			c->runners[i].name, &c->runners[i].settings, &e) != 0)
 			complain_err(r, c->runners[i].origin, &e);
+	}
+}
+
+/* Was something refused without which the rest makes no sense? */
+static bool
+has_bad_time(struct reading *r, const struct conf_schedule *s)
+{
+	return (s->settings.cron == NULL &&
+		   was_given(r, "schedule", s->name, "cron")) ||
+	    (s->settings.every <= 0 &&
+		was_given(r, "schedule", s->name, "every")) ||
+	    (s->settings.runner == NULL &&
+		was_given(r, "schedule", s->name, "runner"));
+}
+
+static void
+check_schedules(struct reading *r, struct conf *c)
+{
+	const struct conf_schedule *s;
+	const struct conf_runner *runner;
+	struct err e;
+	size_t i;
+
+	for (i = 0; i < c->nschedules; i++) {
+		s = &c->schedules[i];
+		if (has_bad_time(r, s))
+			continue;
+		runner = s->settings.runner ? runner_of(c, s->settings.runner)
+					    : NULL;
+		err_clear(&e);
+		if (conf_check_schedule(s->name, &s->settings,
+			runner ? &runner->settings : NULL, &e) != 0)
+			complain_err(r, s->origin, &e);
 	}
 }
 
@@ -781,6 +894,54 @@ conf_check_runner(const char *name, const struct runner_conf *r, struct err *e)
 		    "most 1000 processes",
 		    name, r->numprocs * r->concurrency);
 	return 0;
+}
+
+static int
+check_times(const char *name, const struct schedule_conf *s, struct err *e)
+{
+	char jitter[32], gap[32];
+	struct when w;
+
+	if ((s->cron != NULL) == (s->every > 0))
+		return err_set(e, ERR_PARAMS,
+		    "schedule %s: %s; wanted one of the two", name,
+		    s->cron ? "it has both cron and every"
+			    : "it has neither cron nor every");
+	if (s->every > 0 && s->timezone)
+		return err_set(e, ERR_PARAMS,
+		    "schedule %s: timezone is for cron; every is counted in "
+		    "UTC",
+		    name);
+	when_of(&w, s);
+	if (s->jitter * 1000 < (double)when_least_gap(&w))
+		return 0;
+	return err_set(e, ERR_PARAMS,
+	    "schedule %s: jitter is %s; wanted less than the %s from one tick "
+	    "to the next",
+	    name, duration_text(s->jitter, jitter),
+	    duration_text((double)when_least_gap(&w) / 1000, gap));
+}
+
+int
+conf_check_schedule(const char *name, const struct schedule_conf *s,
+    const struct runner_conf *runner, struct err *e)
+{
+	if (s->runner == NULL)
+		return err_set(e, ERR_PARAMS,
+		    "schedule %s: runner is missing (wanted the one that gets "
+		    "the jobs)",
+		    name);
+	if (runner == NULL)
+		return err_set(e, ERR_PARAMS,
+		    "schedule %s: there is no runner %s in the configuration",
+		    name, s->runner);
+	if (runner->kind == KIND_SERVICE)
+		return err_set(e, ERR_PARAMS,
+		    "schedule %s: runner %s is of kind service and takes no "
+		    "jobs",
+		    name, s->runner);
+	return check_times(name, s, e) == 0 ? env_vars_check(s->job.env_vars, e)
+					    : -1;
 }
 
 /* Its words are the log's own business. */
@@ -895,8 +1056,9 @@ conf_load(const char *path, const json_t *overrides, char ***errors)
 	fill_directories(&c->daemon);
 	set_hero_address(&r, c);
 	fill_listen(c);
-	set_runners(&r, c);
+	set_sections(&r, c);
 	check_runners(&r, c);
+	check_schedules(&r, c);
 	check_order(&r, c);
 	check_log_level(&r, c, overrides);
 	entries_drop(&r, 0);
@@ -924,11 +1086,27 @@ conf_drop_runners(struct conf *c)
 }
 
 void
+conf_drop_schedules(struct conf *c)
+{
+	struct conf_schedule *s;
+
+	while (c->nschedules > 0) {
+		s = &c->schedules[--c->nschedules];
+		free(s->name);
+		free(s->origin);
+		settings_clear(schedule_settings, &s->settings);
+	}
+	free(c->schedules);
+	c->schedules = NULL;
+}
+
+void
 conf_free(struct conf *c)
 {
 	if (c == NULL)
 		return;
 	conf_drop_runners(c);
+	conf_drop_schedules(c);
 	settings_clear(daemon_settings, &c->daemon);
 	free(c);
 }

@@ -20,11 +20,20 @@ struct conf_runner {
 	struct runner_conf settings;
 };
 
+/* One [schedule:NAME]. */
+struct conf_schedule {
+	char *name;
+	char *origin;
+	struct schedule_conf settings;
+};
+
 struct conf {
 	struct daemon_conf daemon; /* with every directory filled in */
 	bool default_listen; /* nobody set listen */
 	struct conf_runner *runners; /* in order of the file */
 	size_t nrunners;
+	struct conf_schedule *schedules;
+	size_t nschedules;
 };
 
 /*
@@ -36,8 +45,13 @@ struct conf *conf_load(
     const char *path, const json_t *overrides, char ***errors);
 void conf_free(struct conf *c);
 
-/* Keeps the settings of herod only. */
+/* Whoever has copies of them does not need these. */
 void conf_drop_runners(struct conf *c);
+void conf_drop_schedules(struct conf *c);
+
+/* One more, with the defaults; NAME and origin are copied. */
+struct conf_schedule *conf_add_schedule(
+    struct conf *c, const char *name, const char *origin);
 
 /* The file that is read when none is named: $XDG_CONFIG_HOME/herod/
  * herod.conf, for root SYSCONFDIR/herod.conf; new string, or NULL when it
@@ -49,5 +63,10 @@ char *conf_default_path(void);
  * add_runner. */
 int conf_check_runner(
     const char *name, const struct runner_conf *r, struct err *e);
+
+/* The same of a schedule: neither cron nor every, ...  runner: the one it
+ * names, or NULL when there is none. */
+int conf_check_schedule(const char *name, const struct schedule_conf *s,
+    const struct runner_conf *runner, struct err *e);
 
 #endif

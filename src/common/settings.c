@@ -12,8 +12,10 @@
  */
 #define GROUP(title) {"", {TYPE_COUNT_, NULL}, NULL, 0, LIVE, NULL, title},
 #define SETTING(name, type, limits, fallback, apply, meaning) \
-	{#name, {TYPE_##type, limits}, fallback, offsetof(struct CONF, name), \
-	    apply, meaning, NULL},
+	{#name, {TYPE_##type, limits}, fallback, \
+	    offsetof(struct CONF, WITHIN name), apply, meaning, NULL},
+#define WITHIN /* the member that holds them, and a dot */
+#define SETTING_OF_ONE SETTING
 #define END \
 	{ \
 		NULL, {TYPE_COUNT_, NULL}, NULL, 0, LIVE, NULL, NULL \
@@ -33,6 +35,17 @@ const struct setting daemon_settings[] = {
 
 #define CONF job_spec
 const struct setting job_settings[] = {
+#include "job.def"
+    END};
+#undef CONF
+
+#undef SETTING_OF_ONE
+#define SETTING_OF_ONE(...)
+#define CONF schedule_conf
+const struct setting schedule_settings[] = {
+#include "schedule.def"
+#undef WITHIN
+#define WITHIN job.
 #include "job.def"
     END};
 #undef CONF
@@ -199,7 +212,9 @@ is_default(const struct setting *s, const json_t *value)
 {
 	json_t *wanted = fallback(s);
 	bool same = json_equal(value, wanted) ||
-	    (s->fallback == NULL && json_is_false(value));
+	    (s->fallback == NULL &&
+		(json_is_false(value) ||
+		    (json_is_number(value) && json_number_value(value) == 0)));
 
 	json_decref(wanted);
 	return same;

@@ -1,5 +1,5 @@
 /*
- * Structs of settings, driven by runner.def and daemon.def: defaults,
+ * Structs of settings, driven by runner.def, daemon.def and others: defaults,
  * setting by name, all or nothing from an object, printing, comparing.
  */
 #ifndef SETTINGS_H
@@ -19,6 +19,7 @@
 
 #define GROUP(title)
 #define SETTING(name, type, ...) type_##type name;
+#define SETTING_OF_ONE SETTING
 
 /* The words of runner.def's kind, in its order. */
 enum runner_kind { KIND_SERVICE, KIND_EXEC, KIND_STDIO, KIND_REDIS };
@@ -32,6 +33,9 @@ enum autorestart {
 	AUTORESTART_ON_FAILURE,
 	AUTORESTART_NEVER
 };
+
+/* The words of schedule.def's overlap, in its order. */
+enum overlap { OVERLAP_ALLOW, OVERLAP_FORBID, OVERLAP_REPLACE };
 
 /* The settings of one runner; see runner.def for meaning and units. */
 struct runner_conf {
@@ -48,8 +52,15 @@ struct job_spec {
 #include "job.def"
 };
 
+/* A schedule; see schedule.def.  Of job only what is not of one job. */
+struct schedule_conf {
+#include "schedule.def"
+	struct job_spec job;
+};
+
 #undef GROUP
 #undef SETTING
+#undef SETTING_OF_ONE
 
 enum setting_apply { LIVE, RESTART };
 
@@ -66,6 +77,7 @@ struct setting {
 extern const struct setting runner_settings[];
 extern const struct setting daemon_settings[];
 extern const struct setting job_settings[];
+extern const struct setting schedule_settings[]; /* of struct schedule_conf */
 
 /* Is the row only a heading, for the rows behind it? */
 bool setting_is_group(const struct setting *s);

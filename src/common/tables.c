@@ -147,6 +147,12 @@ job_chapter(void)
 	put_settings(job_settings, NULL);
 }
 
+static void
+schedule_chapter(void)
+{
+	put_settings(schedule_settings, NULL);
+}
+
 /* ---- verbs ---- */
 
 static void
@@ -357,8 +363,15 @@ sample_chapter(void)
 	      "#command = /usr/bin/python3 -m http.server 8000\n"
 	      "#directory = /srv/www\n\n"
 	      "# A program for jobs: heroctl run upper hello\n"
-	      "#[runner:upper]\n#kind = exec\n#command = tr a-z A-Z\n",
+	      "#[runner:upper]\n#kind = exec\n#command = tr a-z A-Z\n"
+	      "\n# ======== schedules ========\n\n"
+	      "# A job each night, one at a time:\n#[schedule:nightly]\n"
+	      "#runner = upper\n#cron = 30 4 * * *\n"
+	      "#timezone = Europe/Berlin\n#overlap = forbid\n"
+	      "#payload = good night\n"
+	      "\n# Settings of [schedule:NAME]:\n",
 	    stdout);
+	sample_settings(schedule_settings);
 }
 
 /* ---- main ---- */
@@ -368,9 +381,10 @@ static const struct chapter {
 	void (*print)(void);
 } chapters[] = {{"runner-settings", runner_chapter},
     {"daemon-settings", daemon_chapter}, {"job-settings", job_chapter},
-    {"verbs", verb_chapter}, {"options", option_chapter},
-    {"methods", method_chapter}, {"errors", error_chapter},
-    {"topics", topic_chapter}, {"sample", sample_chapter}, {NULL, NULL}};
+    {"schedule-settings", schedule_chapter}, {"verbs", verb_chapter},
+    {"options", option_chapter}, {"methods", method_chapter},
+    {"errors", error_chapter}, {"topics", topic_chapter},
+    {"sample", sample_chapter}, {NULL, NULL}};
 
 static const struct chapter *
 chapter_find(const char *name, size_t len)

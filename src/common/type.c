@@ -14,11 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cron.h"
 #include "depend.h"
 #include "mem.h"
 #include "readiness.h"
 #include "sock.h"
 #include "target.h"
+#include "when.h"
 
 /* Gives the canonical form of a value (a new reference), or NULL; a NULL
  * without a refusal set means "not of this kind". */
@@ -337,6 +339,24 @@ read_target(const struct kind *k, const json_t *value, struct err *e)
 
 	if (!is_word(value) ||
 	    target_parse(json_string_value(value), &t, e) != 0)
+		return NULL;
+	return read_string(k, value, e);
+}
+
+static json_t *
+read_cron(const struct kind *k, const json_t *value, struct err *e)
+{
+	struct cron c;
+
+	if (!is_word(value) || cron_parse(json_string_value(value), &c, e) != 0)
+		return NULL;
+	return read_string(k, value, e);
+}
+
+static json_t *
+read_timezone(const struct kind *k, const json_t *value, struct err *e)
+{
+	if (!is_word(value) || zone_check(json_string_value(value), e) != 0)
 		return NULL;
 	return read_string(k, value, e);
 }
@@ -683,6 +703,8 @@ static const read_fn readers[TYPE_COUNT_] = {
     [TYPE_LIST] = read_list,
     [TYPE_READINESS] = read_readiness,
     [TYPE_TARGET] = read_target,
+    [TYPE_CRON] = read_cron,
+    [TYPE_TIMEZONE] = read_timezone,
     [TYPE_ADDRESSES] = read_list,
     [TYPE_DEPENDS] = read_list,
     [TYPE_MAP] = read_map,
@@ -768,6 +790,8 @@ type_clear(const struct kind *k, void *field)
 	case TYPE_ID:
 	case TYPE_READINESS:
 	case TYPE_TARGET:
+	case TYPE_CRON:
+	case TYPE_TIMEZONE:
 		free(*(char **)field);
 		*(char **)field = NULL;
 		break;
@@ -833,6 +857,8 @@ type_store(const struct kind *k, void *field, const json_t *canonical)
 	case TYPE_ID:
 	case TYPE_READINESS:
 	case TYPE_TARGET:
+	case TYPE_CRON:
+	case TYPE_TIMEZONE:
 		type_clear(k, field);
 		*(char **)field = xstrdup(json_string_value(value));
 		break;
@@ -933,6 +959,8 @@ type_fetch(const struct kind *k, const void *field)
 	case TYPE_ID:
 	case TYPE_READINESS:
 	case TYPE_TARGET:
+	case TYPE_CRON:
+	case TYPE_TIMEZONE:
 		text = *(char *const *)field;
 		return text ? json_string(text) : json_null();
 	case TYPE_ARGV:

@@ -87,6 +87,44 @@ test_sections_become_settings(void)
 }
 
 void
+test_schedules_have_times_and_settings_of_jobs(void)
+{
+	struct conf *c = load_well("[schedule:s]\n"
+				   "cron = */5 8-18 * * mon-fri\n"
+				   "timezone = Europe/Berlin\n"
+				   "runner = job\n"
+				   "[runner:job]\n"
+				   "kind = exec\n"
+				   "command = wc -w\n"
+				   "[schedule:t]\n"
+				   "runner = job\n"
+				   "every = 1h30m\n"
+				   "overlap = replace\n"
+				   "retries = 2\n"
+				   "payload = one\n"
+				   "  two\n"
+				   "env_vars = A=1,B=\"x y\"\n");
+	const struct schedule_conf *s;
+
+	check_int(c->nschedules, 2);
+	check_str(c->schedules[0].name, "s");
+	check_str(c->schedules[0].origin, "herod.conf:2");
+	s = &c->schedules[0].settings;
+	check_str(s->cron, "*/5 8-18 * * mon-fri");
+	check_str(s->timezone, "Europe/Berlin");
+	check_int(s->overlap, OVERLAP_ALLOW);
+	check(s->enabled && !s->persistent);
+	check_int(s->job.retries, -1);
+	s = &c->schedules[1].settings;
+	check(s->every == 5400);
+	check_int(s->overlap, OVERLAP_REPLACE);
+	check_int(s->job.retries, 2);
+	check_str(s->job.payload, "one\ntwo");
+	check_str(s->job.env_vars[1], "B=x y");
+	conf_free(c);
+}
+
+void
 test_all_mistakes_are_told_at_once(void)
 {
 	char *why = load_badly("stray = 1\n"

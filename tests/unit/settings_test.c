@@ -32,13 +32,13 @@ void
 test_every_default_is_a_legal_value(void)
 {
 	const struct setting *const tables[] = {
-	    runner_settings, daemon_settings, job_settings};
+	    runner_settings, daemon_settings, job_settings, schedule_settings};
 	const struct setting *s;
 	struct err e = {0};
 	json_t *text, *value;
 	size_t i;
 
-	for (i = 0; i < 3; i++)
+	for (i = 0; i < 4; i++)
 		for (s = tables[i]; s->name; s++) {
 			if (setting_is_group(s) || s->fallback == NULL)
 				continue;
