@@ -1,4 +1,4 @@
-/* Logs: the last lines of runners, and each new one as it comes. */
+/* Logs: the last lines of runners or of a job, and each new one as it comes. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +12,7 @@ struct follower {
 	struct line_style style;
 	const json_t *instance; /* NULL: all */
 	const json_t *job;
+	const char *method, *key; /* to follow, and its parameter */
 	size_t followed; /* names that are, and not refused or removed */
 	enum status refused; /* the first refusal */
 };
@@ -54,23 +55,39 @@ show_once(struct ctl *ctl, const json_t *lines, void *arg)
 
 /* ---- with each new line ---- */
 
+/* A runner was removed, or a job is over. */
+static void
+take_end(struct follower *f, const char *name, const json_t *params)
+{
+	const char *node = json_string_value(json_object_get(params, "node"));
+	const char *why = json_string_value(json_object_get(params, "why"));
+
+	f->followed--;
+	if (strcmp(f->key, "name") == 0)
+		ctl_say("runner %s was removed", name);
+	else if (node)
+		ctl_say("job %s ran on node %s: its lines are in the logs "
+			"there",
+		    name, node);
+	else if (why)
+		ctl_say("%s", why);
+}
+
 static void
 show_news(struct follower *f, const json_t *params)
 {
 	const json_t *dropped = json_object_get(params, "dropped");
 	const char *ended = json_string_value(json_object_get(params, "ended"));
 
-	if (ended) {
-		ctl_say("runner %s was removed", ended);
-		f->followed--;
-	}
+	if (ended)
+		take_end(f, ended, params);
 	if (json_is_integer(dropped))
 		ctl_say("%lld lines came too fast and are left out",
 		    (long long)json_integer_value(dropped));
 	show_lines(f, json_object_get(params, "lines"));
 }
 
-/* To follow_logs for one name; the others go on when it is refused. */
+/* To the call for one name; the others go on when it is refused. */
 static void
 take_answer(struct follower *f, const json_t *message)
 {
@@ -113,8 +130,8 @@ subscribe(
 		own = json_deep_copy(params);
 		json_object_del(own, "instance");
 		json_object_del(own, "job");
-		json_object_set_new(own, "name", json_string(names[id]));
-		if (client_send(c, "follow_logs", own, id, e) != 0)
+		json_object_set_new(own, f->key, json_string(names[id]));
+		if (client_send(c, f->method, own, id, e) != 0)
 			return -1;
 	}
 	return 0;
@@ -149,7 +166,10 @@ show_logs(
     struct ctl *ctl, const struct args *a, char *const *operands, bool raw)
 {
 	const json_t *params = a->given[OPTION_PARAM];
-	struct follower f = {.ctl = ctl, .style = {.raw = raw}};
+	struct follower f = {.ctl = ctl,
+	    .style = {.raw = raw},
+	    .method = "follow_logs",
+	    .key = "name"};
 	enum status unmatched, status;
 	char **names = call_expand(ctl, operands, &unmatched);
 
@@ -177,6 +197,21 @@ verb_logs(struct ctl *ctl, const struct args *a)
 	if (args_count(a, 1, SIZE_MAX, &e) != 0)
 		return ctl_misused(&e);
 	return show_logs(ctl, a, a->operands, false);
+}
+
+enum status
+verb_job_logs(struct ctl *ctl, const struct args *a)
+{
+	const json_t *params = a->given[OPTION_PARAM];
+	struct follower f = {.ctl = ctl, .method = "job.follow", .key = "id"};
+	struct err e = {0};
+
+	if (args_count(a, 1, 1, &e) != 0)
+		return ctl_misused(&e);
+	if (json_is_true(args_option(a, OPTION_VERB, "follow")))
+		return follow(&f, a->operands, params);
+	return call_each(
+	    ctl, a->verb.method, "id", a->operands, params, show_once, &f);
 }
 
 static bool

@@ -1,4 +1,4 @@
-/* Work: add-runner, queue, run and a job's logs. */
+/* Work: add-runner, queue and run. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,33 +179,4 @@ verb_run(struct ctl *ctl, const struct args *a)
 		return ctl_misused(&e);
 	json_object_set_new(job, "runner", json_string(a->operands[0]));
 	return send_job(ctl, a, json_pack("{s:O}", "job", job));
-}
-
-/* ---- job logs ---- */
-
-#define JOB_LINES 100000 /* as many as get_runner_logs gives */
-
-enum status
-verb_job_logs(struct ctl *ctl, const struct args *a)
-{
-	const struct method *m = &methods[METHOD_get_runner_logs];
-	enum status status;
-	struct err e = {0};
-	json_t *job, *lines, *params;
-
-	if (args_count(a, 1, 1, &e) != 0)
-		return ctl_misused(&e);
-	job = call_once(ctl, a->verb.method,
-	    json_pack("{s:s}", "id", a->operands[0]), &status);
-	if (job == NULL)
-		return status;
-	params =
-	    json_pack("{s:O, s:s, s:i}", "name", json_object_get(job, "runner"),
-		"job", a->operands[0], "lines", JOB_LINES);
-	json_decref(job);
-	lines = call_once(ctl, m, params, &status);
-	if (lines)
-		status = show_result(ctl, m->result, lines);
-	json_decref(lines);
-	return status;
 }

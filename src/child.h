@@ -306,6 +306,10 @@ child_piece(const struct child *c)
  * flood of small writes several times cheaper.  For logs, not replies. */
 void child_be_lazy(struct child *c, int stream);
 
+/* Hands out what a stream holds now, before anything else is done: not from
+ * within output().  False: its owner does not want it now. */
+bool child_read_now(struct child *c, int stream);
+
 /* "exit 3", "SIGSEGV (core dumped)", "exec /bin/x: No such file ..." */
 const char *child_end_text(const struct child *c, char *buf, size_t size);
 

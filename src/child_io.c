@@ -432,19 +432,40 @@ io_hurry(struct process *p)
 	}
 }
 
+/* Who holds it may go on writing: only what is there now. */
+static void
+take_rest(struct stream *s)
+{
+	int there;
+
+	if (ioctl(s->fd, FIONREAD, &there) == 0 && there > 0)
+		stream_take(s, least((size_t)there, FINISH_MAX));
+}
+
+bool
+child_read_now(struct child *c, int stream)
+{
+	struct stream *s = &((struct process *)c)->streams[stream];
+
+	if (!stream_is_open(s))
+		return true;
+	if (!is_wanted(s))
+		return false;
+	take_rest(s);
+	return true;
+}
+
 void
 io_finish(struct process *p)
 {
 	struct stream *s;
-	int i, there;
+	int i;
 
 	for (i = 0; i < CHILD_STREAMS; i++) {
 		s = &p->streams[i];
 		if (!stream_is_open(s))
 			continue;
-		/* Who holds it may go on writing: only what is there now. */
-		if (ioctl(s->fd, FIONREAD, &there) == 0 && there > 0)
-			stream_take(s, least((size_t)there, FINISH_MAX));
+		take_rest(s);
 		stream_end(s);
 	}
 }

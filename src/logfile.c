@@ -179,17 +179,18 @@ look_at_name(struct logfile *f)
 
 /* ---- rotation ---- */
 
-static char *
-backup_path(const struct logfile *f, long long n)
+char *
+logfile_backup(const char *path, long long n)
 {
-	return n > 0 ? xasprintf("%s.%lld", f->path, n) : xstrdup(f->path);
+	return n > 0 ? xasprintf("%s.%lld", path, n) : xstrdup(path);
 }
 
 /* Makes FILE.n of FILE.n-1, or of FILE. */
 static int
 rename_one(const struct logfile *f, long long n)
 {
-	char *to = backup_path(f, n), *from = backup_path(f, n - 1);
+	char *to = logfile_backup(f->path, n),
+	     *from = logfile_backup(f->path, n - 1);
 	int bad = rename(from, to) != 0 && errno != ENOENT;
 
 	if (bad)
@@ -203,7 +204,7 @@ rename_one(const struct logfile *f, long long n)
 static long long
 backup_size(const struct logfile *f, long long n)
 {
-	char *path = backup_path(f, n);
+	char *path = logfile_backup(f->path, n);
 	struct stat st;
 	int bad = stat(path, &st);
 
@@ -238,7 +239,7 @@ keep_to_total(const struct logfile *f)
 		all += (unsigned long long)size;
 		if (all <= f->rules.totalbytes)
 			continue;
-		path = backup_path(f, n);
+		path = logfile_backup(f->path, n);
 		if (unlink(path) != 0)
 			log_warn("unlink %s", path);
 		free(path);

@@ -39,6 +39,9 @@ struct logfile_rules {
 /* The file of this path, opened at its first line. */
 struct logfile *logfile_get(struct logfiles *all, const char *path);
 void logfile_put(struct logfile *f);
+
+/* Where its n-th backup is, the file itself for 0; new string. */
+char *logfile_backup(const char *path, long long n);
 const char *logfile_path(const struct logfile *f);
 
 /* Of those who share it the last one has its way. */

@@ -37,6 +37,18 @@ struct output_follower {
 	void *arg;
 };
 
+struct job_follower {
+	LIST_ENTRY(job_follower) entry;
+	char *job;
+	void (*fn)(
+	    void *arg, const struct output *o, const struct output_line *line);
+	void *arg;
+};
+
+struct job_followers {
+	LIST_HEAD(, job_follower) list;
+};
+
 /* What a piece of output is made into. */
 struct piece {
 	struct text lines;
@@ -203,6 +215,16 @@ ring_fill(struct output *o)
 
 /* ---- lines ---- */
 
+static void
+tell_job_followers(const struct output *o, const struct output_line *line)
+{
+	struct job_follower *f, *next;
+
+	LIST_FOREACH_SAFE (f, &o->home->job_followers->list, entry, next)
+		if (strcmp(f->job, line->job) == 0)
+			f->fn(f->arg, o, line);
+}
+
 /* Adds one stamped line to the batch and tells whoever wants to know. */
 static void
 add_line(struct output_source *s, const struct output_line *line)
@@ -223,6 +245,8 @@ add_line(struct output_source *s, const struct output_line *line)
 		sink_send(o->home->sink, o->sink, o->runner, line);
 	TAILQ_FOREACH_SAFE (f, &o->followers, entry, next)
 		f->fn(f->arg, line);
+	if (line->job && o->home->job_followers)
+		tell_job_followers(o, line);
 }
 
 /* Says how many lines the rate limit has withheld. */
@@ -508,19 +532,11 @@ end_last(struct output_source *s)
 		transit_done(s->place.transit);
 }
 
-void
-output_feed(struct output_source *s, const char *buf, size_t len)
+static void
+take_bytes(struct output_source *s, double now, const char *buf, size_t len)
 {
 	const char *end, *newline;
-	size_t before;
-	double now;
 
-	if (len == 0) {
-		end_last(s);
-		return;
-	}
-	now = begin(s, transit_progress(&s->place));
-	before = s->half.len;
 	for (end = buf + len; buf < end; buf = newline + 1) {
 		newline = memchr(buf, '\n', (size_t)(end - buf));
 		if (newline == NULL) {
@@ -532,7 +548,52 @@ output_feed(struct output_source *s, const char *buf, size_t len)
 		else
 			take_long_line(s, now, buf, (size_t)(newline - buf));
 	}
+}
+
+void
+output_feed(struct output_source *s, const char *buf, size_t len)
+{
+	size_t before;
+	double now;
+
+	if (len == 0) {
+		end_last(s);
+		return;
+	}
+	now = begin(s, transit_progress(&s->place));
+	before = s->half.len;
+	take_bytes(s, now, buf, len);
 	finish(s, s->half.len == before + len);
+}
+
+void
+output_lines(struct output *o, const struct output_line *about,
+    const char *text, size_t len, struct progress *p)
+{
+	struct output_source s = {.output = o,
+	    .instance = about->instance,
+	    .stream = about->stream,
+	    .job = (char *)(uintptr_t)about->job};
+	double now = begin(&s, p);
+
+	take_bytes(&s, now, text, len);
+	if (s.half.len || len == 0)
+		end_half(&s, now, "", 0);
+	tell_withheld(&s, now);
+	finish(&s, false);
+	text_clear(&s.half);
+	text_clear(&s.head);
+}
+
+void
+output_source_job(struct output_source *s, const char *job)
+{
+	if (s->job && job ? strcmp(s->job, job) == 0 : s->job == job)
+		return;
+	if (s->half.len)
+		end_last(s);
+	free(s->job);
+	s->job = xstrdup(job);
 }
 
 struct output_source *
@@ -648,6 +709,41 @@ output_unfollow(struct output_follower *f)
 {
 	if (f->output)
 		TAILQ_REMOVE(&f->output->followers, f, entry);
+	free(f);
+}
+
+struct job_followers *
+job_followers_new(void)
+{
+	return xcalloc(1, sizeof(struct job_followers));
+}
+
+void
+job_followers_free(struct job_followers *all)
+{
+	free(all);
+}
+
+struct job_follower *
+output_follow_job(const struct output_home *home, const char *job,
+    void (*fn)(
+	void *arg, const struct output *o, const struct output_line *line),
+    void *arg)
+{
+	struct job_follower *f = xcalloc(1, sizeof(*f));
+
+	f->job = xstrdup(job);
+	f->fn = fn;
+	f->arg = arg;
+	LIST_INSERT_HEAD(&home->job_followers->list, f, entry);
+	return f;
+}
+
+void
+output_unfollow_job(struct job_follower *f)
+{
+	LIST_REMOVE(f, entry);
+	free(f->job);
 	free(f);
 }
 
@@ -774,6 +870,12 @@ bool
 output_has_room(const struct output *o, int stream)
 {
 	return o->files[stream] == NULL || logfile_has_room(o->files[stream]);
+}
+
+const char *
+output_path(const struct output *o, int stream)
+{
+	return o->files[stream] ? logfile_path(o->files[stream]) : NULL;
 }
 
 static json_t *

@@ -24,11 +24,16 @@ struct output_home {
 	struct logfiles *files;
 	struct sink *sink;
 	struct output_spare *spare;
+	struct job_followers *job_followers; /* NULL: there are none */
 };
 
 /* Buffers that outputs share. */
 struct output_spare *output_spare_new(void);
 void output_spare_free(struct output_spare *s);
+
+/* For home->job_followers. */
+struct job_followers *job_followers_new(void);
+void job_followers_free(struct job_followers *all);
 
 /* Files are opened at the first line.  home is borrowed. */
 struct output *output_new(const char *runner, const struct runner_conf *conf,
@@ -53,8 +58,18 @@ struct output_source *output_source_new(struct output *o, int instance,
  * file when this returns.  None: no more will come. */
 void output_feed(struct output_source *s, const char *buf, size_t len);
 
+/* What comes from now on is written during this job (or NULL); half a line
+ * that is there is a line of the one before. */
+void output_source_job(struct output_source *s, const char *job);
+
 /* Writes the last half line, if any, and frees the source. */
 void output_source_end(struct output_source *s);
+
+/* Whole lines: instance, stream and job are of *about.  With p, which outlives
+ * herod and is all zero before, each of them stands in the file once, whenever
+ * herod is killed, if the next one calls this again. */
+void output_lines(struct output *o, const struct output_line *about,
+    const char *text, size_t len, struct progress *p);
 
 /* A line of herod's own about the runner (stream stderr). */
 void output_note(struct output *o, int instance, const char *fmt, ...)
@@ -79,6 +94,19 @@ struct output_follower;
 struct output_follower *output_follow(struct output *o,
     void (*fn)(void *arg, const struct output_line *line), void *arg);
 void output_unfollow(struct output_follower *f);
+
+/* The same for all lines written during a job, whosever they are; fn is not
+ * called with NULL. */
+struct job_follower;
+struct job_follower *output_follow_job(const struct output_home *home,
+    const char *job,
+    void (*fn)(
+	void *arg, const struct output *o, const struct output_line *line),
+    void *arg);
+void output_unfollow_job(struct job_follower *f);
+
+/* Path of the file of a stream; NULL: it has none. */
+const char *output_path(const struct output *o, int stream);
 
 /* May more be fed?  False while log_on_full = block holds what could not be
  * written. */

@@ -296,10 +296,12 @@ static void
 begin_source(struct instance *i, int stream)
 {
 	struct transit_place place = child_place(i->child, stream);
+	bool has_jobs = conf(i)->kind == KIND_STDIO && hooks(i)->job;
 
 	if (i->sources[stream] == NULL)
-		i->sources[stream] = output_source_new(
-		    i->runner->output, i->n, stream, NULL, &place);
+		i->sources[stream] = output_source_new(i->runner->output, i->n,
+		    stream, has_jobs ? hooks(i)->job(hooks(i)->arg, i) : NULL,
+		    &place);
 }
 
 /* What the herod before us had of a line is not forgotten. */

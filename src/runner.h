@@ -155,6 +155,9 @@ struct runner_hooks {
 	/* Bytes of stdout of a stdio worker. */
 	void (*replies)(
 	    void *arg, struct instance *i, const char *buf, size_t len);
+	/* The job that it has in hand, if only one: what it writes on stderr
+	 * is of that. */
+	const char *(*job)(void *arg, struct instance *i);
 	/* The process of a worker (stdio, redis) is over; jobs in hand are
 	 * given back (before the state changes).  asked: we ended it. */
 	void (*died)(

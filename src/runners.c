@@ -1279,7 +1279,8 @@ runners_new(struct ev_loop *loop, const struct daemon_conf *conf,
 		.ring_bytes = (size_t)conf->log_ring,
 		.files = logfiles_new(loop),
 		.sink = sink_new(conf->syslog_socket, conf->journal_socket),
-		.spare = output_spare_new()};
+		.spare = output_spare_new(),
+		.job_followers = job_followers_new()};
 	RB_INIT(&rs->tree);
 	ev_timer_init(&rs->sweep, on_sweep_or_end, 0, 0);
 	ev_timer_init(&rs->deadline, on_deadline, 0, 0);
@@ -1326,5 +1327,6 @@ runners_free(struct runners *rs)
 	logfiles_free(rs->context.output.files);
 	sink_free(rs->context.output.sink);
 	output_spare_free(rs->context.output.spare);
+	job_followers_free(rs->context.output.job_followers);
 	free(rs);
 }

@@ -16,6 +16,7 @@
 #include "frame.h"
 #include "journal.h"
 #include "queue.h"
+#include "transit.h"
 #include "worker.h"
 
 /* What is to become of a job whose process is on its way out. */
@@ -85,6 +86,11 @@ struct marks {
 	/* Claims up to this one were sent; their requests may be dropped. */
 	long long epoch, sequence;
 	bool broken; /* something could not be kept: nothing is known */
+	/* Of log lines: the journal's place behind the last one that is
+	 * written; the next one's place, plus 1, and how far it has come. */
+	uint64_t logged, log_at;
+	struct progress log;
+	char alone[132]; /* the place's, or "" */
 };
 
 struct place {
@@ -97,6 +103,10 @@ struct place {
 	size_t nworks, reserved;
 	ev_timer hold; /* no new job meanwhile (herod's shortage) */
 	/* stdio only */
+	TAILQ_ENTRY(place) unread;
+	bool is_unread;
+	char *alone; /* id of the job in hand, if only one; or NULL */
+	bool unsure; /* there may be older lines in its stderr */
 	struct frame frame;
 	uint64_t line_at; /* where the line being read began */
 	struct child *child; /* whose journals these are */
@@ -162,6 +172,7 @@ struct workers {
 	struct lane_tree lanes;
 	struct watch_tree watches;
 	TAILQ_HEAD(, lane) dirty;
+	TAILQ_HEAD(, place) unread; /* have answers that came in this turn */
 	ev_prepare serve;
 	ev_timer retry; /* no take before */
 	bool adopted; /* the keeper has told what lives */
@@ -258,6 +269,12 @@ bool exec_adopt(
 void stdio_begin(struct work *k);
 void stdio_cancel(struct work *k, enum fate fate);
 void stdio_replies(struct place *p, const char *buf, size_t len);
+/* Deals with what has come, at the end of the loop turn. */
+void stdio_read(struct place *p);
+/* Place's alone, of one whose process may have outlived a herod. */
+const char *stdio_alone(struct place *p);
+/* It has other jobs in hand. */
+void stdio_hands(struct place *p);
 /* Its process runs: w->adopted tells whether it is older than we. */
 void stdio_up(struct place *p);
 /* Was that claim's request fed to it, or is about to be? */

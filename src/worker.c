@@ -322,6 +322,8 @@ work_leave(struct work *k)
 	p->nworks--;
 	k->all->nworks--;
 	free(k);
+	if (p->instance && instance_conf(p->instance)->kind == KIND_STDIO)
+		stdio_hands(p);
 	place_look(p);
 	if (!p->nworks && p->instance)
 		instance_idle(p->instance);
@@ -806,10 +808,13 @@ on_serve(struct ev_loop *loop, ev_prepare *prepare, int revents)
 {
 	struct workers *w = prepare->data;
 	TAILQ_HEAD(, lane) dirty = TAILQ_HEAD_INITIALIZER(dirty);
+	struct place *p;
 	struct lane *l;
 
 	(void)loop;
 	(void)revents;
+	while ((p = TAILQ_FIRST(&w->unread)))
+		stdio_read(p);
 	/* What gets dirty meanwhile is for the next turn. */
 	TAILQ_CONCAT(&dirty, &w->dirty, dirty_next);
 	while ((l = TAILQ_FIRST(&dirty))) {
@@ -1463,6 +1468,14 @@ hook_jobs(void *arg, struct instance *i, json_t *ids)
 	return p->nworks;
 }
 
+static const char *
+hook_job(void *arg, struct instance *i)
+{
+	struct place *p = place_of(arg, i);
+
+	return p ? stdio_alone(p) : NULL;
+}
+
 static void
 hook_abandon(void *arg, struct instance *i)
 {
@@ -1526,6 +1539,7 @@ workers_hooks(struct workers *w, struct runner_hooks *hooks)
 	    .hindrance = hook_hindrance,
 	    .up = hook_up,
 	    .replies = hook_replies,
+	    .job = hook_job,
 	    .died = hook_died,
 	    .adopt = hook_adopt,
 	    .jobs = hook_jobs,
@@ -1703,6 +1717,7 @@ workers_new(struct ev_loop *loop, struct redis *redis,
 	RB_INIT(&w->watches);
 	TAILQ_INIT(&w->dirty);
 	TAILQ_INIT(&w->external_lanes);
+	TAILQ_INIT(&w->unread);
 	w->queues = queues_new(
 	    loop, redis, conf->namespace, conf->node, id, conf->result_ttl);
 	queues_set_ops(w->queues, &queues_ops, w);

@@ -12,8 +12,14 @@
  * which claims the worker has got, goes on in the middle of a line, and
  * loses no answer.  Only when it died inside write(2) itself can it not
  * know; then the worker is ended and its jobs go back.
+ *
+ * A line of its log is of the job that it names (notification log), and one
+ * on stderr of the job in hand, when there was only one.  What is on stderr
+ * is read before the jobs in hand change: before a request is fed, and
+ * before the answers that came in a loop turn are dealt with.
  */
 #define LOG_MODULE "worker"
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -173,11 +179,22 @@ keep_answer(struct work *k)
 	k->settled_arg = answer_new(k->place);
 }
 
+static void
+is_read(struct place *p)
+{
+	if (p->is_unread)
+		TAILQ_REMOVE(&p->all->unread, p, unread);
+	p->is_unread = false;
+}
+
 void
 stdio_forget(struct place *p)
 {
 	struct answer *a;
 
+	is_read(p);
+	free(p->alone);
+	p->alone = NULL;
 	while ((a = TAILQ_FIRST(&p->answers))) {
 		TAILQ_REMOVE(&p->answers, a, next);
 		a->place = NULL;
@@ -194,6 +211,8 @@ stdio_forget(struct place *p)
 	journal_begin(&p->requests, -1, REQUESTS_BASE);
 	frame_clear(&p->frame);
 }
+
+_Static_assert(sizeof(struct marks) <= MARKS_SIZE, "they have room");
 
 static void
 marks_map(struct place *p, int fd)
@@ -293,7 +312,64 @@ meet(struct place *p)
 	journal_resume(&p->requests, c->keep_fd, REQUESTS_BASE);
 	p->last_epoch = p->marks->epoch;
 	p->last_sequence = p->marks->sequence;
+	if (*p->marks->alone)
+		p->alone = xstrndup(p->marks->alone, sizeof(p->marks->alone));
 	read_sent(p);
+}
+
+/* ---- whose its stderr is ---- */
+
+const char *
+stdio_alone(struct place *p)
+{
+	meet(p);
+	return p->alone;
+}
+
+/* Whole or empty, whenever herod is killed. */
+static void
+mark_alone(struct marks *m, const char *id)
+{
+	m->alone[0] = '\0';
+	atomic_signal_fence(memory_order_seq_cst);
+	if (!id)
+		return;
+	strlcpy(m->alone + 1, id + 1, sizeof(m->alone) - 1);
+	atomic_signal_fence(memory_order_seq_cst);
+	m->alone[0] = id[0];
+}
+
+static bool
+is_same(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+void
+stdio_hands(struct place *p)
+{
+	struct output_source *s = p->instance->sources[CHILD_STDERR];
+	const struct work *k = TAILQ_FIRST(&p->works);
+	const char *id = p->nworks == 1 && !p->unsure ? k->job->spec.id : NULL;
+
+	/* Not all of them may be known yet. */
+	if (p->kept || is_same(p->alone, id))
+		return;
+	if (s)
+		output_source_job(s, id);
+	if (p->marks)
+		mark_alone(p->marks, id);
+	free(p->alone);
+	p->alone = xstrdup(id);
+}
+
+/* What it wrote is of the jobs that it has in hand now. */
+static void
+read_stderr(struct place *p)
+{
+	struct child *c = p->instance->child;
+
+	p->unsure = c && c == p->child && !child_read_now(c, CHILD_STDERR);
 }
 
 /* Whether claim (epoch, sequence) is not behind another. */
@@ -359,6 +435,9 @@ stdio_begin(struct work *k)
 	size_t len;
 	char *text = job_request(k->job, &len);
 
+	if (p->nworks <= 2)
+		read_stderr(p);
+	stdio_hands(p);
 	if (!text) {
 		job_set_error(k->job, "it cannot be written as JSON");
 		work_end(k, JOB_ERROR);
@@ -542,16 +621,26 @@ take_progress(struct work *k, const json_t *params)
 	k->job->progress_text = xstrdup(json_string_value(message));
 }
 
+/* The herod before us may have written it, or may have begun to. */
 static void
 take_log(struct place *p, const char *id, const json_t *params)
 {
 	const json_t *text = json_object_get(params, "text");
 	const struct instance *i = p->instance;
-	struct output_source *s;
+	const struct output_line about = {
+	    .instance = i->n, .stream = CHILD_STDOUT, .job = id};
+	struct marks *m = p->journal.fd != -1 ? p->marks : NULL;
 
-	s = output_source_new(i->runner->output, i->n, CHILD_STDOUT, id, NULL);
-	output_feed(s, json_string_value(text), json_string_length(text));
-	output_source_end(s);
+	if (m && p->line_at < m->logged)
+		return;
+	if (m && m->log_at != p->line_at + 1) {
+		m->log = (struct progress){0};
+		m->log_at = p->line_at + 1;
+	}
+	output_lines(i->runner->output, &about, json_string_value(text),
+	    json_string_length(text), m ? &m->log : NULL);
+	if (m)
+		m->logged = journal_place(p);
 }
 
 static void
@@ -638,6 +727,17 @@ stdio_replies(struct place *p, const char *buf, size_t len)
 	if (p->kept && p->journal.fd != -1)
 		return;
 	add_to_frame(p, buf, len);
+	if (!p->is_unread)
+		TAILQ_INSERT_TAIL(&p->all->unread, p, unread);
+	p->is_unread = true;
+}
+
+void
+stdio_read(struct place *p)
+{
+	is_read(p);
+	if (p->nworks > 0)
+		read_stderr(p);
 	take_lines(p);
 	journal_trim(p);
 }
@@ -668,7 +768,10 @@ stdio_catch_up(struct place *p)
 	p->kept = false;
 	p->replaying = true;
 	read_on(p, &p->journal, p->journal.begin, add_to_frame);
+	if (p->nworks > 0)
+		read_stderr(p);
 	take_lines(p);
+	stdio_hands(p);
 	p->replaying = false;
 	p->garbage = 0;
 	if (!p->instance->child)
@@ -703,6 +806,8 @@ stdio_died(struct place *p, const struct child *c, bool asked)
 
 	if (p->kept)
 		stdio_catch_up(p);
+	else if (p->is_unread)
+		stdio_read(p);
 	stdio_forget(p);
 	child_end_text(c, why, sizeof(why));
 	/* The last first, so that the first stands at the head. */

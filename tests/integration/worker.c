@@ -109,6 +109,49 @@ log_to_stderr(const char *id, const char *text)
 }
 
 static void
+log_line(const char *id, const char *text)
+{
+	send(json_pack("{s:s, s:{s:s, s:s}}", "method", "log", "params", "id",
+	    id, "text", text));
+}
+
+static void
+log_it(const char *id, const char *text)
+{
+	log_line(id, text);
+	succeed(id, "logged");
+}
+
+static void
+log_and_hold(const char *id, const char *text)
+{
+	log_line(id, text);
+	hold(id, "");
+}
+
+/* Lines of all that are held, in turn; so many of each. */
+static void
+chat(const char *id, const char *times)
+{
+	int i, k;
+	char text[256];
+
+	for (k = 0; k < atoi(times); k++)
+		for (i = 0; i < nheld; i++) {
+			snprintf(text, sizeof(text), "%d of %s", k, held[i]);
+			log_line(held[i], text);
+		}
+	succeed(id, "chatted");
+}
+
+static void
+stderr_and_hold(const char *id, const char *text)
+{
+	fprintf(stderr, "%s\n", text);
+	hold(id, "");
+}
+
+static void
 progress(const char *id, const char *message)
 {
 	send(json_pack("{s:s, s:{s:s, s:f, s:s}}", "method", "progress",
@@ -121,7 +164,9 @@ static const struct {
 	void (*fn)(const char *id, const char *rest);
 } tricks[] = {{"echo", succeed}, {"fail", fail}, {"say", say}, {"die", die},
     {"die-once", die_once}, {"hold", hold}, {"release", release},
-    {"grow", grow}, {"stderr", log_to_stderr}, {"progress", progress}};
+    {"grow", grow}, {"stderr", log_to_stderr}, {"progress", progress},
+    {"log", log_it}, {"log-hold", log_and_hold}, {"chat", chat},
+    {"stderr-hold", stderr_and_hold}};
 
 static void
 run(const char *id, const char *payload)

@@ -7,46 +7,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "check.h"
-#include "child.h"
-#include "mem.h"
-#include "output.h"
-
-static struct runner_conf conf;
-static struct output_home home = {.dir = (char *)".", .ring_bytes = 65536};
-
-static struct ev_loop *
-the_loop(void)
-{
-	static struct ev_loop *loop;
-
-	if (loop == NULL)
-		loop = ev_loop_new(EVFLAG_AUTO);
-	return loop;
-}
+#include "with_output.h"
 
 static struct output *
 open_output(const char *maxbytes, size_t ring)
 {
-	json_t *value = json_string(maxbytes);
-
 	settings_init(runner_settings, &conf);
-	settings_set(
-	    runner_settings, &conf, "stdout_logfile_maxbytes", value, NULL);
-	json_decref(value);
+	set("stdout_logfile_maxbytes", maxbytes);
 	home.ring_bytes = ring;
-	home.files = logfiles_new(the_loop());
-	home.spare = output_spare_new();
-	return output_new("web", &conf, &home);
-}
-
-static void
-close_output(struct output *o)
-{
-	output_free(o);
-	logfiles_free(home.files);
-	output_spare_free(home.spare);
-	settings_clear(runner_settings, &conf);
+	return open_as_set();
 }
 
 static void
@@ -471,5 +440,48 @@ test_a_file_that_cannot_be_rotated_is_used_further(void)
 	check_int((int)dropped(o, &(const char *){NULL}), 0);
 	free(text);
 	output_source_end(s);
+	close_output(o);
+}
+
+/* ---- what is of a job ---- */
+
+void
+test_a_source_changes_its_job_between_lines(void)
+{
+	struct output *o = open_output("1MB", 65536);
+	struct output_source *s =
+	    output_source_new(o, 0, CHILD_STDERR, NULL, NULL);
+
+	feed(s, "nobody's\n");
+	output_source_job(s, "a");
+	feed(s, "of a\nhalf");
+	output_source_job(s, "b");
+	feed(s, "of b\n");
+	output_source_job(s, NULL);
+	feed(s, "nobody's again\n");
+	output_source_end(s);
+	check_tail(o, (struct output_filter){9, -1, -1, "a", 0}, "of a|half");
+	check_tail(o, (struct output_filter){9, -1, -1, "b", 0}, "of b");
+	check_tail(o, everything, "nobody's|of a|half|of b|nobody's again");
+	close_output(o);
+}
+
+/* As the herod after one that was killed within the write does it. */
+void
+test_lines_with_a_note_are_written_once(void)
+{
+	const struct output_line about = {.stream = CHILD_STDOUT, .job = "a"};
+	struct output *o = open_output("1MB", 65536);
+	struct progress p = {0}, before;
+
+	output_lines(o, &about, "one\ntwo", 7, &p);
+	check_tail(o, everything, "one|two");
+	before = p;
+	output_lines(o, &about, "one\ntwo", 7, &p);
+	check_tail(o, everything, "one|two");
+	check(p.time == before.time && p.done == before.done);
+	p = (struct progress){0};
+	output_lines(o, &about, "", 0, &p);
+	check_tail(o, everything, "one|two|");
 	close_output(o);
 }
