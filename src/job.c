@@ -10,6 +10,7 @@
 
 #include <ev.h>
 
+#include "child.h"
 #include "env_vars.h"
 #include "jsonrpc.h"
 #include "mem.h"
@@ -139,6 +140,7 @@ job_free(struct job *j)
 	free(j->queue);
 	free(j->result);
 	free(j->error);
+	free(j->last_lines);
 	free(j->node);
 	free(j->progress_text);
 	free(j);
@@ -310,18 +312,43 @@ string_json(const char *text)
 static json_t *
 exit_json(const struct job *j)
 {
-	int status = (int)j->exit;
+	const struct job_exit *e = &j->exit;
+	bool exited = WIFEXITED(e->status);
 	char name[16];
 
-	if (!j->has_exit)
+	if (!e->known)
 		return json_null();
-	if (WIFEXITED(status))
-		return json_pack("{s:i, s:n, s:b, s:o}", "code",
-		    WEXITSTATUS(status), "signal", "core", 0, "at",
-		    time_json(j->finished_at));
-	return json_pack("{s:n, s:s, s:b, s:o}", "code", "signal",
-	    signal_name(WTERMSIG(status), name), "core", !!WCOREDUMP(status),
-	    "at", time_json(j->finished_at));
+	return json_pack("{s:o, s:o, s:b, s:b, s:o, s:o}", "code",
+	    exited ? json_integer(WEXITSTATUS(e->status)) : json_null(),
+	    "signal",
+	    exited ? json_null()
+		   : json_string(signal_name(WTERMSIG(e->status), name)),
+	    "core", !exited && WCOREDUMP(e->status), "oom", e->oom, "max_rss",
+	    e->max_rss > 0 ? json_integer(e->max_rss) : json_null(), "at",
+	    time_json(j->finished_at));
+}
+
+static json_t *
+rusage_json(const struct job_exit *e)
+{
+	if (!e->has_usage)
+		return json_null();
+	return json_pack("{s:f, s:f, s:I}", "user", e->user, "system",
+	    e->system, "max_rss", (json_int_t)e->max_rss);
+}
+
+/* [text...] of the lines; null: none. */
+static json_t *
+lines_json(const char *lines)
+{
+	json_t *list = lines ? json_array() : json_null();
+	size_t len;
+
+	for (; lines; lines = lines[len] ? lines + len + 1 : NULL) {
+		len = strcspn(lines, "\n");
+		json_array_append_new(list, text_json(lines, len));
+	}
+	return list;
 }
 
 static void
@@ -331,6 +358,7 @@ add_long_members(const struct job *j, json_t *o)
 	    text_json(j->spec.payload ? j->spec.payload : "", j->payload_len));
 	json_object_set_new(o, "result",
 	    j->result ? text_json(j->result, j->result_len) : json_null());
+	json_object_set_new(o, "last_lines", lines_json(j->last_lines));
 	json_object_set_new(o, "env_vars", spec_json(j, JOB_TEXT_ENV_VARS));
 	json_object_set_new(o, "metadata", spec_json(j, JOB_TEXT_METADATA));
 }
@@ -378,6 +406,7 @@ job_json(const struct job *j, bool brief)
 	add_plan(j, o);
 	json_object_set_new(o, "error", string_json(j->error));
 	json_object_set_new(o, "exit", exit_json(j));
+	json_object_set_new(o, "rusage", rusage_json(&j->exit));
 	json_object_set_new(o, "node", string_json(j->node));
 	json_object_set_new(o, "instance",
 	    j->instance < 0 ? json_null() : json_integer(j->instance));
@@ -528,6 +557,42 @@ job_set_error(struct job *j, const char *fmt, ...)
 	j->error = xstrdup(text);
 }
 
+static double
+seconds(const struct timeval *t)
+{
+	return (double)t->tv_sec + (double)t->tv_usec / 1e6;
+}
+
+static void
+exit_text(struct job_exit *e)
+{
+	int n;
+
+	n = snprintf(e->text, sizeof(e->text), "%d %d %lld", e->status, e->oom,
+	    e->max_rss);
+	if (e->has_usage)
+		snprintf(e->text + n, sizeof(e->text) - (size_t)n, " %.0f %.0f",
+		    e->user * 1e6, e->system * 1e6);
+}
+
+void
+job_exit_of(struct job_exit *e, const struct child *c, bool alone)
+{
+	*e = (struct job_exit){0};
+	if (c->stage || !c->status_known)
+		return;
+	e->known = true;
+	e->status = c->status;
+	e->oom = c->oom;
+	if (c->rusage) {
+		e->max_rss = (long long)c->rusage->ru_maxrss * 1024;
+		e->has_usage = alone;
+		e->user = seconds(&c->rusage->ru_utime);
+		e->system = seconds(&c->rusage->ru_stime);
+	}
+	exit_text(e);
+}
+
 /* ---- the hash ---- */
 
 #define SECONDS_MAX 31536000. /* as in job.def */
@@ -565,6 +630,7 @@ static const struct field {
     FIELD("result", RESULT, result),
     FIELD("error", TEXT, error),
     FIELD("exit", EXIT, exit),
+    FIELD("last_lines", TEXT, last_lines),
     FIELD("node", TEXT, node),
     FIELD("instance", NUMBER, instance),
     FIELD("created_at", TIME, created_at),
@@ -657,12 +723,29 @@ job_put_started(const struct job *j, struct redis_words *w)
 	put_number(w, "attempts", j->attempts);
 }
 
+/* An older herod wrote the status alone. */
+static void
+read_exit(struct job_exit *e, const char *text)
+{
+	double user = 0, system = 0;
+	int oom = 0, n;
+
+	*e = (struct job_exit){0};
+	n = sscanf(text, "%d %d %lld %lf %lf", &e->status, &oom, &e->max_rss,
+	    &user, &system);
+	e->known = n >= 1;
+	e->oom = oom != 0;
+	e->has_usage = n == 5;
+	e->user = user / 1e6;
+	e->system = system / 1e6;
+	strlcpy(e->text, text, sizeof(e->text));
+}
+
 void
 job_put_failed(const struct job *j, struct redis_words *w)
 {
 	put(w, "error", j->error);
-	if (j->has_exit)
-		put_number(w, "exit", j->exit);
+	put(w, "exit", j->exit.text);
 }
 
 void
@@ -675,6 +758,8 @@ job_put_over(const struct job *j, struct redis_words *w)
 		words_add_mem(w, j->result, j->result_len);
 	}
 	job_put_failed(j, w);
+	if (j->status != JOB_FINISHED && j->status != JOB_CANCELLED)
+		put(w, "last_lines", j->last_lines);
 	if (j->deaths)
 		put_number(w, "deaths", j->deaths);
 }
@@ -732,8 +817,8 @@ set_field(struct job *j, const struct field *f, const char *value, size_t len)
 		*(double *)at = seconds_of(value);
 		break;
 	case EXIT:
-		j->has_exit = true;
-		/* FALLTHROUGH */
+		read_exit(at, value);
+		break;
 	case NUMBER:
 		*(long long *)at = strtoll(value, NULL, 10);
 		break;

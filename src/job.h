@@ -51,6 +51,23 @@ enum job_text {
 	JOB_TEXTS
 };
 
+/* How the process of its last attempt ended. */
+struct job_exit {
+	bool known;
+	int status; /* as by wait(2) */
+	bool oom; /* the kernel ended it for lack of memory */
+	long long max_rss; /* bytes; 0: not known */
+	bool has_usage; /* the process was its alone, and these are known: */
+	double user, system; /* seconds of CPU, of its children, too */
+	/* All of it as in the hash: "STATUS OOM MAX_RSS", and with has_usage
+	 * "USER SYSTEM" in microseconds. */
+	char text[88];
+};
+
+struct child;
+/* Nothing is known of one that never began.  alone: it did this job only. */
+void job_exit_of(struct job_exit *e, const struct child *c, bool alone);
+
 struct job {
 	struct job_spec spec;
 	size_t payload_len; /* a foreign payload may hold any bytes */
@@ -67,8 +84,8 @@ struct job {
 	char *result; /* NULL: none */
 	size_t result_len;
 	char *error;
-	bool has_exit;
-	long long exit; /* as by wait(2) */
+	struct job_exit exit;
+	char *last_lines; /* of its log, before a bad end; or NULL */
 	char *node;
 	long long instance; /* -1: none */
 	/* RFC 3339 as they stand in the hash, "" when not yet. */

@@ -647,7 +647,8 @@ is_asked_for(const struct output_filter *f, const struct output_line *l)
 	return l->time >= f->since &&
 	    (f->stream < 0 || f->stream == l->stream) &&
 	    (f->instance < 0 || f->instance == l->instance) &&
-	    (f->job == NULL || (l->job && strcmp(f->job, l->job) == 0));
+	    (f->job == NULL || (f->or_none && l->job == NULL) ||
+		(l->job && strcmp(f->job, l->job) == 0));
 }
 
 json_t *
@@ -665,28 +666,91 @@ last_line(const char *bytes, size_t len)
 	return newline ? (size_t)(newline - bytes) + 1 : 0;
 }
 
-json_t *
-output_tail(struct output *o, const struct output_filter *f)
+/* Calls fn for the last lines that are asked for, newest first, until it
+ * returns false. */
+static void
+ring_look(struct output *o, const struct output_filter *f,
+    bool (*fn)(void *arg, const struct output_line *line), void *arg)
 {
-	json_t *lines = json_array();
 	struct output_line line;
-	size_t end, start;
+	size_t end, start, left = f->lines;
+	bool more = true, is_line;
 	char *copy;
 
 	ring_fill(o);
-	for (end = o->ring.len; end > 0; end = start) {
-		if (json_array_size(lines) == f->lines)
-			break;
+	for (end = o->ring.len; end > 0 && left > 0 && more; end = start) {
 		start = last_line(o->ring.bytes, end);
 		copy = xmalloc(end - start);
 		memcpy(copy, o->ring.bytes + start, end - start);
-		if (line_read(copy, end - start - 1, &line) &&
-		    is_asked_for(f, &line))
-			json_array_insert_new(
-			    lines, 0, output_line_json(o, &line));
+		is_line = line_read(copy, end - start - 1, &line);
+		if (is_line && is_asked_for(f, &line)) {
+			more = fn(arg, &line);
+			left--;
+		} else if (is_line) {
+			more = line.time >= f->since;
+		}
 		free(copy);
 	}
-	return lines;
+}
+
+struct tail {
+	const struct output *output;
+	json_t *lines;
+};
+
+static bool
+add_to_tail(void *arg, const struct output_line *line)
+{
+	struct tail *t = arg;
+
+	json_array_insert_new(t->lines, 0, output_line_json(t->output, line));
+	return true;
+}
+
+json_t *
+output_tail(struct output *o, const struct output_filter *f)
+{
+	struct tail t = {o, json_array()};
+
+	ring_look(o, f, add_to_tail, &t);
+	return t.lines;
+}
+
+struct last_words {
+	char *bytes; /* filled from its end */
+	size_t left; /* bytes still free */
+	size_t nlines;
+};
+
+static bool
+add_to_words(void *arg, const struct output_line *line)
+{
+	struct last_words *w = arg;
+	size_t len = line->len;
+
+	if (w->nlines > 0 && w->left > 0)
+		w->bytes[--w->left] = '\n';
+	if (len > w->left)
+		len = w->left;
+	w->left -= len;
+	memcpy(w->bytes + w->left, line->text + line->len - len, len);
+	w->nlines++;
+	return w->left > 1;
+}
+
+char *
+output_last_words(struct output *o, const struct output_filter *f, size_t max)
+{
+	struct last_words w = {.bytes = xmalloc(max), .left = max};
+	char *words = NULL, *nul;
+
+	ring_look(o, f, add_to_words, &w);
+	while ((nul = memchr(w.bytes + w.left, '\0', max - w.left)))
+		*nul = ' ';
+	if (w.nlines > 0)
+		words = xstrndup(w.bytes + w.left, max - w.left);
+	free(w.bytes);
+	return words;
 }
 
 /* ---- followers ---- */

@@ -81,6 +81,7 @@ struct output_filter {
 	int instance; /* or -1: all */
 	const char *job; /* or NULL: all */
 	double since; /* Unix seconds; 0: all */
+	bool or_none; /* job: those of no job, too */
 };
 
 /* [LogLine...], oldest first; new. */
@@ -104,6 +105,12 @@ struct job_follower *output_follow_job(const struct output_home *home,
 	void *arg, const struct output *o, const struct output_line *line),
     void *arg);
 void output_unfollow_job(struct job_follower *f);
+
+/* What output_tail() gives, as one text: joined by newlines, at most max bytes
+ * (the oldest loses its beginning), a blank for a byte 0.  New string, or NULL:
+ * there are none. */
+char *output_last_words(
+    struct output *o, const struct output_filter *f, size_t max);
 
 /* Path of the file of a stream; NULL: it has none. */
 const char *output_path(const struct output *o, int stream);

@@ -539,9 +539,10 @@ local function again(keys, args)
 	local ended = release(ns, id, now, tonumber(args[4]), {})
 	redis.call('PERSIST', job)
 	redis.call('ZREM', own_key(ns, 'done', queue_of(job)), id)
-	redis.call('HDEL', job, 'reason', 'error', 'exit', 'result', 'due',
-		'attempts', 'deaths', 'retries_done', 'deferrals', 'node',
-		'instance', 'started_at', 'finished_at', 'prerequisites_left')
+	redis.call('HDEL', job, 'reason', 'error', 'exit', 'last_lines',
+		'result', 'due', 'attempts', 'deaths', 'retries_done',
+		'deferrals', 'node', 'instance', 'started_at', 'finished_at',
+		'prerequisites_left')
 	dispatch(ns, id, job, now)
 	return { 'ok', 'dispatched', ended }
 end

@@ -218,6 +218,11 @@ void job_set_due(struct job *j, double delay);
 /* The program that drew it itself has ended it: counted, told. */
 void job_is_told_over(struct lane *l, const struct job *j);
 
+/* Keeps the last lines of its attempt, which began then (Unix seconds), for
+ * the case that it ends badly: its own, and of its stdio worker those that no
+ * job is known for. */
+void work_last_lines(struct work *k, double since);
+
 /* It is over; how is decided.  Frees k. */
 void work_end(struct work *k, enum job_status how);
 

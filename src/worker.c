@@ -404,6 +404,25 @@ work_drop(struct work *k)
 	job_free(work_leave(k));
 }
 
+#define LAST_LINES 10
+#define LAST_LINES_MAX 2048 /* bytes */
+
+void
+work_last_lines(struct work *k, double since)
+{
+	const struct instance *i = k->place->instance;
+	const struct output_filter f = {.lines = LAST_LINES,
+	    .stream = -1,
+	    .instance = i->n,
+	    .job = k->job->spec.id,
+	    .or_none = !is_exec(k->place),
+	    .since = since};
+
+	free(k->job->last_lines);
+	k->job->last_lines =
+	    output_last_words(i->runner->output, &f, LAST_LINES_MAX);
+}
+
 void
 work_end(struct work *k, enum job_status how)
 {
@@ -1021,10 +1040,13 @@ keep_outcome(struct job *from, struct job *to)
 		to->error = from->error;
 		from->error = NULL;
 	}
-	if (from->has_exit) {
-		to->has_exit = true;
-		to->exit = from->exit;
+	if (from->last_lines) {
+		free(to->last_lines);
+		to->last_lines = from->last_lines;
+		from->last_lines = NULL;
 	}
+	if (from->exit.known)
+		to->exit = from->exit;
 }
 
 /* The claim was all that was known of it. */

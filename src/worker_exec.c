@@ -125,6 +125,14 @@ last_line(struct work *k, char *buf, size_t size)
 	return buf;
 }
 
+/* The last words of this attempt, should the job be over with it. */
+static void
+note_last_lines(struct work *k)
+{
+	if (!k->child->stage)
+		work_last_lines(k, k->child->started_at);
+}
+
 static void
 take_result(struct work *k)
 {
@@ -143,6 +151,7 @@ end_failed(struct work *k)
 
 	child_end_text(k->child, how, sizeof(how));
 	last_line(k, line, sizeof(line));
+	note_last_lines(k);
 	job_set_error(k->job, "%s%s%s", how, *line ? ": " : "", line);
 	k->is_fatal =
 	    ints_have(&k->place->instance->runner->conf.job_fatal_exitcodes,
@@ -178,6 +187,8 @@ end_by_itself(struct work *k)
 	char how[160];
 
 	child_end_text(c, how, sizeof(how));
+	if (!c->status_known || !WIFEXITED(c->status))
+		note_last_lines(k);
 	if (c->stage && c->shortage) {
 		place_hold(p);
 		work_back(k, BACK_HEAD, how);
@@ -201,6 +212,8 @@ end_as_decided(struct work *k)
 {
 	char text[32];
 
+	if (k->fate == FATE_TIMEOUT || k->fate == FATE_TOO_LARGE)
+		note_last_lines(k);
 	switch (k->fate) {
 	case FATE_TIMEOUT:
 		job_set_error(k->job, "timeout after %s",
@@ -236,8 +249,7 @@ note_exit(struct work *k)
 	if (c->stage)
 		return;
 	instance_note_exit(i, c);
-	k->job->has_exit = c->status_known;
-	k->job->exit = c->status;
+	job_exit_of(&k->job->exit, c, true);
 }
 
 /* The keeper tells it to the next herod, too, until Redis has what became of

@@ -797,6 +797,18 @@ let_go(struct work *k, enum back how, const char *why)
 		work_back(k, how, why);
 }
 
+/* Its worker, which may have been others', too, has died of it. */
+static void
+note_end(struct work *k, const struct child *c)
+{
+	double since = c->started_at, began;
+
+	if (text_time(k->job->started_at, &began) && began > since)
+		since = began;
+	job_exit_of(&k->job->exit, c, false);
+	work_last_lines(k, since);
+}
+
 void
 stdio_died(struct place *p, const struct child *c, bool asked)
 {
@@ -811,8 +823,10 @@ stdio_died(struct place *p, const struct child *c, bool asked)
 	stdio_forget(p);
 	child_end_text(c, why, sizeof(why));
 	/* The last first, so that the first stands at the head. */
-	TAILQ_FOREACH_REVERSE_SAFE (k, &p->works, work_list, next, before)
+	TAILQ_FOREACH_REVERSE_SAFE (k, &p->works, work_list, next, before) {
+		note_end(k, c);
 		let_go(k, counted ? BACK_DIED : BACK_HEAD, why);
+	}
 	p->verdict = VERDICT_OPEN;
 	p->garbage = 0;
 }

@@ -1,4 +1,7 @@
-/* What belongs to one job: its lines of the log, whoever else writes there. */
+/*
+ * What belongs to one job: its lines of the log, whoever else writes there,
+ * what its process took, and how it ended.
+ */
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +54,12 @@ static json_t *
 job(struct herod *h, const char *id)
 {
 	return rpc(h, "job.get", "[s]", id);
+}
+
+static bool
+is_status(struct herod *h, const char *id, const char *status)
+{
+	return strcmp(text_at(job(h, id), "status"), status) == 0;
 }
 
 /* Texts of lines with a newline behind each. */
@@ -200,6 +209,8 @@ test_an_exec_job_keeps_its_lines_over_kill9(void)
 	run("touch %s.go", here("it"));
 	check_str(text_at(rpc(h, "job.wait", "[s]", id), "success"), "");
 	check_str(logs(h, id), "one\ntwo\nthree\n");
+	check_int(int_at(job(h, id), "exit.code"), 0);
+	check(int_at(job(h, id), "rusage.max_rss") > 0);
 	herod_stop(h);
 }
 
@@ -431,5 +442,165 @@ test_a_job_whose_runner_is_gone_is_refused_by_its_name(void)
 	rpc(h, "remove_runner", "[s]", "brief");
 	check_has(text_at(rpc_error(h, "job.logs", "[s]", id), "message"),
 	    "runner brief is not there any more");
+	herod_stop(h);
+}
+
+/* ---- what it took, and how it ended ---- */
+
+void
+test_an_exec_job_tells_what_it_took(void)
+{
+	struct herod *h = start_script(
+	    "", "i=0; while [ $i -lt 50000 ]; do i=$((i + 1)); done");
+	const char *id = queue(h, "");
+	json_t *j;
+
+	until_over(h, id);
+	j = job(h, id);
+	check(json_real_value(at(j, "rusage.user")) > 0);
+	check(json_is_real(at(j, "rusage.system")));
+	check(int_at(j, "rusage.max_rss") > 100000);
+	check_int(int_at(j, "exit.code"), 0);
+	check(json_is_null(at(j, "exit.signal")));
+	check(json_is_false(at(j, "exit.core")));
+	check(json_is_false(at(j, "exit.oom")));
+	check(json_is_null(at(j, "last_lines")));
+	check_has(heroctl(h, "job show %s", id).out, "rusage");
+	herod_stop(h);
+}
+
+void
+test_a_stdio_job_has_no_invented_figures(void)
+{
+	struct herod *h = start_worker("");
+	const char *id = queue(h, "echo it");
+	json_t *j;
+
+	until_over(h, id);
+	j = job(h, id);
+	check(json_is_null(at(j, "exit")));
+	check(json_is_null(at(j, "rusage")));
+	herod_stop(h);
+}
+
+/* As many lines as are told, of those that were written. */
+static void
+check_last_lines(json_t *j, int from, int to)
+{
+	int i;
+
+	check_int(
+	    (int)json_array_size(at(j, "last_lines")), (int)(to - from + 1));
+	for (i = from; i <= to; i++)
+		check_str(text_at(j, text("last_lines.%d", i - from)),
+		    text("line %d", i));
+}
+
+void
+test_a_failed_exec_job_carries_its_last_lines(void)
+{
+	struct herod *h = start_script(
+	    "", "for i in $(seq 20); do echo line $i >&2; done; exit 3");
+	const char *id = queue(h, "");
+	json_t *j;
+
+	until_over(h, id);
+	j = job(h, id);
+	check_str(text_at(j, "status"), "error");
+	check_int(int_at(j, "exit.code"), 3);
+	check(int_at(j, "rusage.max_rss") > 0);
+	check_last_lines(j, 11, 20);
+	check_has(heroctl(h, "job show %s", id).out, "line 20");
+	herod_stop(h);
+}
+
+void
+test_last_lines_are_of_the_last_attempt_and_few(void)
+{
+	struct herod *h = start_script("job_retries = 1\njob_backoff = 0.1",
+	    "if [ -e $0.second ]; then head -c 3000 /dev/zero | tr '\\0' x >&2; "
+	    "else echo first >&2; touch $0.second; fi; exit 1");
+	const char *id = queue(h, "");
+	json_t *lines;
+
+	until_over(h, id);
+	lines = at(job(h, id), "last_lines");
+	check_int((int)json_array_size(lines), 1);
+	check_int(
+	    (int)strlen(json_string_value(json_array_get(lines, 0))), 2048);
+	check_has(logs(h, id), "first\nxxx");
+	herod_stop(h);
+}
+
+void
+test_a_job_out_of_time_carries_its_last_lines(void)
+{
+	struct herod *h = start_script("job_timeout = 1\nstopsignal = KILL",
+	    "echo line 1 >&2; sleep 1000");
+	const char *id = queue(h, "");
+	json_t *j;
+
+	until_over(h, id);
+	j = job(h, id);
+	check_str(text_at(j, "status"), "timeout");
+	check_str(text_at(j, "exit.signal"), "KILL");
+	check_last_lines(j, 1, 1);
+	herod_stop(h);
+}
+
+void
+test_a_quarantined_exec_job_tells_how_it_died(void)
+{
+	struct herod *h = start_script("job_poison_limit = 2",
+	    "echo line 1 >&2; echo line 2 >&2; kill -9 $$");
+	const char *id = queue(h, "");
+	json_t *j;
+
+	until_over(h, id);
+	j = job(h, id);
+	check_str(text_at(j, "status"), "quarantined");
+	check_str(text_at(j, "exit.signal"), "KILL");
+	check(json_is_false(at(j, "exit.core")));
+	check(json_is_false(at(j, "exit.oom")));
+	check(int_at(j, "exit.max_rss") > 0);
+	check_last_lines(j, 1, 2);
+	herod_stop(h);
+}
+
+void
+test_a_quarantined_stdio_job_tells_how_its_worker_died(void)
+{
+	struct herod *h = start_worker("job_poison_limit = 2\nrlimit_core = 0");
+	const char *id = queue(h, "crash line 1");
+	json_t *j;
+
+	until_over(h, id);
+	j = job(h, id);
+	check_str(text_at(j, "status"), "quarantined");
+	check_int(int_at(j, "deaths"), 2);
+	check_str(text_at(j, "exit.signal"), "ABRT");
+	check(json_is_false(at(j, "exit.core")));
+	check(json_is_false(at(j, "exit.oom")));
+	check(int_at(j, "exit.max_rss") > 0);
+	check(json_is_null(at(j, "rusage")));
+	check_last_lines(j, 1, 1);
+	check_str(logs(h, id), "line 1\nline 1\n");
+	herod_stop(h);
+}
+
+void
+test_what_a_death_left_is_forgotten_by_a_retry(void)
+{
+	struct herod *h = start_script(
+	    "", "[ -e $0.well ] && exit 0; echo line 1 >&2; exit 1");
+	const char *id = queue(h, "");
+
+	until_over(h, id);
+	check_last_lines(job(h, id), 1, 1);
+	run("touch %s.well", here("it"));
+	rpc(h, "job.retry", "[s]", id);
+	wait_for(is_status(h, id, "finished"));
+	check(json_is_null(at(job(h, id), "last_lines")));
+	check_int(int_at(job(h, id), "exit.code"), 0);
 	herod_stop(h);
 }

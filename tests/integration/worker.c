@@ -2,6 +2,7 @@
  * A stdio worker for tests: one JSON-RPC request a line on stdin, answers
  * on stdout.  The payload's first word says what to do, the rest is for it.
  */
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,6 +153,14 @@ stderr_and_hold(const char *id, const char *text)
 }
 
 static void
+crash(const char *id, const char *text)
+{
+	(void)id;
+	fprintf(stderr, "%s\n", text);
+	raise(SIGABRT);
+}
+
+static void
 progress(const char *id, const char *message)
 {
 	send(json_pack("{s:s, s:{s:s, s:f, s:s}}", "method", "progress",
@@ -166,7 +175,7 @@ static const struct {
     {"die-once", die_once}, {"hold", hold}, {"release", release},
     {"grow", grow}, {"stderr", log_to_stderr}, {"progress", progress},
     {"log", log_it}, {"log-hold", log_and_hold}, {"chat", chat},
-    {"stderr-hold", stderr_and_hold}};
+    {"stderr-hold", stderr_and_hold}, {"crash", crash}};
 
 static void
 run(const char *id, const char *payload)

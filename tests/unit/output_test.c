@@ -59,7 +59,7 @@ dropped(struct output *o, const char **why)
 	return n;
 }
 
-static const struct output_filter everything = {1000, -1, -1, NULL, 0};
+static const struct output_filter everything = {1000, -1, -1, NULL, 0, false};
 
 static void
 check_tail(struct output *o, struct output_filter f, const char *want)
@@ -107,12 +107,14 @@ test_tail_filters(void)
 	feed(b, "b1\n");
 	feed(a, "a3\n");
 	check_tail(o, everything, "a1|a2|b1|a3");
-	check_tail(o, (struct output_filter){2, -1, -1, NULL, 0}, "b1|a3");
 	check_tail(
-	    o, (struct output_filter){9, CHILD_STDERR, -1, NULL, 0}, "b1");
-	check_tail(o, (struct output_filter){9, -1, 0, NULL, 0}, "a1|a2|a3");
-	check_tail(o, (struct output_filter){9, -1, -1, "j", 0}, "b1");
-	check_tail(o, (struct output_filter){0, -1, -1, NULL, 0}, "");
+	    o, (struct output_filter){2, -1, -1, NULL, 0, false}, "b1|a3");
+	check_tail(o,
+	    (struct output_filter){9, CHILD_STDERR, -1, NULL, 0, false}, "b1");
+	check_tail(
+	    o, (struct output_filter){9, -1, 0, NULL, 0, false}, "a1|a2|a3");
+	check_tail(o, (struct output_filter){9, -1, -1, "j", 0, false}, "b1");
+	check_tail(o, (struct output_filter){0, -1, -1, NULL, 0, false}, "");
 	output_source_end(a);
 	output_source_end(b);
 	close_output(o);
@@ -434,7 +436,7 @@ test_a_file_that_cannot_be_rotated_is_used_further(void)
 	mkdir("web.log.1", 0700);
 	for (k = 0; k < 50; k++)
 		feed(s, "x\n");
-	check_tail(o, (struct output_filter){1, -1, -1, NULL, 0}, "x");
+	check_tail(o, (struct output_filter){1, -1, -1, NULL, 0, false}, "x");
 	text = read_file("web.log");
 	check(strlen(text) > 1000);
 	check_int((int)dropped(o, &(const char *){NULL}), 0);
@@ -460,9 +462,42 @@ test_a_source_changes_its_job_between_lines(void)
 	output_source_job(s, NULL);
 	feed(s, "nobody's again\n");
 	output_source_end(s);
-	check_tail(o, (struct output_filter){9, -1, -1, "a", 0}, "of a|half");
-	check_tail(o, (struct output_filter){9, -1, -1, "b", 0}, "of b");
-	check_tail(o, everything, "nobody's|of a|half|of b|nobody's again");
+	check_tail(
+	    o, (struct output_filter){9, -1, -1, "a", 0, false}, "of a|half");
+	check_tail(o, (struct output_filter){9, -1, -1, "b", 0, false}, "of b");
+	check_tail(o, (struct output_filter){9, -1, -1, "b", 0, true},
+	    "nobody's|of b|nobody's again");
+	close_output(o);
+}
+
+static void
+check_words(struct output *o, size_t lines, size_t max, const char *want)
+{
+	const struct output_filter f = {lines, -1, -1, "a", 0, false};
+	char *words = output_last_words(o, &f, max);
+
+	check_str(words ? words : "(none)", want);
+	free(words);
+}
+
+void
+test_last_words_are_the_end_of_what_was_said(void)
+{
+	struct output *o = open_output("1MB", 65536);
+	struct output_source *s =
+	    output_source_new(o, 0, CHILD_STDERR, "a", NULL);
+
+	check_words(o, 10, 100, "(none)");
+	feed(s, "one\ntwo\nthree\n");
+	check_words(o, 10, 100, "one\ntwo\nthree");
+	check_words(o, 2, 100, "two\nthree");
+	check_words(o, 10, 13, "one\ntwo\nthree");
+	check_words(o, 10, 11, "e\ntwo\nthree");
+	check_words(o, 10, 8, "wo\nthree");
+	check_words(o, 10, 3, "ree");
+	output_feed(s, "a\0b\n", 4);
+	check_words(o, 1, 100, "a b");
+	output_source_end(s);
 	close_output(o);
 }
 

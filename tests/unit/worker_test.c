@@ -805,7 +805,7 @@ test_one_process_for_each_job(void)
 	f->c.ops->output(&f->c, CHILD_STDERR, "one\ntwo\n\n", 9);
 	ends(f, EXITED_WITH(3));
 	check_str(end_of(&h, "b"), "error exit 3: two");
-	check_str(FIELD(&h, "b", "exit"), "768");
+	check_str(FIELD(&h, "b", "exit"), "768 0 0");
 	close_house(&h);
 }
 
