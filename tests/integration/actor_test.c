@@ -91,7 +91,7 @@ test_the_samples_are_actors(void)
 	for (i = 0; i < 2; i++) {
 		rpc(h, "add_runner", "{s:{s:s, s:s, s:[s, s]}}", "runner",
 		    "name", samples[i][1], "kind", "redis", "command",
-		    samples[i][0], sample(samples[i][1]));
+		    samples[i][0], sample_path(samples[i][1]));
 		check_str(
 		    text_at(rpc(h, "job.run", "{s:{s:s, s:s}}", "job", "runner",
 				samples[i][1], "payload", "hello"),

@@ -970,7 +970,7 @@ job_is(struct herod *h, const char *id, const char *status)
 }
 
 const char *
-sample(const char *name)
+sample_path(const char *name)
 {
 	const char *source = getenv("HEROD_SOURCE");
 

@@ -154,7 +154,7 @@ const char *http_post(struct herod *h, const char *json);
 const char *here(const char *name);
 
 /* Path of a program in etc/samples. */
-const char *sample(const char *name);
+const char *sample_path(const char *name);
 
 /* Writes an executable shell script; its absolute path. */
 const char *script(const char *name, const char *text);

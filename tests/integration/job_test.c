@@ -797,7 +797,8 @@ test_a_hung_redis_is_dialled_anew(void)
 void
 test_the_exec_sample_works(void)
 {
-	struct herod *h = start_exec(text("command = %s", sample("shout")));
+	struct herod *h =
+	    start_exec(text("command = %s", sample_path("shout")));
 	const char *id = queue(h, "hello");
 
 	check_str(text_at(rpc(h, "job.wait", "[s]", id), "success"), "HELLO");
@@ -813,7 +814,7 @@ check_stdio_sample(const char *interpreter, const char *name, const char *want)
 	if (run("command -v %s", interpreter).status != 0)
 		skip(text("%s is not here", interpreter));
 	h = start_jobs(text("[runner:it]\nkind = stdio\ncommand = %s %s\n",
-	    interpreter, sample(name)));
+	    interpreter, sample_path(name)));
 	check_str(do_job(h, "hello"), want);
 	check_str(do_job(h, "hello"), want);
 	herod_stop(h);
