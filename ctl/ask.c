@@ -72,6 +72,64 @@ show_all(struct ctl *ctl, json_t *given)
 	return STATUS_DONE;
 }
 
+/* ---- of all nodes ---- */
+
+static void
+add_of_node(json_t *all, const char *node, const json_t *runners)
+{
+	json_t *runner, *copy;
+	size_t i;
+
+	json_array_foreach (runners, i, runner) {
+		copy = json_copy(runner);
+		json_object_set_new(copy, "name",
+		    json_sprintf("%s/%s", node,
+			json_string_value(json_object_get(runner, "name"))));
+		json_array_append_new(all, copy);
+	}
+}
+
+/* One that does not answer is said, and the others are shown. */
+static enum status
+show_answers(struct ctl *ctl, const json_t *answers)
+{
+	enum status status = STATUS_DONE;
+	json_t *all = json_array(), *answer, *result;
+	const char *node;
+	struct err e;
+	size_t i;
+
+	json_array_foreach (answers, i, answer) {
+		node = json_string_value(json_object_get(answer, "node"));
+		result = json_object_get(answer, "result");
+		add_of_node(all, node, result);
+		if (result)
+			continue;
+		err_from_json(&e, json_object_get(answer, "error"));
+		status = ctl_complain(ctl, &e);
+	}
+	show_runners(ctl, all, false);
+	json_decref(all);
+	return status;
+}
+
+static enum status
+show_all_nodes(struct ctl *ctl, json_t *given)
+{
+	const struct method *m = &methods[METHOD_nodes_call];
+	json_t *params = json_pack("{s:s, s:s, s:O}", "node", "*", "method",
+	    methods[METHOD_get_all_runner_status].name, "params", given);
+	enum status status;
+	json_t *answers = call_once(ctl, m, params, &status);
+
+	if (answers && ctl->format == FORMAT_JSON)
+		show_json(ctl, answers);
+	else if (answers)
+		status = show_answers(ctl, answers);
+	json_decref(answers);
+	return status;
+}
+
 static void
 show_named(struct ctl *ctl, const json_t *runners)
 {
@@ -90,7 +148,15 @@ verb_status(struct ctl *ctl, const struct args *a)
 {
 	enum status status;
 	json_t *runners;
+	struct err e = {0};
 
+	if (ctl->all && a->noperands) {
+		err_set(&e, ERR_PARAMS,
+		    "status: --all shows all runners; no names are wanted");
+		return ctl_misused(&e);
+	}
+	if (ctl->all)
+		return show_all_nodes(ctl, a->given[OPTION_PARAM]);
 	if (a->noperands == 0)
 		return show_all(ctl, a->given[OPTION_PARAM]);
 	runners = get_runners(ctl, a->operands, &status);

@@ -42,6 +42,7 @@ struct ctl {
 	bool tty; /* out is a terminal */
 	bool colour; /* and may be coloured */
 	bool quiet, yes;
+	bool all; /* nodes, not only this one */
 	double timeout; /* seconds; 0: for ever */
 };
 

@@ -139,6 +139,7 @@ set_globals(struct ctl *ctl, const struct args *a)
 		ctl->format = FORMAT_PLAIN;
 	ctl->quiet = ctl->quiet || global_bool(a, "quiet");
 	ctl->yes = ctl->yes || global_bool(a, "yes");
+	ctl->all = global_bool(a, "all");
 	if (timeout)
 		ctl->timeout = json_number_value(timeout);
 }
@@ -151,8 +152,13 @@ run_with_globals(struct ctl *ctl, const struct args *a)
 	struct client *other = NULL;
 	struct ctl own = *ctl;
 	enum status status;
+	struct err e = {0};
 
 	set_globals(&own, a);
+	if (own.all && (!a->has_verb || a->verb.id != VERB_status)) {
+		err_set(&e, ERR_PARAMS, "--all is for the verb status");
+		return ctl_misused(&e);
+	}
 	if (server)
 		own.client = other = client_new(json_string_value(server));
 	if (a->has_verb)

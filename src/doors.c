@@ -496,10 +496,10 @@ read_peer(const json_t *json, struct peer *p)
 {
 	const char *text = json_string_value(json_object_get(json, "text"));
 
-	*p = (struct peer){
-	    (enum scope)json_integer_value(json_object_get(json, "scope")),
-	    json_is_true(json_object_get(json, "known")),
-	    (uid_t)json_integer_value(json_object_get(json, "uid")), ""};
+	*p = (struct peer){.scope = (enum scope)json_integer_value(
+			       json_object_get(json, "scope")),
+	    .known = json_is_true(json_object_get(json, "known")),
+	    .uid = (uid_t)json_integer_value(json_object_get(json, "uid"))};
 	strlcpy(p->text, text ? text : "?", sizeof(p->text));
 }
 

@@ -44,6 +44,7 @@
 #include "reload.h"
 #include "revive.h"
 #include "rpc.h"
+#include "rpc_node.h"
 #include "runners.h"
 #include "schedule.h"
 #include "upgrade.h"
@@ -93,6 +94,7 @@ struct herod {
 	struct doors *doors;
 	struct events *events;
 	struct upgrade *upgrade;
+	struct peers *peers;
 	struct services services;
 	struct configured configured;
 	TAILQ_HEAD(, stored) stored; /* what the keeper held for us */
@@ -972,7 +974,8 @@ make_parts(struct herod *h, struct err *e)
 		own_redis, h->runners, h->workers, h->redis, h->schedules};
 	h->services = (struct services){h->loop, d, h->runners, h->workers,
 	    h->redis, h->keep, h->events, &h->configured, ev_time(),
-	    on_shutdown_call, h, NULL, h->schedules};
+	    on_shutdown_call, h, NULL, h->schedules, NULL};
+	h->peers = peers_new(&h->services);
 	return add_runners(h, own_redis, e);
 }
 
@@ -1114,6 +1117,8 @@ finish(struct herod *h, int code)
 	if (h->cgroups)
 		cgroups_close(h->cgroups);
 	schedules_free(h->schedules);
+	if (h->peers)
+		peers_free(h->peers);
 	if (h->workers)
 		workers_free(h->workers);
 	if (h->redis)

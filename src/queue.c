@@ -297,6 +297,7 @@ queues_promote(struct queues *qs)
 {
 	struct queue *q;
 
+	queues_read_mail(qs);
 	RB_FOREACH (q, queue_tree, &qs->tree)
 		promote(q);
 }
@@ -310,6 +311,10 @@ queues_rung(struct queues *qs, const char *key, size_t len, const char **id)
 	*id = behind(qs->job_prefix, key, len);
 	if (*id)
 		return NULL;
+	if (qs->inbox && !strcmp(key, qs->inbox)) {
+		queues_read_mail(qs);
+		return NULL;
+	}
 	if ((name = behind(qs->list_prefix, key, len)) ||
 	    (name = behind(qs->row_prefix, key, len)))
 		return find_row(qs, name);
@@ -390,5 +395,6 @@ queues_free(struct queues *qs)
 	free(qs->row_prefix);
 	free(qs->delay_prefix);
 	free(qs->names);
+	free(qs->inbox);
 	free(qs);
 }

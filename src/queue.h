@@ -67,6 +67,7 @@ void queues_free(struct queues *qs);
  * Redis has not heard for timeout seconds is not), and look after the jobs of
  * those that are not any more. */
 void queues_share(struct queues *qs, double timeout);
+bool queues_are_shared(const struct queues *qs);
 /* Our end is in order: nobody is to look after us. */
 void queues_leave(struct queues *qs);
 
@@ -78,6 +79,14 @@ const char *queues_node(const struct queues *qs);
  */
 typedef void (*nodes_fn)(void *arg, json_t *nodes, const struct err *e);
 int queues_nodes(struct queues *qs, nodes_fn fn, void *arg, struct err *e);
+
+/* Texts for a herod, by its id; one that does not read them within a minute
+ * never gets them.  False: Redis is away. */
+bool queues_mail(
+    struct queues *qs, const char *id, const char *text, size_t len);
+/* fn (or NULL) gets those for us. */
+void queues_on_mail(struct queues *qs,
+    void (*fn)(void *arg, const char *text, size_t len), void *arg);
 
 /* For jobs that end from now on. */
 void queues_set_result_ttl(struct queues *qs, double result_ttl);

@@ -8,6 +8,7 @@
  *	queue_take.c    out of it; claims
  *	queue_settle.c  over, or back: until Redis has it
  *	queue_look.c    reading, cancelling, listing, counting
+ *	queue_mail.c    words between herods
  *	queue_external.c  what programs do that draw from Redis themselves
  */
 #ifndef QUEUE_IMPL_H
@@ -61,6 +62,10 @@ struct queues {
 	ev_timer beat;
 	double last_beat; /* (clock.h) that Redis has answered */
 	bool is_cut_off; /* it was told */
+	char *inbox; /* key of others' words to us; NULL: nobody reads them */
+	void (*mail)(void *arg, const char *text, size_t len);
+	void *mail_arg;
+	bool reads_mail, has_mail; /* asked; there is more */
 	bool is_unsure; /* until claims are read: others may have taken ours */
 };
 
@@ -116,6 +121,10 @@ void queues_tell_external(struct queues *qs);
 
 void nodes_init(struct queues *qs);
 void nodes_free(struct queues *qs);
+
+/* ---- queue_mail.c ---- */
+
+void queues_read_mail(struct queues *qs);
 
 /* ---- queue_push.c ---- */
 

@@ -451,6 +451,12 @@ queues_share(struct queues *qs, double timeout)
 	ev_timer_start(qs->loop, &qs->beat);
 }
 
+bool
+queues_are_shared(const struct queues *qs)
+{
+	return qs->timeout > 0;
+}
+
 void
 queues_leave(struct queues *qs)
 {

@@ -59,7 +59,7 @@ void redis_set_library(struct redis *r, const char *name, const char *code);
 
 /* Ring ops->bell for keys that begin so.  One more for as long as r lives;
  * prefixes must not overlap.  At most REDIS_BELLS_MAX. */
-#define REDIS_BELLS_MAX 4
+#define REDIS_BELLS_MAX 8
 void redis_add_bell(struct redis *r, const char *prefix);
 
 /* It may be there now: dial without waiting for the delay to end. */

@@ -29,6 +29,7 @@ struct daemon_conf;
 struct configured;
 struct upgrade;
 struct schedules;
+struct peers;
 
 /* What handlers work on; made by herod.c. */
 struct services {
@@ -45,6 +46,7 @@ struct services {
 	void *master;
 	struct upgrade *upgrade;
 	struct schedules *schedules;
+	struct peers *peers; /* other herods */
 };
 
 /* Who asks, as found when the connection was accepted (auth.c). */
@@ -52,6 +54,7 @@ struct peer {
 	enum scope scope;
 	bool known; /* uid is true */
 	uid_t uid;
+	bool of_node; /* another herod, for somebody there */
 	char text[96]; /* for the log: "unix uid 1000 pid 17" */
 };
 

@@ -7,6 +7,7 @@
 #include "log_search.h"
 #include "mem.h"
 #include "rpc.h"
+#include "rpc_node.h"
 #include "rpc_runner.h"
 #include "runners.h"
 #include "worker.h"
@@ -285,7 +286,7 @@ struct job_lines {
 static bool
 is_elsewhere(const struct services *s, const struct job *j)
 {
-	return j->node && strcmp(j->node, s->conf->node) != 0;
+	return j->node && strcmp(j->node, workers_node(s->workers)) != 0;
 }
 
 static int
@@ -295,7 +296,7 @@ refuse_elsewhere(const struct job *j, struct err *e)
 	    "job %s ran on node %s, and its lines are in the logs there",
 	    j->spec.id, j->node);
 	err_hint(e, "ask the herod of that node");
-	return err_subject(e, j->spec.id);
+	return err_subject(e, j->node);
 }
 
 /* May it have run, or does it run, by this one? */
@@ -426,6 +427,8 @@ asked_done(void *arg, json_t *lines, const struct err *e)
 
 	free(a);
 	call_on_gone(call, NULL, NULL);
+	if (e && e->code == ERR_ELSEWHERE && peers_forward(call, e->subject, e))
+		return;
 	if (e)
 		call_refuse(call, e);
 	else

@@ -1771,6 +1771,19 @@ workers_nodes(struct workers *w, nodes_fn fn, void *arg, struct err *e)
 	return queues_nodes(w->queues, fn, arg, e);
 }
 
+bool
+workers_mail(struct workers *w, const char *id, const char *text, size_t len)
+{
+	return queues_mail(w->queues, id, text, len);
+}
+
+void
+workers_on_mail(struct workers *w,
+    void (*fn)(void *arg, const char *text, size_t len), void *arg)
+{
+	queues_on_mail(w->queues, fn, arg);
+}
+
 void
 workers_publish(struct workers *w, struct events *events)
 {

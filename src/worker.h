@@ -25,6 +25,12 @@ void workers_share(struct workers *w);
 const char *workers_node(const struct workers *w);
 int workers_nodes(struct workers *w, nodes_fn fn, void *arg, struct err *e);
 
+/* Words of other herods, as in queue.h. */
+bool workers_mail(
+    struct workers *w, const char *id, const char *text, size_t len);
+void workers_on_mail(struct workers *w,
+    void (*fn)(void *arg, const char *text, size_t len), void *arg);
+
 /* The setting has changed. */
 void workers_set_result_ttl(struct workers *w, double result_ttl);
 

@@ -36,12 +36,13 @@ static const struct verb own_verbs[] = {
 static const struct param globals[] = {PARAM(server, STRING, NULL, NULL,
     "Address of herod: unix:PATH or tcp:HOST:PORT") PARAM(json, BOOL, NULL,
     "false", "Print results as JSON") PARAM(plain, BOOL, NULL, "false",
-    "Print tables as tab-separated lines without a heading")
-	PARAM(quiet, BOOL, NULL, "false", "Print nothing but errors") PARAM(
-	    timeout, DURATION, "0..", "0", "Longest wait; 0 for ever")
-	    PARAM(yes, BOOL, NULL, "false", "Do not ask before stopping things")
-		PARAM(help, BOOL, NULL, "false", "Show help") PARAM(version,
-		    BOOL, NULL, "false", "Show heroctl's version") NO_PARAM};
+    "Print tables as tab-separated lines without a heading") PARAM(quiet, BOOL,
+    NULL, "false", "Print nothing but errors") PARAM(timeout, DURATION, "0..",
+    "0", "Longest wait; 0 for ever") PARAM(yes, BOOL, NULL, "false",
+    "Do not ask before stopping things") PARAM(all, BOOL, NULL, "false",
+    "Of all herods that share the Redis; for status only")
+	PARAM(help, BOOL, NULL, "false", "Show help") PARAM(
+	    version, BOOL, NULL, "false", "Show heroctl's version") NO_PARAM};
 
 #define OWN_VERBS (sizeof(own_verbs) / sizeof(own_verbs[0]))
 

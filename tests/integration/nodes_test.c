@@ -143,7 +143,7 @@ test_two_nodes_of_one_name_are_told_apart(void)
 	herod_stop(b);
 }
 
-/* ---- one vanishes ---- */
+/* ---- they ask each other ---- */
 
 static void
 vanish(struct herod *h)
@@ -160,6 +160,87 @@ come_back(struct herod *h)
 	kill(h->keeper, SIGCONT);
 	kill(herod_pid(h), SIGCONT);
 }
+
+void
+test_status_of_all_nodes_is_shown_by_one(void)
+{
+	struct two t;
+	struct ran r;
+
+	start_two(&t, "[runner:web]\ncommand = sleep 1000\n",
+	    "[runner:db]\ncommand = sleep 1000\n");
+	wait_for(is_state(t.a, "web", "RUNNING"));
+	wait_for(is_state(t.b, "db", "RUNNING"));
+	r = heroctl(t.a, "--all status");
+	check_int(r.status, 0);
+	check_has(r.out, "a/web\tRUNNING");
+	check_has(r.out, "b/db\tRUNNING");
+	r = heroctl(t.a, "--all stop web");
+	check_int(r.status, 2);
+	check_has(r.err, "--all is for the verb status");
+	herod_stop(t.a);
+	herod_stop(t.b);
+}
+
+void
+test_logs_of_a_job_are_reached_from_another_node(void)
+{
+	struct two t;
+	const char *id;
+
+	start_two(&t,
+	    "[runner:it]\nkind = exec\ncommand = true\n"
+	    "autostart = false\n",
+	    runner_it("echo working >&2; cat"));
+	id = queue_it(t.a);
+	job_outcome(t.a, id);
+	check_str(
+	    text_at(rpc(t.a, "job.logs", "[s]", id), "0.text"), "working");
+	check_has(heroctl(t.a, "job logs %s", id).out, "working");
+	herod_stop(t.a);
+	herod_stop(t.b);
+}
+
+void
+test_nobody_is_an_admin_of_another_node(void)
+{
+	struct two t;
+	json_t *answer;
+
+	start_two(&t, "", "[runner:db]\ncommand = sleep 1000\n");
+	answer = rpc(t.a, "nodes.call", "{s:s, s:s, s:{s:s}}", "node", "b",
+	    "method", "stop_runner", "params", "name", "db");
+	check_int(int_at(answer, "0.error.code"), -32002);
+	check_has(text_at(answer, "0.error.message"), "node a has user");
+	wait_for(is_state(t.b, "db", "RUNNING"));
+	herod_stop(t.a);
+	herod_stop(t.b);
+}
+
+void
+test_a_node_that_is_not_there_is_named(void)
+{
+	struct two t;
+	json_t *error;
+
+	start_two(&t, "", "");
+	error = rpc_error(
+	    t.a, "nodes.call", "{s:s, s:s}", "node", "c", "method", "ping");
+	check_has(
+	    text_at(error, "message"), "there is no node c that is alive");
+	/* One that is frozen, and not yet known to be. */
+	vanish(t.b);
+	check_has(text_at(rpc(t.a, "nodes.call", "{s:s, s:s}", "node", "b",
+			      "method", "ping"),
+		      "0.error.message"),
+	    "node b did not answer");
+	come_back(t.b);
+	wait_for(is_alive_node(t.a, "b"));
+	herod_stop(t.a);
+	herod_stop(t.b);
+}
+
+/* ---- one vanishes ---- */
 
 /* It took the job for dead a's; when a is there again it ends its own attempt,
  * and the result of the other one stands. */
