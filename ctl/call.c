@@ -302,6 +302,7 @@ static const struct {
 	enum method_id method;
 	const char *question;
 } questions[] = {{METHOD_stop_all, "Stop all runners"},
+    {METHOD_jobs_purge, "Forget these jobs, or cancel those that wait"},
     {METHOD_remove_runner, "Stop and remove %s"},
     {METHOD_shutdown, "Stop all runners and end herod"}};
 

@@ -169,8 +169,9 @@ verb_queue(struct ctl *ctl, const struct args *a)
 	    json_pack("{s:s, s:O}", "runner", a->operands[0], "job", job));
 }
 
-enum status
-verb_run(struct ctl *ctl, const struct args *a)
+/* The job itself names its runner. */
+static enum status
+send_whole_job(struct ctl *ctl, const struct args *a)
 {
 	json_t *job = a->given[OPTION_SETTING];
 	struct err e = {0};
@@ -179,4 +180,106 @@ verb_run(struct ctl *ctl, const struct args *a)
 		return ctl_misused(&e);
 	json_object_set_new(job, "runner", json_string(a->operands[0]));
 	return send_job(ctl, a, json_pack("{s:O}", "job", job));
+}
+
+enum status
+verb_run(struct ctl *ctl, const struct args *a)
+{
+	return send_whole_job(ctl, a);
+}
+
+enum status
+verb_job_create(struct ctl *ctl, const struct args *a)
+{
+	return send_whole_job(ctl, a);
+}
+
+/* ---- jobs create-many ---- */
+
+#define BATCH_BYTES ((size_t)500 * 1000) /* a call is at most max_request */
+#define BATCH_JOBS 5000
+
+struct batch {
+	json_t *jobs;
+	size_t bytes, lines; /* lines of the batches before */
+};
+
+/* Of one job. */
+static enum status
+show_made(struct ctl *ctl, const json_t *made, size_t line)
+{
+	const json_t *error = json_object_get(made, "error");
+	const char *message =
+	    json_string_value(json_object_get(error, "message"));
+
+	if (ctl->format == FORMAT_JSON && !ctl->quiet) {
+		json_dumpf(made, ctl->out, JSON_COMPACT);
+		putc('\n', ctl->out);
+	} else if (!error && !ctl->quiet) {
+		fprintf(ctl->out, "%s\n",
+		    json_string_value(json_object_get(made, "id")));
+	}
+	if (!error)
+		return STATUS_DONE;
+	ctl_say("line %zu: %s", line, message ? message : "refused");
+	return STATUS_REFUSED;
+}
+
+static enum status
+send_batch(struct ctl *ctl, const struct args *a, struct batch *b)
+{
+	enum status status = STATUS_DONE;
+	json_t *result, *made;
+	size_t i;
+
+	if (json_array_size(b->jobs) == 0)
+		return STATUS_DONE;
+	result = call_once(
+	    ctl, a->verb.method, json_pack("{s:O}", "jobs", b->jobs), &status);
+	json_array_foreach (result, i, made)
+		if (show_made(ctl, made, b->lines + i + 1) != STATUS_DONE)
+			status = STATUS_REFUSED;
+	json_decref(result);
+	b->lines += json_array_size(b->jobs);
+	b->bytes = 0;
+	json_array_clear(b->jobs);
+	return status;
+}
+
+/* A line that is no JSON goes as a text: herod says of it that it is no job. */
+static void
+add_line(struct batch *b, const char *line, size_t len)
+{
+	json_t *job = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
+
+	json_array_append_new(b->jobs, job ? job : json_string(""));
+	b->bytes += len;
+}
+
+enum status
+verb_jobs_create_many(struct ctl *ctl, const struct args *a)
+{
+	struct batch b = {json_array(), 0, 0};
+	enum status status = STATUS_DONE, sent = STATUS_DONE;
+	char *line = NULL;
+	size_t size = 0;
+	struct err e = {0};
+	ssize_t n = 0;
+
+	if (args_count(a, 0, 0, &e) != 0) {
+		json_decref(b.jobs);
+		return ctl_misused(&e);
+	}
+	while (sent <= STATUS_REFUSED && n != -1) {
+		n = getline(&line, &size, stdin);
+		if (n == -1 || b.bytes + (size_t)n > BATCH_BYTES ||
+		    json_array_size(b.jobs) == BATCH_JOBS)
+			sent = send_batch(ctl, a, &b);
+		if (n != -1)
+			add_line(&b, line, (size_t)n);
+		status = sent > status ? sent : status;
+	}
+	free(line);
+	json_decref(b.jobs);
+	return status;
 }

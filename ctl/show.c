@@ -98,6 +98,12 @@ add_uptime(struct table *t, const json_t *object)
 	table_add(t, text);
 }
 
+static bool
+is_paused(const json_t *queue)
+{
+	return json_is_true(json_object_get(queue, "paused"));
+}
+
 /* Jobs waiting / running; ? while Redis is away. */
 static void
 add_queue(struct table *t, const json_t *runner)
@@ -112,9 +118,10 @@ add_queue(struct table *t, const json_t *runner)
 			    (long long)json_integer_value(depth));
 		else
 			strlcpy(text, "?", sizeof(text));
-		snprintf(text + strlen(text), 32, "/%lld",
+		snprintf(text + strlen(text), 32, "/%lld%s",
 		    (long long)json_integer_value(
-			json_object_get(queue, "running")));
+			json_object_get(queue, "running")),
+		    is_paused(queue) ? " paused" : "");
 	}
 	table_add(t, text);
 }
@@ -255,6 +262,16 @@ show_removed(struct ctl *ctl, const json_t *removed)
 		text = xasprintf("%s: removed; %lld queued job%s left",
 		    text_of(removed, "name"), jobs,
 		    jobs == 1 ? " is" : "s are");
+	show_text(ctl, text);
+	free(text);
+}
+
+static void
+show_queue_state(struct ctl *ctl, const json_t *state)
+{
+	char *text = xasprintf("queue %s: %s", text_of(state, "queue"),
+	    is_paused(state) ? "paused" : "resumed");
+
 	show_text(ctl, text);
 	free(text);
 }
@@ -465,6 +482,43 @@ show_schedules(struct ctl *ctl, const json_t *schedules)
 	table_init(&t, heads);
 	json_array_foreach (schedules, i, schedule)
 		add_schedule(&t, schedule);
+	show_table(ctl, &t);
+}
+
+static void
+show_jobs_done(struct ctl *ctl, const json_t *done)
+{
+	long long jobs = json_integer_value(json_object_get(done, "jobs")),
+		  refused =
+		      json_integer_value(json_object_get(done, "refused"));
+	char *text = xasprintf("%lld job%s", jobs, jobs == 1 ? "" : "s");
+
+	show_text(ctl, text);
+	free(text);
+	if (refused)
+		ctl_say("%lld job%s could not be: another has the unique_key, "
+			"or it is not so any more",
+		    refused, refused == 1 ? "" : "s");
+}
+
+static void
+show_job_stats(struct ctl *ctl, const json_t *stats)
+{
+	static const char *const heads[] = {
+	    "QUEUE", "STATUS", "JOBS", "OLDEST", NULL};
+	json_t *queue, *count;
+	const char *name, *status;
+	struct table t;
+
+	table_init(&t, heads);
+	json_object_foreach ((json_t *)stats, name, queue) {
+		json_object_foreach (queue, status, count) {
+			table_add(&t, name);
+			table_add(&t, status);
+			add_member(&t, count, "jobs");
+			add_member(&t, count, "oldest");
+		}
+	}
 	show_table(ctl, &t);
 }
 
@@ -679,12 +733,15 @@ static const struct shape {
     {"[RunnerStatus]", show_runner_list},
     {"[RunnerChange]", show_changes},
     {"Removed", show_removed},
+    {"QueueState", show_queue_state},
     {"[LogLine]", show_lines},
     {"Explanation", show_explanation},
     {"JobResult", show_job_result},
     {"JobStatus", show_string},
     {"Job", show_members},
     {"JobPage", show_jobs},
+    {"JobsDone", show_jobs_done},
+    {"JobStats", show_job_stats},
     {"Summary", show_members},
     {"Version", show_members},
     {"[ScheduleStatus]", show_schedules},

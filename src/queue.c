@@ -83,6 +83,7 @@ queue_open(struct queues *qs, const char *name)
 	q->index = own_key(qs, "jobs", name);
 	q->done = own_key(qs, "done", name);
 	q->open = own_key(qs, "open", name);
+	q->meta = own_key(qs, "meta", name);
 	RB_INSERT(queue_tree, &qs->tree, q);
 	return q;
 }
@@ -106,6 +107,7 @@ queue_free(struct queue *q)
 	free(q->index);
 	free(q->done);
 	free(q->open);
+	free(q->meta);
 	free(q);
 }
 
@@ -318,9 +320,11 @@ queues_rung(struct queues *qs, const char *key, size_t len, const char **id)
 	if ((name = behind(qs->list_prefix, key, len)) ||
 	    (name = behind(qs->row_prefix, key, len)))
 		return find_row(qs, name);
-	name = behind(qs->delay_prefix, key, len);
-	q = name ? find_row(qs, name) : NULL;
-	if (q)
+	if ((name = behind(qs->meta_prefix, key, len)) &&
+	    (q = find_row(qs, name)))
+		queue_read_paused(q);
+	if ((name = behind(qs->delay_prefix, key, len)) &&
+	    (q = find_row(qs, name)))
 		promote(q);
 	return NULL;
 }
@@ -356,6 +360,7 @@ queues_new(struct ev_loop *loop, struct redis *redis, const char *ns,
 	qs->list_prefix = xasprintf("%s:work_queue:", ns);
 	qs->row_prefix = xasprintf("%sd:q:", ns);
 	qs->delay_prefix = xasprintf("%sd:delay:", ns);
+	qs->meta_prefix = xasprintf("%sd:meta:", ns);
 	qs->names = xasprintf("%sd:queues", ns);
 	qs->result_ttl = result_ttl;
 	RB_INIT(&qs->tree);
@@ -365,6 +370,7 @@ queues_new(struct ev_loop *loop, struct redis *redis, const char *ns,
 	redis_add_bell(redis, qs->list_prefix);
 	redis_add_bell(redis, qs->row_prefix);
 	redis_add_bell(redis, qs->delay_prefix);
+	redis_add_bell(redis, qs->meta_prefix);
 	return qs;
 }
 
@@ -394,6 +400,7 @@ queues_free(struct queues *qs)
 	free(qs->list_prefix);
 	free(qs->row_prefix);
 	free(qs->delay_prefix);
+	free(qs->meta_prefix);
 	free(qs->names);
 	free(qs->inbox);
 	free(qs);

@@ -13,6 +13,7 @@
  *	NSd:own:QUEUE:NODE	hash id -> "EPOCH SEQUENCE LABEL", the claims
  *	NSd:jobs:QUEUE		zset id by time of creation (us), for listing
  *	NSd:done:QUEUE		zset id by when it may be forgotten (ms)
+ *	NSd:meta:QUEUE		hash; paused (since when) while no job begins
  *	NSd:queues		set of names
  *	NSd:schedule:NAME	hash; tick: the last one (ms), tick_job: its
  *				job; job: the last one made, by hand or not
@@ -47,6 +48,10 @@ struct queues_ops {
 	/* Another herod is not there any more; so many of its jobs were given
 	 * back by us. */
 	void (*vanished)(void *arg, const char *node, long long jobs);
+	/* It was cancelled among others, or ended with one that was. */
+	void (*purged)(void *arg, const char *id);
+	/* No job begins any more, or they begin again. */
+	void (*paused)(void *arg, struct queue *q, bool paused);
 	/* Others took us for dead: our claims may not be ours any more. */
 	void (*fenced)(void *arg);
 	/* Redis has not heard of us for two thirds of our timeout: soon they
@@ -124,6 +129,17 @@ void queues_register(
 int queue_push(struct queue *q, const struct job *j, bool named, queue_fn fn,
     void *arg, struct err *e);
 
+/* So many jobs may wait in it; a further one is refused (ERR_QUEUE_FULL).  0:
+ * any number. */
+void queue_set_most(struct queue *q, long long jobs);
+
+/* It is known, but does not stand in its queue before queue_start(), whose fn
+ * is told when that could not be. */
+int queue_hold(struct queue *q, const struct job *j, queue_fn fn, void *arg,
+    struct err *e);
+int queue_start(
+    struct queue *q, const char *id, queue_fn fn, void *arg, struct err *e);
+
 /* A new job that a free slot begins at once, past the (empty) queue; its
  * claim's numbers are set. */
 int queue_push_started(struct queue *q, struct job *j, const char *label,
@@ -176,6 +192,20 @@ bool queues_see_schedule(struct queues *qs, const char *name, long long since,
 typedef void (*take_fn)(void *arg, struct job **jobs, size_t n, bool more);
 bool queue_take(struct queue *q, const char *const *labels, size_t n,
     take_fn fn, void *arg);
+
+/* ---- a pause: new jobs are queued and wait, on all that share the Redis,
+ * until it is over ---- */
+
+/* known: it need not have had a job yet, or else ERR_NO_RUNNER. */
+int queue_pause(struct queue *q, bool pause, bool known, queue_fn fn, void *arg,
+    struct err *e);
+
+/* As far as is known here, or soon: ops->paused tells when others change it. */
+bool queue_is_paused(const struct queue *q);
+
+/* So many jobs of it that are over are kept, from now on; 0: all, each for its
+ * time. */
+void queue_set_keep(struct queue *q, long long jobs);
 
 /* ---- over, or back.  The job is taken over and kept in memory until
  * Redis has it, however often that must be tried. ---- */
@@ -297,6 +327,7 @@ struct page_wanted {
 	const char *queue; /* or NULL: all */
 	const char *runner; /* or NULL */
 	int status; /* of enum job_status, or -1 */
+	const char *tag; /* or NULL */
 	long long limit;
 	const char *cursor; /* or NULL */
 };
@@ -304,11 +335,40 @@ typedef void (*page_fn)(void *arg, json_t *page, const struct err *e);
 int queues_list(struct queues *qs, const struct page_wanted *want, page_fn fn,
     void *arg, struct err *e);
 
+/*
+ * Many jobs at once, in the order of their creation, a bounded number in each
+ * call of Redis.  Those that are made meanwhile are left out.
+ */
+struct bulk_wanted {
+	enum bulk_what {
+		BULK_COUNT,
+		BULK_RETRY, /* as queue_again() */
+		BULK_PURGE /* forgets those that are over, cancels others */
+	} what;
+	const char *queue, *runner, *tag; /* or NULL */
+	unsigned statuses; /* bits 1 << enum job_status; 0: any */
+	double older_than; /* seconds since the end, or else the creation */
+	long long limit; /* most of them; 0: all */
+};
+
+/* done: to so many that was done; refused: to so many it could not be.  counts
+ * (of BULK_COUNT; borrowed): {queue: {status: {jobs, oldest}}}.  e: not to all.
+ */
+struct bulk_told {
+	long long done, refused;
+	json_t *counts;
+};
+typedef void (*bulk_fn)(
+    void *arg, const struct bulk_told *told, const struct err *e);
+int queues_bulk(struct queues *qs, const struct bulk_wanted *want, bulk_fn fn,
+    void *arg, struct err *e);
+
 /* What waits in a queue. */
 struct queue_depth {
 	long long jobs; /* -1: Redis is away */
 	long long scheduled; /* wait for their time */
 	double oldest; /* Unix seconds of the first's creation; 0: unknown */
+	bool paused;
 };
 
 /* One of each name, in order; all unknown when Redis is away. */

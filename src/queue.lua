@@ -5,7 +5,7 @@
 -- came).  What settles a job (finish, released, give_back, try_later, keep)
 -- then changes nothing the second time; a second create finds its own job in
 -- the way, a second take claims other jobs (the claims tell of the first), and
--- a second begin counts an epoch more.  All but create run with a full Redis,
+-- a second begin counts an epoch more.  All but create and start run with a full Redis,
 -- because they only let things drain.  KEYS are keys of one queue; keys of
 -- jobs that are only known here are made from a prefix in ARGV.
 
@@ -122,16 +122,24 @@ local function drop_unique(ns, id, job)
 	end
 end
 
+-- Of a job; those that are ids.
+local function prerequisites_of(job)
+	local good, all = pcall(cjson.decode,
+		redis.call('HGET', job, 'prerequisites') or '[]')
+	local ids = {}
+
+	for _, id in ipairs(good and type(all) == 'table' and all or {}) do
+		if type(id) == 'string' then
+			ids[#ids + 1] = id
+		end
+	end
+	return ids
+end
+
 -- It waits for no other any more: its id may be used again.
 local function stop_waiting(ns, id, job)
-	local text = redis.call('HGET', job, 'prerequisites')
-	local good, others = pcall(cjson.decode, text or '[]')
-
-	for _, other in ipairs(good and type(others) == 'table' and
-	    others or {}) do
-		if type(other) == 'string' then
-			redis.call('SREM', own_key(ns, 'dep', other), id)
-		end
+	for _, other in ipairs(prerequisites_of(job)) do
+		redis.call('SREM', own_key(ns, 'dep', other), id)
 	end
 end
 
@@ -213,16 +221,52 @@ local function wait_for(ns, id, ids)
 	return left
 end
 
+-- It waits for those of ids, or for its time, or in its queue.
+local function enqueue(ns, id, job, others, now)
+	local left = wait_for(ns, id, others)
+
+	if left > 0 then
+		redis.call('HSET', job, 'status', 'waiting_for_prerequisites',
+			'prerequisites_left', left)
+		redis.call('HDEL', job, 'reason')
+	else
+		dispatch(ns, id, job, now)
+	end
+end
+
+-- As many jobs stand in its rows as may; most 0: any number may.
+local function is_full(ns, queue, most)
+	most = tonumber(most)
+	if most == 0 then
+		return nil
+	end
+	local n = redis.call('LLEN', list_key(ns, queue)) +
+		redis.call('LLEN', list_key(ns, queue, 'high')) +
+		redis.call('LLEN', list_key(ns, queue, 'low'))
+	return n >= most and { 'full', tostring(n) } or nil
+end
+
+local function first_hindrance(ns, others)
+	for _, it in ipairs(others) do
+		local found = hindrance(job_key(ns, it), it)
+		if found then
+			return found
+		end
+	end
+end
+
 -- KEYS job index [unique_key]
--- ARGV ns id score now_ms unique_ms n prerequisite... field value...
+-- ARGV ns id score now_ms unique_ms held most queue n prerequisite...
+-- field value...
 -- A job whose id the caller chose, or that does not simply stand in line.
--- unique_ms 0: until the job is over.
+-- unique_ms 0: until the job is over.  held ("1"): it is not queued before
+-- start().  most: so many jobs may wait in the queue; 0: any number.
 -- {what, id}: ok and the status, or what is in the way: exists, unique (of
--- which job), or a hindrance by a prerequisite.
+-- which job), or a hindrance by a prerequisite, or full (so many wait).
 local function create(keys, args)
 	local ns, id, now = args[1], args[2], tonumber(args[4])
-	local n = tonumber(args[6])
-	local others = { unpack(args, 7, 6 + n) }
+	local n = tonumber(args[9])
+	local others = { unpack(args, 10, 9 + n) }
 
 	if redis.call('EXISTS', keys[1]) == 1 then
 		return { 'exists', id }
@@ -231,24 +275,24 @@ local function create(keys, args)
 	if other then
 		return { 'unique', other }
 	end
-	for _, it in ipairs(others) do
-		local found = hindrance(job_key(ns, it), it)
-		if found then
-			return found
-		end
+	local found = first_hindrance(ns, others)
+	if found then
+		return found
 	end
-	local left = wait_for(ns, id, others)
-	redis.call('HSET', keys[1], unpack(args, 7 + n))
+	local full = args[6] ~= '1' and is_full(ns, args[8], args[7])
+	if full then
+		return full
+	end
+	redis.call('HSET', keys[1], unpack(args, 10 + n))
 	redis.call('ZADD', keys[2], args[3], id)
 	if keys[3] then
 		take_unique(keys[3], id, tonumber(args[5]))
 	end
-	if left > 0 then
-		redis.call('HSET', keys[1], 'status',
-			'waiting_for_prerequisites', 'prerequisites_left', left)
+	if args[6] == '1' then
+		redis.call('HSET', keys[1], 'status', 'created')
 		redis.call('HDEL', keys[1], 'reason')
 	else
-		dispatch(ns, id, keys[1], now)
+		enqueue(ns, id, keys[1], others, now)
 	end
 	return { 'ok', redis.call('HGET', keys[1], 'status') }
 end
@@ -298,18 +342,44 @@ local function seen(keys, args)
 	return { v[1], v[2] or '' }
 end
 
--- KEYS high list low own index open
+-- KEYS job; ARGV ns id now_ms most queue
+-- One that was held is queued.  {what, status or id, when it is due}: ok, or
+-- none (there is no such job), or not (it is not held), or a hindrance by a
+-- prerequisite, or full (so many wait).
+local function start(keys, args)
+	local job, ns, id = keys[1], args[1], args[2]
+	local v = redis.call('HMGET', job, 'status', 'reason', 'herod', 'due')
+
+	if not v[1] then
+		return { 'none', '' }
+	elseif v[1] ~= 'created' or v[2] == 'scheduled' or not v[3] then
+		return { 'not', v[1], v[2] or '' }
+	end
+	local others = prerequisites_of(job)
+	local found = first_hindrance(ns, others) or
+		is_full(ns, args[5], args[4])
+	if found then
+		return found
+	end
+	enqueue(ns, id, job, others, tonumber(args[3]))
+	return { 'ok', redis.call('HGET', job, 'status'), v[4] or '' }
+end
+
+-- KEYS high list low own index open meta
 -- ARGV prefix epoch sequence node now score limit queue label...
 -- Claims the next jobs, one for each label (RUNNER/INSTANCE...).  Ids whose
 -- job is not waiting (cancelled, pushed twice) are passed over; at most limit
 -- ids are looked at.  What others queued learns whose queue it stood in.
--- {more, {id, fields}..., {id without job...}}
+-- {more, {id, fields}..., {id without job...}, 1 when the queue is paused}
 local function take(keys, args)
 	local prefix, epoch, sequence = args[1], args[2], tonumber(args[3])
 	local node, now, score = args[4], args[5], args[6]
 	local at, looked, lost, found, row = 9, 0, {}, {}, 1
-	local shared = redis.call('EXISTS', keys[6]) == 1
 
+	if redis.call('HEXISTS', keys[7], 'paused') == 1 then
+		return { 0, found, lost, 1 }
+	end
+	local shared = redis.call('EXISTS', keys[6]) == 1
 	while at <= #args and looked < tonumber(args[7]) do
 		local id = redis.call('LPOP', keys[row])
 		while not id and row < 3 do
@@ -348,7 +418,7 @@ local function take(keys, args)
 		end
 	end
 	local more = redis.call('EXISTS', keys[1], keys[2], keys[3]) > 0
-	return { more and 1 or 0, found, lost }
+	return { more and 1 or 0, found, lost, 0 }
 end
 
 -- KEYS job own done
@@ -738,14 +808,20 @@ local function scan(_, args)
 	return { page[1], ids }
 end
 
--- Walks one index, newest first, behind a place (score, id).
-local function walker(key, score, id)
+-- Walks one index behind a place (score, id): newest first, or oldest_first.
+local function walker(key, score, id, oldest_first)
 	local page, at, last, skip = {}, 1, score, 0
+	local command = oldest_first and 'ZRANGEBYSCORE' or 'ZREVRANGEBYSCORE'
+	local far = oldest_first and '+inf' or '-inf'
 
+	local function is_behind(found)
+		return oldest_first and found > id or
+			not oldest_first and found < id
+	end
 	-- A new page begins at the last score, behind those seen of it.
 	local function next_page()
-		page = redis.call('ZREVRANGEBYSCORE', key, last, '-inf',
-			'WITHSCORES', 'LIMIT', skip, 100)
+		page = redis.call(command, key, last, far, 'WITHSCORES',
+			'LIMIT', skip, 100)
 		at = 1
 		return #page > 0
 	end
@@ -755,7 +831,7 @@ local function walker(key, score, id)
 			at = at + 2
 			skip = its == last and skip + 1 or 1
 			last = its
-			if its ~= score or id == '' or found < id then
+			if its ~= score or id == '' or is_behind(found) then
 				return found, its
 			end
 		end
@@ -795,11 +871,23 @@ local function reason_of(text, refined)
 	return known and text or ''
 end
 
+-- Of a job's tags, as JSON.
+local function has_tag(text, tag)
+	local good, tags = pcall(cjson.decode, text or '[]')
+
+	for _, its in ipairs(good and type(tags) == 'table' and tags or {}) do
+		if its == tag then
+			return true
+		end
+	end
+	return false
+end
+
 -- KEYS index, or the set of names of all queues
 -- ARGV prefix runner status reason refined limit looks score id index_prefix
--- field...
--- A page of jobs, newest first, behind (score, id); "" for any runner or
--- status.  refined: all reasons that mean anything beside that status, each
+-- tag field...
+-- A page of jobs, newest first, behind (score, id); "" for any runner, status
+-- or tag.  The first field is the tags.  refined: all reasons that mean anything beside that status, each
 -- between blanks.  index_prefix is "" when KEYS is the index.  Looks at so many
 -- ids at most.  {score, id} to go on from ("" at
 -- the end), then {id, values} of each.  Ids without a job are forgotten.
@@ -821,14 +909,15 @@ local function list(keys, args)
 		local i = newest(heads)
 		local head = heads[i]
 		local v = redis.call('HMGET', prefix .. head.id, 'status',
-			'reason', 'runner', unpack(args, 11))
+			'reason', 'runner', unpack(args, 12))
 		looks = looks - 1
 		place = head.place
 		if not v[1] then
 			gone[#gone + 1] = { head.key, head.id }
 		elseif (status == '' or v[1] == status and
 		    reason_of(v[2], refined) == reason) and
-		    (runner == '' or v[3] == runner) then
+		    (runner == '' or v[3] == runner) and
+		    (args[11] == '' or has_tag(v[4], args[11])) then
 			page[#page + 1] = { head.id, v }
 		end
 		walk_on(heads, i)
@@ -839,9 +928,130 @@ local function list(keys, args)
 	return { #heads > 0 and place or { '', '' }, page }
 end
 
--- KEYS high list low delay; ARGV prefix
+local function set_of(text)
+	local set = {}
+
+	for word in string.gmatch(text, '%S+') do
+		set[word] = true
+	end
+	return set
+end
+
+-- What is to become of a job: each gets what each() got, the id, and ended for
+-- ids of those that end with it.  False: it could not be.
+local WHAT = {}
+
+WHAT.retry = function(keys, args, id, ended)
+	local told = again({ job_key(args[1], id) }, { args[1], id, args[11],
+		args[13] })
+
+	for _, other in ipairs(told[3] or {}) do
+		ended[#ended + 1] = other
+	end
+	return told[1] == 'ok'
+end
+
+local function purge_waiting(keys, args, id)
+	local ns, job = args[1], job_key(args[1], id)
+	local own = tonumber(redis.call('HGET', job, 'result_ttl'))
+
+	-- A long list is not walked for it, but it may stand at the head.
+	if redis.call('LINDEX', keys[3], 0) == id then
+		redis.call('LPOP', keys[3])
+	end
+	return cancel({ job }, { ns, id, args[12],
+		tostring(own and math.ceil(own * 1000) or args[13]), args[11],
+		ns .. ':reply:' .. id, args[14], args[13] })
+end
+
+WHAT.purge = function(keys, args, id, ended)
+	local told
+
+	if OVER[redis.call('HGET', job_key(args[1], id), 'status')] then
+		told = forget({ job_key(args[1], id), keys[1], keys[2] },
+			{ args[1], id, args[11], args[13] })
+	else
+		told = purge_waiting(keys, args, id)
+		ended[#ended + 1] = id
+	end
+	for _, other in ipairs(told[2] or {}) do
+		ended[#ended + 1] = other
+	end
+	return told[2] ~= nil
+end
+
+-- The jobs of a queue that are meant, oldest first, behind a place, and the
+-- place where that ended; ids without a job are forgotten.
+local function meant(keys, args)
+	local wanted, refined = set_of(args[4]), set_of(args[5])
+	local step = walker(keys[1], args[9], args[10], true)
+	local looks, found, gone = tonumber(args[8]), {}, {}
+	local place = { '', '' }
+
+	while looks > 0 and #found < tonumber(args[7]) do
+		local id, score = step()
+		if not id or tonumber(score) > tonumber(args[15]) then
+			place = { '', '' }
+			break
+		end
+		looks, place = looks - 1, { score, id }
+		local v = redis.call('HMGET', job_key(args[1], id), 'status',
+			'reason', 'runner', 'tags', 'finished_at', 'created_at')
+		local status = (v[1] or '') .. '/' .. (v[2] or '')
+		status = refined[status] and status or (v[1] or '') .. '/'
+		local at = OVER[v[1]] and v[5] ~= '' and v[5] or v[6] or ''
+		if not v[1] then
+			gone[#gone + 1] = id
+		elseif (args[4] == '' or wanted[status]) and
+		    (args[3] == '' or v[3] == args[3]) and
+		    (args[6] == '' or has_tag(v[4], args[6])) and
+		    (args[16] == '' or at < args[16]) then
+			found[#found + 1] = { id, status, v[6] or '' }
+		end
+	end
+	for _, id in ipairs(gone) do
+		redis.call('ZREM', keys[1], id)
+	end
+	return found, place
+end
+
+-- KEYS index done list
+-- ARGV ns what runner statuses refined tag limit looks score id now_ms time
+-- default_ttl_ms queue until before
+-- Does what (retry, purge or count) to the jobs of a queue behind (score, id),
+-- in the order of their creation up to the score until; runner, statuses
+-- ("STATUS/REASON..."), tag and before (a time when they were over, or else
+-- created) say to which, and are "" for any.  refined: all reasons that mean
+-- anything.  {place to go on from ("" at the end), how many, how many could not
+-- be, ids of those that ended, {status, how many, first creation}...}
+-- One that ended with another meanwhile is let alone.
+local function each(keys, args)
+	local found, place = meant(keys, args)
+	local done, refused, ended, counts, index = 0, 0, {}, {}, {}
+
+	for _, it in ipairs(found) do
+		if args[2] == 'count' then
+			local count = index[it[2]]
+			if not count then
+				count = { it[2], 0, it[3] }
+				index[it[2]] = count
+				counts[#counts + 1] = count
+			end
+			count[2] = count[2] + 1
+		elseif redis.call('HGET', job_key(args[1], it[1]), 'status') ==
+		    string.match(it[2], '^[^/]*') and
+		    WHAT[args[2]](keys, args, it[1], ended) then
+			done = done + 1
+		else
+			refused = refused + 1
+		end
+	end
+	return { place, done, refused, ended, counts }
+end
+
+-- KEYS high list low delay meta; ARGV prefix
 -- {jobs that wait, when the first of them was created, how many wait for
--- their time}; of a long row of cancelled jobs at the head only some are
+-- their time, 1 when the queue is paused}; of a long row of cancelled jobs at the head only some are
 -- passed over.
 local function depth(keys, args)
 	local n, first = 0, ''
@@ -861,11 +1071,51 @@ local function depth(keys, args)
 			end
 		end
 	end
-	return { n, first, redis.call('ZCARD', keys[4]) }
+	return { n, first, redis.call('ZCARD', keys[4]),
+		redis.call('HEXISTS', keys[5], 'paused') }
 end
 
--- KEYS index done; ARGV now_ms count
--- Forgets ids whose jobs have expired.  How many.
+-- KEYS meta names; ARGV ns queue known time
+-- No job of the queue begins from then on; "" for time: they begin again.  ok,
+-- or none (nobody knows such a queue), or external (programs draw from it that
+-- do not ask).
+local function pause(keys, args)
+	local ns, queue = args[1], args[2]
+
+	if args[3] ~= '1' and
+	    redis.call('SISMEMBER', keys[2], queue) == 0 then
+		return 'none'
+	elseif args[4] == '' then
+		redis.call('HDEL', keys[1], 'paused')
+	elseif is_external(ns, queue) then
+		return 'external'
+	else
+		redis.call('HSETNX', keys[1], 'paused', args[4])
+	end
+	return 'ok'
+end
+
+-- Of more ended jobs than are kept, some, the first to expire.  How many.
+local function forget_surplus(keys, now, ns, ttl, keep, most)
+	local surplus = redis.call('ZCARD', keys[2]) - keep
+	local ids = surplus > 0 and redis.call('ZRANGE', keys[2], 0,
+		math.min(surplus, most) - 1) or {}
+
+	for _, id in ipairs(ids) do
+		forget({ job_key(ns, id), keys[1], keys[2] },
+			{ ns, id, now, ttl })
+		-- It may be there no more, or wait again by others' doing.
+		redis.call('ZREM', keys[2], id)
+		if redis.call('EXISTS', job_key(ns, id)) == 0 then
+			redis.call('ZREM', keys[1], id)
+		end
+	end
+	return #ids
+end
+
+-- KEYS index done; ARGV now_ms count [ns default_ttl_ms keep most]
+-- Forgets ids whose jobs have expired, and of more than keep jobs at most so
+-- many.  How many.
 local function trim(keys, args)
 	local ids = redis.call('ZRANGEBYSCORE', keys[2], '-inf', args[1],
 		'LIMIT', 0, args[2])
@@ -874,7 +1124,8 @@ local function trim(keys, args)
 		redis.call('ZREM', keys[1], unpack(ids))
 		redis.call('ZREM', keys[2], unpack(ids))
 	end
-	return #ids
+	return #ids + (args[3] and forget_surplus(keys, args[1], args[3],
+		args[4], tonumber(args[5]), tonumber(args[6])) or 0)
 end
 
 -- ---- herods that share a Redis ----
@@ -1045,6 +1296,7 @@ end
 redis.register_function('herod_create', create)
 redis.register_function('herod_tick', tick)
 register('seen', seen)
+redis.register_function('herod_start', start)
 register('take', take)
 register('finish', finish)
 register('released', released)
@@ -1058,6 +1310,8 @@ register('cancel', cancel)
 register('list', list)
 register('trim', trim)
 register('depth', depth)
+register('pause', pause)
+register('each', each)
 register('begin', begin)
 register('beat', beat)
 register('fence', fence)

@@ -9,6 +9,8 @@
  *	queue_settle.c  over, or back: until Redis has it
  *	queue_look.c    reading, cancelling, listing, counting
  *	queue_mail.c    words between herods
+ *	queue_bulk.c    many jobs at once
+ *	queue_pause.c   queues that are paused
  *	queue_external.c  what programs do that draw from Redis themselves
  */
 #ifndef QUEUE_IMPL_H
@@ -30,12 +32,17 @@ struct queue {
 	RB_ENTRY(queue) entry;
 	struct queues *all;
 	char *name;
-	char *list, *high, *low, *own, *index, *done, *delay, *open; /* keys */
+	/* keys */
+	char *list, *high, *low, *own, *index, *done, *delay, *open, *meta;
 	ev_periodic due; /* when the first of those that wait may begin */
 	bool promoting, promote_again; /* asked; asked meanwhile */
 	bool announced; /* is in the set of names */
 	bool external; /* programs of ours draw from it themselves */
-	unsigned ends; /* since the last trim */
+	bool paused; /* as Redis said last */
+	unsigned pausing; /* asked, not yet answered */
+	unsigned ends; /* for the next trim */
+	long long keep; /* ended jobs; 0: all */
+	long long most; /* jobs that wait; 0: any number */
 };
 
 RB_HEAD(queue_tree, queue);
@@ -46,7 +53,9 @@ struct queues {
 	const struct queues_ops *ops;
 	void *arg;
 	char *ns, *node, *id;
-	char *job_prefix, *list_prefix, *row_prefix, *delay_prefix, *names;
+	char *job_prefix, *list_prefix, *row_prefix, *delay_prefix,
+	    *meta_prefix;
+	char *names;
 	double result_ttl;
 	long long epoch, sequence, last_score;
 	bool registered, watches_jobs;
@@ -133,13 +142,24 @@ void queue_announce(struct queue *q);
 
 /* What herod_create takes behind its keys. */
 void queue_add_create(
-    struct redis_words *w, struct queues *qs, const struct job *j);
+    struct redis_words *w, struct queue *q, const struct job *j, bool held);
 
-/* Redis has a new job. */
-void queue_tell_created(struct queue *q, const char *id);
+/* What herod_create says was in the way of a job; id: of which, or how many. */
+void refuse_new(
+    const struct queue *q, const char *what, const char *id, struct err *e);
+
+/* Redis has a new job, which may not be queued yet. */
+void queue_tell_created(struct queue *q, const char *id, bool queued);
 
 /* Another job has its unique key. */
 void refuse_unique(const char *id, struct err *e);
+
+/* ---- queue_pause.c ---- */
+
+/* Redis has said so: who is to know it is told. */
+void queue_set_paused(struct queue *q, bool paused);
+/* It may have changed. */
+void queue_read_paused(struct queue *q);
 
 /* ---- queue_external.c ---- */
 
@@ -156,7 +176,8 @@ void settles_by_function(struct queues *qs);
 /* A reply's ids of jobs that ended with another one. */
 void queues_tell_ended(struct queues *qs, const struct redis_reply *ids);
 
-/* One has ended: now and then those are forgotten whose time is over. */
+/* One has ended: now and then those are forgotten whose time is over, or that
+ * are too many. */
 void queue_trim(struct queue *q);
 
 #endif

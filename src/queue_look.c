@@ -241,19 +241,19 @@ queue_forget(
 
 /* ---- pages ---- */
 
-/* What a page tells of each job, behind status, reason and runner. */
-static const char *const page_fields[] = {"herod", "queue", "caller_id",
+/* What a page tells of each job, behind status, reason and runner; the
+ * function looks at the first. */
+static const char *const page_fields[] = {"tags", "herod", "queue", "caller_id",
     "context_id", "executor", "timeout", "attempts", "deaths", "error", "exit",
     "node", "instance", "created_at", "started_at", "finished_at", "due",
-    "priority", "prerequisites", "unique_key", "retries", "retries_done",
-    "tags"};
+    "priority", "prerequisites", "unique_key", "retries", "retries_done"};
 
 #define NPAGE_FIELDS (sizeof(page_fields) / sizeof(*page_fields))
 
 struct page {
 	struct queues *queues;
 	char *index; /* key, or NULL: of all queues */
-	char *runner;
+	char *runner, *tag;
 	int status;
 	long long limit;
 	char score[64], id[130]; /* where it goes on */
@@ -268,6 +268,7 @@ page_free(struct page *p)
 	json_decref(p->jobs);
 	free(p->index);
 	free(p->runner);
+	free(p->tag);
 	free(p);
 }
 
@@ -381,6 +382,7 @@ page_send(struct page *p)
 	words_add(&w, *p->score ? p->score : "+inf");
 	words_add(&w, p->id);
 	words_add(&w, p->index ? "" : prefix);
+	words_add(&w, p->tag ? p->tag : "");
 	for (i = 0; i < NPAGE_FIELDS; i++)
 		words_add(&w, page_fields[i]);
 	sent = redis_send(p->queues->redis, &w, on_page, p);
@@ -419,6 +421,7 @@ queues_list(struct queues *qs, const struct page_wanted *want, page_fn fn,
 	p->queues = qs;
 	p->index = want->queue ? own_key(qs, "jobs", want->queue) : NULL;
 	p->runner = xstrdup(want->runner);
+	p->tag = xstrdup(want->tag);
 	p->status = want->status;
 	p->limit = want->limit;
 	p->jobs = json_array();
@@ -450,7 +453,7 @@ depths_end(struct depths *d)
 	size_t i;
 
 	for (i = 0; d->lost && i < d->n; i++)
-		d->v[i] = (struct queue_depth){-1, -1, 0};
+		d->v[i] = (struct queue_depth){-1, -1, 0, false};
 	d->fn(d->arg, d->v, d->n);
 	free(d);
 }
@@ -467,6 +470,7 @@ on_depth(void *arg, const struct redis_reply *reply)
 	} else {
 		v->jobs = reply_number(reply_at(reply, 0));
 		v->scheduled = reply_number(reply_at(reply, 2));
+		v->paused = reply_number(reply_at(reply, 3)) == 1;
 		created = reply_text(reply_at(reply, 1), NULL);
 		if (!created || !text_time(created, &v->oldest))
 			v->oldest = 0;
@@ -489,11 +493,12 @@ queues_depths(struct queues *qs, const char *const *names, size_t n,
 	d->arg = arg;
 	for (i = 0; i < n; i++) {
 		q = queue_open(qs, names[i]);
-		call_begin(&w, "herod_depth", 4);
+		call_begin(&w, "herod_depth", 5);
 		words_add(&w, q->high);
 		words_add(&w, q->list);
 		words_add(&w, q->low);
 		words_add(&w, q->delay);
+		words_add(&w, q->meta);
 		words_add(&w, qs->job_prefix);
 		if (!redis_send(qs->redis, &w, on_depth, d))
 			break;

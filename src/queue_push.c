@@ -21,6 +21,7 @@ struct push {
 	unsigned open; /* commands not yet answered */
 	bool lost;
 	bool named;
+	bool held;
 	struct err e;
 };
 
@@ -56,11 +57,11 @@ undo_push(struct push *p)
 }
 
 void
-queue_tell_created(struct queue *q, const char *id)
+queue_tell_created(struct queue *q, const char *id, bool queued)
 {
 	struct queues *qs = q->all;
 
-	counter_add(jobs_queued, 1);
+	counter_add(jobs_queued, queued);
 	if (qs->ops && qs->ops->created)
 		qs->ops->created(qs->arg, q, id);
 }
@@ -75,7 +76,7 @@ push_done(struct push *p)
 	else if (err_is_set(&p->e) && !p->named)
 		undo_push(p);
 	if (!err_is_set(&p->e))
-		queue_tell_created(p->queue, p->id);
+		queue_tell_created(p->queue, p->id, !p->held);
 	p->fn(p->arg, err_is_set(&p->e) ? &p->e : NULL);
 	free(p->id);
 	free(p);
@@ -102,12 +103,17 @@ refuse_unique(const char *id, struct err *e)
 	err_subject(e, id);
 }
 
-/* What was in the way of a new job. */
-static void
-refuse_new(struct push *p, const char *what, const char *id)
+void
+refuse_new(
+    const struct queue *q, const char *what, const char *id, struct err *e)
 {
-	struct err *e = &p->e;
-
+	if (!strcmp(what, "full")) {
+		err_set(e, ERR_QUEUE_FULL,
+		    "queue %s is full: %s jobs wait, and max_queue is %lld",
+		    q->name, id, q->most);
+		err_subject(e, q->name);
+		return;
+	}
 	if (!strcmp(what, "exists")) {
 		err_set(e, ERR_DUPLICATE, "a job with the id %s exists", id);
 	} else if (!strcmp(what, "unique")) {
@@ -135,8 +141,8 @@ on_made(void *arg, const struct redis_reply *reply)
 	const char *id = reply_text(reply_at(reply, 1), NULL);
 
 	if (what && id && strcmp(what, "ok") != 0)
-		refuse_new(p, what, id);
-	else if (what && p->due > 0)
+		refuse_new(p->queue, what, id, &p->e);
+	else if (what && p->due > 0 && !p->held)
 		queue_await_due(p->queue, p->due);
 	on_pushed(p, reply);
 }
@@ -214,8 +220,10 @@ count_prerequisites(const struct job *j)
 }
 
 void
-queue_add_create(struct redis_words *w, struct queues *qs, const struct job *j)
+queue_add_create(
+    struct redis_words *w, struct queue *q, const struct job *j, bool held)
 {
+	struct queues *qs = q->all;
 	size_t i, n = count_prerequisites(j);
 
 	words_add(w, qs->ns);
@@ -223,6 +231,9 @@ queue_add_create(struct redis_words *w, struct queues *qs, const struct job *j)
 	words_add_number(w, next_score(qs));
 	words_add_number(w, now_ms());
 	words_add_number(w, to_ms(j->spec.unique_for));
+	words_add(w, held ? "1" : "0");
+	words_add_number(w, q->most);
+	words_add(w, q->name);
 	words_add_number(w, (long long)n);
 	for (i = 0; i < n; i++)
 		words_add(w, j->spec.prerequisites[i]);
@@ -243,7 +254,7 @@ push_by_function(struct push *p, const struct job *j)
 	words_add(&w, q->index);
 	if (unique)
 		words_add(&w, unique);
-	queue_add_create(&w, q->all, j);
+	queue_add_create(&w, q, j, p->held);
 	push_send(p, &w, on_made);
 }
 
@@ -290,10 +301,98 @@ queue_push(struct queue *q, const struct job *j, bool named, queue_fn fn,
 		return -1;
 	queue_announce(q);
 	p = push_new(q, j, fn, arg);
-	if (named || !job_stands_in_line(j))
+	if (named || !job_stands_in_line(j) || q->most > 0)
 		push_by_function(p, j);
 	else
 		push_plain(p, j);
+	return push_sent(p, e);
+}
+
+void
+queue_set_most(struct queue *q, long long jobs)
+{
+	q->most = jobs;
+}
+
+int
+queue_hold(
+    struct queue *q, const struct job *j, queue_fn fn, void *arg, struct err *e)
+{
+	struct push *p;
+
+	if (queues_away(q->all, e))
+		return -1;
+	queue_announce(q);
+	p = push_new(q, j, fn, arg);
+	p->held = true;
+	push_by_function(p, j);
+	return push_sent(p, e);
+}
+
+/* ---- one that was held ---- */
+
+static void
+refuse_start(const struct push *p, const struct redis_reply *reply,
+    const char *what, struct err *e)
+{
+	const char *status = reply_text(reply_at(reply, 1), NULL);
+	const char *reason = reply_text(reply_at(reply, 2), NULL);
+
+	if (!strcmp(what, "none")) {
+		job_refuse_missing(p->id, e);
+	} else if (status && !strcmp(what, "not")) {
+		err_set(e, ERR_ILLEGAL_MOVE,
+		    "job %s cannot be started: it is %s", p->id,
+		    job_status_word(job_status_of(status, reason)));
+		err_subject(e, p->id);
+	} else if (status) {
+		refuse_new(p->queue, what, status, e);
+	}
+}
+
+static void
+on_start(void *arg, const struct redis_reply *reply)
+{
+	struct push *p = arg;
+	struct queues *qs = p->queue->all;
+	const char *what = reply_text(reply_at(reply, 0), NULL);
+	long long due = reply_number(reply_at(reply, 2));
+	struct err e = {0};
+
+	if (!queues_refused(qs, reply, &e) && what && strcmp(what, "ok") != 0)
+		refuse_start(p, reply, what, &e);
+	if (!err_is_set(&e)) {
+		counter_add(jobs_queued, 1);
+		if (due > 0)
+			queue_await_due(p->queue, due);
+		if (qs->ops && qs->ops->given_back)
+			qs->ops->given_back(qs->arg, p->queue);
+	}
+	p->fn(p->arg, err_is_set(&e) ? &e : NULL);
+	free(p->id);
+	free(p);
+}
+
+int
+queue_start(
+    struct queue *q, const char *id, queue_fn fn, void *arg, struct err *e)
+{
+	struct job j = {.spec.id = (char *)id};
+	struct redis_words w;
+	struct push *p;
+	char key[KEY_MAX];
+
+	if (queues_away(q->all, e))
+		return -1;
+	p = push_new(q, &j, fn, arg);
+	call_begin(&w, "herod_start", 1);
+	words_add(&w, job_key(q->all, id, key));
+	words_add(&w, q->all->ns);
+	words_add(&w, id);
+	words_add_number(&w, now_ms());
+	words_add_number(&w, q->most);
+	words_add(&w, q->name);
+	push_send(p, &w, on_start);
 	return push_sent(p, e);
 }
 

@@ -17,6 +17,7 @@
 
 #define TRIM_EACH 256 /* ends after which old ids are forgotten */
 #define TRIM_COUNT 1000 /* ids forgotten at once */
+#define SURPLUS_COUNT 200 /* jobs forgotten at once that are too many */
 #define UNSETTLED_MAX (256 << 20) /* bytes of results kept in memory */
 
 /* A job that is over or goes back, until Redis knows it. */
@@ -128,20 +129,61 @@ queues_tell_ended(struct queues *qs, const struct redis_reply *ids)
 	}
 }
 
-/* One has ended: now and then those are forgotten whose time is over. */
-void
-queue_trim(struct queue *q)
+static void trim(struct queue *q);
+
+static void
+on_trimmed(void *arg, const struct redis_reply *reply)
+{
+	if (reply_number(reply) >= SURPLUS_COUNT)
+		trim(arg);
+}
+
+static void
+trim(struct queue *q)
 {
 	struct redis_words w;
 
-	if (++q->ends % TRIM_EACH)
-		return;
 	call_begin(&w, "herod_trim", 2);
 	words_add(&w, q->index);
 	words_add(&w, q->done);
 	words_add_number(&w, now_ms());
 	words_add_number(&w, TRIM_COUNT);
-	redis_send(q->all->redis, &w, NULL, NULL);
+	if (q->keep > 0) {
+		words_add(&w, q->all->ns);
+		add_default_ttl(&w, q->all);
+		words_add_number(&w, q->keep);
+		words_add_number(&w, SURPLUS_COUNT);
+	}
+	redis_send(q->all->redis, &w, on_trimmed, q);
+}
+
+/* Few that are kept are seldom exceeded by many. */
+static unsigned
+trim_each(const struct queue *q)
+{
+	return q->keep > 0 && q->keep < TRIM_EACH * 8
+	    ? (unsigned)(q->keep / 8 + 1)
+	    : TRIM_EACH;
+}
+
+/* One has ended: now and then those are forgotten whose time is over, or that
+ * are too many. */
+void
+queue_trim(struct queue *q)
+{
+	if (q->ends++ % trim_each(q) == 0)
+		trim(q);
+}
+
+void
+queue_set_keep(struct queue *q, long long jobs)
+{
+	if (q->keep == jobs)
+		return;
+	q->keep = jobs;
+	q->ends = 0; /* at the next end */
+	if (q->all->registered)
+		trim(q);
 }
 
 static void

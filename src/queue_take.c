@@ -145,6 +145,8 @@ on_taken(void *arg, const struct redis_reply *reply)
 			    t->queue->name,
 			    reply_text(reply_at(lost, i), NULL));
 		n = taken_jobs(t, reply_at(reply, 1), jobs);
+		queue_set_paused(
+		    t->queue, reply_number(reply_at(reply, 3)) == 1);
 		t->fn(t->arg, jobs, n, reply_number(reply_at(reply, 0)));
 	}
 	take_free(t);
@@ -179,13 +181,14 @@ take_send(struct take *t)
 	size_t i;
 
 	snprintf(epoch, sizeof(epoch), "%lld", qs->epoch);
-	call_begin(&w, "herod_take", 6);
+	call_begin(&w, "herod_take", 7);
 	words_add(&w, q->high);
 	words_add(&w, q->list);
 	words_add(&w, q->low);
 	words_add(&w, q->own);
 	words_add(&w, q->index);
 	words_add(&w, q->open);
+	words_add(&w, q->meta);
 	words_add(&w, qs->job_prefix);
 	words_add(&w, epoch);
 	words_add_number(&w, t->sequence);
@@ -283,6 +286,8 @@ queue_claims(struct queue *q, claims_fn fn, void *arg)
 	c->queue = q;
 	c->fn = fn;
 	c->arg = arg;
+	/* Known before the claims are, and so before a job begins. */
+	queue_read_paused(q);
 	words_begin(&w, "HGETALL");
 	words_add(&w, q->own);
 	if (!redis_send(q->all->redis, &w, on_claims, c))

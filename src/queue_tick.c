@@ -32,13 +32,14 @@ on_ticked(void *arg, const struct redis_reply *reply)
 	struct ticking *t = arg;
 	struct queues *qs = t->queue->all;
 	const char *id = reply_text(reply_at(reply, 1), NULL);
-	enum ticked how = ticked_how(reply_text(reply_at(reply, 0), NULL));
+	const char *what = reply_text(reply_at(reply, 0), NULL);
+	enum ticked how = ticked_how(what);
 	struct err e = {0};
 
-	if (how == TICK_REFUSED && !queues_refused(qs, reply, &e))
-		err_set(&e, ERR_INTERNAL, "Redis: the tick has no answer");
+	if (how == TICK_REFUSED && !queues_refused(qs, reply, &e) && what && id)
+		refuse_new(t->queue, what, id, &e);
 	if (how == TICK_MADE)
-		queue_tell_created(t->queue, id);
+		queue_tell_created(t->queue, id, true);
 	t->fn(t->arg, how, id ? id : "", how == TICK_REFUSED ? &e : NULL);
 	free(t);
 }
@@ -61,7 +62,7 @@ tick_send(struct ticking *t, const struct job *j, const struct queue_tick *tick)
 	words_add(&w, q->index);
 	words_add_number(&w, tick->time);
 	words_add(&w, words[tick->overlap]);
-	queue_add_create(&w, q->all, j);
+	queue_add_create(&w, q, j, false);
 	sent = redis_send(q->all->redis, &w, on_ticked, t);
 	free(schedule);
 	return sent;

@@ -77,6 +77,33 @@ HANDLER(queue_job_to_runner)
 		asked_answer(a, NULL, &e);
 }
 
+/* The job's runner, which it must name; NULL after refusing. */
+static const char *
+runner_named(struct call *call)
+{
+	const char *runner = json_string_value(
+	    json_object_get(call_json(call, "job"), "runner"));
+	struct err e = {0};
+
+	if (!runner) {
+		err_set(&e, ERR_PARAMS, "job: it must name its runner");
+		call_refuse(call, &e);
+	}
+	return runner;
+}
+
+HANDLER(jobs_create)
+{
+	const char *runner = runner_named(call);
+	struct asked *a = runner ? asked_new(call) : NULL;
+	struct err e = {0};
+
+	if (a &&
+	    workers_hold(a->workers, runner, call_json(call, "job"), a->id,
+		on_queued, a, &e) == -1)
+		asked_answer(a, NULL, &e);
+}
+
 /* ---- waiting ---- */
 
 static void
@@ -128,15 +155,12 @@ run_again(struct call *call, const char *id)
 HANDLER(job_run)
 {
 	json_t *job = call_json(call, "job");
-	const char *runner = json_string_value(json_object_get(job, "runner"));
+	const char *runner = runner_named(call);
 	struct err e = {0};
 	struct asked *a;
 
-	if (!runner) {
-		err_set(&e, ERR_PARAMS, "job: it must name its runner");
-		call_refuse(call, &e);
+	if (!runner)
 		return;
-	}
 	if (call->again) {
 		run_again(call, json_string_value(json_object_get(job, "id")));
 		return;
@@ -205,6 +229,30 @@ answer_job(void *arg, struct job *j, const struct err *e)
 HANDLER(job_get)
 {
 	ask_job(call, answer_job);
+}
+
+/* ---- starting what was only created ---- */
+
+static void
+on_start(void *arg, const struct err *e)
+{
+	struct asked *a = arg;
+	struct err trouble = {0};
+
+	if (!e &&
+	    workers_read(a->workers, a->id, answer_status, a, &trouble) == 0)
+		return;
+	asked_answer(a, NULL, e ? e : &trouble);
+}
+
+HANDLER(job_start)
+{
+	struct asked *a = asked_new(call);
+	struct err e = {0};
+
+	strlcpy(a->id, call_string(call, "id"), sizeof(a->id));
+	if (workers_start(a->workers, a->id, on_start, a, &e) == -1)
+		asked_answer(a, NULL, &e);
 }
 
 /* ---- cancelling ---- */
@@ -297,10 +345,145 @@ HANDLER(jobs_list)
 	struct asked *a = asked_new(call);
 	struct err e = {0};
 
-	if (workers_list(a->workers, call_string(call, "runner"),
-		status_wanted(call), call_count(call, "limit"),
-		call_string(call, "cursor"), on_listed, a, &e) == -1)
+	if (workers_list(a->workers,
+		(struct page_wanted){
+		    .runner = call_string(call, "runner"),
+		    .status = status_wanted(call),
+		    .tag = call_string(call, "tag"),
+		    .limit = call_count(call, "limit"),
+		    .cursor = call_string(call, "cursor"),
+		},
+		on_listed, a, &e) == -1)
 		asked_answer(a, NULL, &e);
+}
+
+/* ---- many at once ---- */
+
+#define BIT(status) (1u << JOB_##status)
+#define FAILED (BIT(ERROR) | BIT(TIMEOUT) | BIT(QUARANTINED))
+
+static unsigned
+statuses_wanted(const struct call *call)
+{
+	const char *word = call_string(call, "status");
+
+	if (!strcmp(word, "failed"))
+		return FAILED;
+	if (!strcmp(word, "ended"))
+		return FAILED | BIT(FINISHED) | BIT(CANCELLED);
+	return 1u << status_wanted(call);
+}
+
+static void
+on_many(void *arg, const struct bulk_told *told, const struct err *e)
+{
+	struct err partly = {0};
+
+	if (e && told->done > 0) {
+		partly = *e;
+		err_hint(&partly,
+		    "that was so after %lld jobs; ask again for the others",
+		    told->done);
+		e = &partly;
+	}
+	asked_answer(arg,
+	    e ? NULL
+	      : json_pack("{s:I, s:I}", "jobs", (json_int_t)told->done,
+		    "refused", (json_int_t)told->refused),
+	    e);
+}
+
+static void
+ask_many(struct call *call, struct bulk_wanted want, bulk_fn fn)
+{
+	struct asked *a = asked_new(call);
+	struct err e = {0};
+
+	want.runner = call_string(call, "runner");
+	if (workers_bulk(a->workers, want, fn, a, &e) == -1)
+		asked_answer(a, NULL, &e);
+}
+
+HANDLER(jobs_retry)
+{
+	ask_many(call,
+	    (struct bulk_wanted){
+		.what = BULK_RETRY,
+		.tag = call_string(call, "tag"),
+		.statuses = statuses_wanted(call),
+		.limit = call_count(call, "limit"),
+	    },
+	    on_many);
+}
+
+HANDLER(jobs_purge)
+{
+	ask_many(call,
+	    (struct bulk_wanted){
+		.what = BULK_PURGE,
+		.tag = call_string(call, "tag"),
+		.statuses = statuses_wanted(call),
+		.older_than = call_number(call, "older_than"),
+		.limit = call_count(call, "limit"),
+	    },
+	    on_many);
+}
+
+static void
+on_counted(void *arg, const struct bulk_told *told, const struct err *e)
+{
+	asked_answer(arg, e ? NULL : json_incref(told->counts), e);
+}
+
+HANDLER(jobs_stats)
+{
+	ask_many(call, (struct bulk_wanted){.what = BULK_COUNT}, on_counted);
+}
+
+/* ---- pauses ---- */
+
+static void
+answer_queue(void *arg, const struct err *e, bool paused)
+{
+	struct asked *a = arg;
+
+	asked_answer(a,
+	    e ? NULL
+	      : json_pack("{s:s, s:b}", "queue", a->id, "paused", paused),
+	    e);
+}
+
+static void
+on_paused(void *arg, const struct err *e)
+{
+	answer_queue(arg, e, true);
+}
+
+static void
+on_resumed(void *arg, const struct err *e)
+{
+	answer_queue(arg, e, false);
+}
+
+static void
+ask_pause(struct call *call, bool pause)
+{
+	struct asked *a = asked_new(call);
+	struct err e = {0};
+
+	if (workers_pause(a->workers, call_string(call, "name"), pause, a->id,
+		pause ? on_paused : on_resumed, a, &e) == -1)
+		asked_answer(a, NULL, &e);
+}
+
+HANDLER(pause_queue)
+{
+	ask_pause(call, true);
+}
+
+HANDLER(resume_queue)
+{
+	ask_pause(call, false);
 }
 
 /* ---- nodes ---- */

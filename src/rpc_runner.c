@@ -191,8 +191,9 @@ kind_json(const struct runner *r)
 static json_t *
 queue_json(const struct services *s, const struct runner *r)
 {
-	return json_pack("{s:s, s:n, s:I}", "name", runner_queue(r), "depth",
-	    "running", (json_int_t)workers_running(s->workers, r));
+	return json_pack("{s:s, s:n, s:I, s:b}", "name", runner_queue(r),
+	    "depth", "running", (json_int_t)workers_running(s->workers, r),
+	    "paused", workers_is_paused(s->workers, runner_queue(r)));
 }
 
 static unsigned long
@@ -337,6 +338,9 @@ depths_are_there(void *arg, const struct queue_depth *d, size_t n)
 		json_object_set_new(place, "oldest_age", age_json(&d[i]));
 		json_object_set_new(
 		    place, "scheduled", depth_json(d[i].scheduled));
+		if (d[i].jobs >= 0)
+			json_object_set_new(
+			    place, "paused", json_boolean(d[i].paused));
 		if (sum >= 0)
 			sum = d[i].jobs < 0 ? -1 : sum + d[i].jobs;
 	}
@@ -542,9 +546,11 @@ queues_json(const struct services *s)
 		queue = json_object_get(queues, runner_queue(r));
 		running = json_integer_value(json_object_get(queue, "running"));
 		json_object_set_new(queues, runner_queue(r),
-		    json_pack("{s:n, s:I, s:f}", "depth", "running",
+		    json_pack("{s:n, s:I, s:f, s:b}", "depth", "running",
 			running + (json_int_t)workers_running(s->workers, r),
-			"rate", workers_rate(s->workers, runner_queue(r))));
+			"rate", workers_rate(s->workers, runner_queue(r)),
+			"paused",
+			workers_is_paused(s->workers, runner_queue(r))));
 	}
 	return queues;
 }
@@ -1192,7 +1198,7 @@ counting_gone(void *arg)
 static void
 removed(void *arg, enum wait_end end)
 {
-	static const struct queue_depth none = {0, 0, 0};
+	static const struct queue_depth none = {0, 0, 0, false};
 	struct removing *m = arg;
 	const char *queue = m->queue;
 

@@ -125,6 +125,12 @@ say_jobs(struct tale *t, const char *left_for)
 	return n;
 }
 
+static bool
+is_paused(const struct tale *t)
+{
+	return workers_is_paused(t->services->workers, runner_queue(t->runner));
+}
+
 static void
 say_queue(struct tale *t)
 {
@@ -135,9 +141,14 @@ say_queue(struct tale *t)
 	if (redis && !redis_is_up(redis))
 		say(t, "It gets no jobs, because Redis is away: %s.",
 		    redis_why(redis));
-	else if (say_jobs(t, " of its time limit") == 0)
+	else if (say_jobs(t, " of its time limit") == 0 && !is_paused(t))
 		say(t, "It waits for a job in the queue %s.",
 		    runner_queue(t->runner));
+	if (is_paused(t))
+		say(t,
+		    "No job begins, because the queue %s is paused; heroctl "
+		    "resume %s ends that.",
+		    runner_queue(t->runner), runner_queue(t->runner));
 }
 
 /* ---- what its probe says ---- */

@@ -905,7 +905,7 @@ lane_push(struct lane *l, struct job *stolen, bool named, queue_fn fn,
 	int result;
 
 	if (!named && job_stands_in_line(stolen) && l->all->open && !l->maybe &&
-	    !l->taking && reserve(l, &p, 1))
+	    !l->taking && !queue_is_paused(l->queue) && reserve(l, &p, 1))
 		return push_direct(p, stolen, fn, arg, e);
 	job_move(stolen, JOB_DISPATCHED, NULL);
 	result = queue_push(l->queue, stolen, named, fn, arg, e);
@@ -1351,6 +1351,31 @@ on_given_back(void *arg, struct queue *q)
 	queue_rang(arg, q);
 }
 
+static void
+on_purged(void *arg, const char *id)
+{
+	watch_rang(arg, id);
+}
+
+static json_t *
+paused_json(const void *arg)
+{
+	return json_pack(
+	    "{s:s}", "what", *(const bool *)arg ? "paused" : "resumed");
+}
+
+static void
+on_paused(void *arg, struct queue *q, bool paused)
+{
+	struct workers *w = arg;
+	char topic[160];
+
+	snprintf(topic, sizeof(topic), "queue.%s", queue_name(q));
+	event_publish(w->events, topic, paused_json, &paused);
+	if (!paused)
+		queue_rang(w, q);
+}
+
 /* With one that it waited for. */
 static void
 on_ended(void *arg, const char *id)
@@ -1571,6 +1596,35 @@ workers_hooks(struct workers *w, struct runner_hooks *hooks)
 	};
 }
 
+/* The larger of two numbers of which 0 sets no limit; -1: none yet. */
+static long long
+larger_limit(long long a, long long b)
+{
+	if (a == 0 || b == 0)
+		return 0;
+	return a > b ? a : b;
+}
+
+/* What its runners say of their queue; the largest numbers count. */
+static void
+lane_set_limits(struct lane *l, const struct runner *but)
+{
+	long long keep = -1, most = -1;
+	struct runner *r;
+
+	RUNNERS_FOREACH (r, l->all->runners) {
+		if (r == but || r->conf.kind == KIND_SERVICE ||
+		    strcmp(runner_queue(r), queue_name(l->queue)) != 0)
+			continue;
+		keep = larger_limit(keep, r->conf.keep_jobs);
+		most = larger_limit(most, r->conf.max_queue);
+	}
+	if (most < 0)
+		return; /* nobody says anything any more */
+	queue_set_keep(l->queue, keep);
+	queue_set_most(l->queue, most);
+}
+
 void
 workers_runner_added(struct workers *w, struct runner *r)
 {
@@ -1580,6 +1634,7 @@ workers_runner_added(struct workers *w, struct runner *r)
 		return;
 	l = lane_open(w, runner_queue(r));
 	l->runners++;
+	lane_set_limits(l, NULL);
 	if (r->conf.kind == KIND_REDIS)
 		redis_runner_added(l);
 	l->maybe = true;
@@ -1588,14 +1643,15 @@ workers_runner_added(struct workers *w, struct runner *r)
 
 static void
 draws_no_more(
-    struct workers *w, const char *runner, const struct runner_conf *conf)
+    struct workers *w, const struct runner *r, const struct runner_conf *conf)
 {
 	struct lane *l;
 
 	if (conf->kind == KIND_SERVICE)
 		return;
-	l = lane_open(w, conf->queue ? conf->queue : runner);
+	l = lane_open(w, conf->queue ? conf->queue : r->name);
 	l->runners--;
+	lane_set_limits(l, r);
 	if (conf->kind == KIND_REDIS)
 		redis_runner_gone(l);
 }
@@ -1609,7 +1665,7 @@ workers_runner_gone(struct workers *w, struct runner *r)
 	RUNNER_FOREACH_INSTANCE (i, r, k)
 		if (i->work)
 			place_gone(i->work);
-	draws_no_more(w, r->name, &r->conf);
+	draws_no_more(w, r, &r->conf);
 }
 
 void
@@ -1620,7 +1676,7 @@ workers_runner_changed(
 	struct place *p;
 	size_t k;
 
-	draws_no_more(w, r->name, before);
+	draws_no_more(w, r, before);
 	workers_runner_added(w, r);
 	/* There may be more room, or another place. */
 	RUNNER_FOREACH_INSTANCE (i, r, k) {
@@ -1650,6 +1706,12 @@ workers_depths(struct workers *w, const char *const *queues, size_t n,
     depths_fn fn, void *arg)
 {
 	queues_depths(w->queues, queues, n, fn, arg);
+}
+
+bool
+workers_is_paused(struct workers *w, const char *queue)
+{
+	return queue_is_paused(queue_open(w->queues, queue));
 }
 
 size_t
@@ -1724,6 +1786,8 @@ workers_new(struct ev_loop *loop, struct redis *redis,
 	    .given_back = on_given_back,
 	    .created = on_created,
 	    .ended = on_ended,
+	    .purged = on_purged,
+	    .paused = on_paused,
 	    .vanished = on_vanished,
 	    .fenced = on_fenced,
 	    .cut_off = on_cut_off,

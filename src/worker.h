@@ -60,6 +60,9 @@ void workers_runner_changed(
 void workers_depths(struct workers *w, const char *const *queues, size_t n,
     depths_fn fn, void *arg);
 
+/* Is that queue paused, as far as is known here? */
+bool workers_is_paused(struct workers *w, const char *queue);
+
 /* Jobs of a queue that ended here, a second, over the last minute. */
 double workers_rate(struct workers *w, const char *queue);
 
@@ -94,6 +97,11 @@ int workers_tick(struct workers *w, const char *runner, const json_t *settings,
 /* As queues_see_schedule(). */
 bool workers_see_schedule(struct workers *w, const char *name, long long since,
     seen_fn fn, void *arg);
+/* The same without queueing it: workers_start() does that. */
+int workers_hold(struct workers *w, const char *runner, const json_t *settings,
+    char id[129], queue_fn fn, void *arg, struct err *e);
+int workers_start(
+    struct workers *w, const char *id, queue_fn fn, void *arg, struct err *e);
 
 /*
  * Waits until a job is over, at most timeout seconds (0: for ever).  fn is
@@ -125,8 +133,15 @@ int workers_retry(
 int workers_delete(
     struct workers *w, const char *id, queue_fn fn, void *arg, struct err *e);
 
-/* runner and cursor may be NULL, status -1. */
-int workers_list(struct workers *w, const char *runner, int status,
-    long long limit, const char *cursor, page_fn fn, void *arg, struct err *e);
+/* Pauses the queue of that name, or that of a runner of that name, or lets its
+ * jobs begin again; name of the queue into buf. */
+int workers_pause(struct workers *w, const char *name, bool pause,
+    char queue[129], queue_fn fn, void *arg, struct err *e);
+
+/* As in queue.h; the queue is that of the runner, if one is named. */
+int workers_list(struct workers *w, struct page_wanted want, page_fn fn,
+    void *arg, struct err *e);
+int workers_bulk(struct workers *w, struct bulk_wanted want, bulk_fn fn,
+    void *arg, struct err *e);
 
 #endif

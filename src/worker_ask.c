@@ -107,6 +107,21 @@ job_for(struct workers *w, const char *runner, const json_t *settings,
 	return NULL;
 }
 
+/* Its id; false when that was made here. */
+static bool
+is_named(struct job *j, char id[129])
+{
+	bool named = j->spec.id != NULL;
+
+	if (named) {
+		strlcpy(id, j->spec.id, 129);
+	} else {
+		job_make_id(id);
+		j->spec.id = xstrdup(id);
+	}
+	return named;
+}
+
 int
 workers_create(struct workers *w, const char *runner, const json_t *settings,
     char id[129], queue_fn fn, void *arg, struct err *e)
@@ -116,14 +131,23 @@ workers_create(struct workers *w, const char *runner, const json_t *settings,
 
 	if (!j)
 		return -1;
-	named = j->spec.id != NULL;
-	if (named) {
-		strlcpy(id, j->spec.id, 129);
-	} else {
-		job_make_id(id);
-		j->spec.id = xstrdup(id);
-	}
+	named = is_named(j, id);
 	return lane_push(lane_open(w, j->queue), j, named, fn, arg, e);
+}
+
+int
+workers_hold(struct workers *w, const char *runner, const json_t *settings,
+    char id[129], queue_fn fn, void *arg, struct err *e)
+{
+	struct job *j = job_for(w, runner, settings, e);
+	int result;
+
+	if (!j)
+		return -1;
+	is_named(j, id);
+	result = queue_hold(queue_open(w->queues, j->queue), j, fn, arg, e);
+	job_free(j);
+	return result;
 }
 
 int
@@ -624,27 +648,76 @@ workers_retry(
 }
 
 int
+workers_start(
+    struct workers *w, const char *id, queue_fn fn, void *arg, struct err *e)
+{
+	return follow(w, id, (struct following){w, queue_start, fn, arg}, e);
+}
+
+int
 workers_delete(
     struct workers *w, const char *id, queue_fn fn, void *arg, struct err *e)
 {
 	return follow(w, id, (struct following){w, queue_forget, fn, arg}, e);
 }
 
-/* ---- listing ---- */
+/* ---- pauses ---- */
+
+static bool
+is_drawn_from(struct workers *w, const char *queue)
+{
+	struct runner *r;
+
+	RUNNERS_FOREACH (r, w->runners)
+		if (r->conf.kind != KIND_SERVICE &&
+		    !strcmp(runner_queue(r), queue))
+			return true;
+	return false;
+}
 
 int
-workers_list(struct workers *w, const char *runner, int status, long long limit,
-    const char *cursor, page_fn fn, void *arg, struct err *e)
+workers_pause(struct workers *w, const char *name, bool pause, char queue[129],
+    queue_fn fn, void *arg, struct err *e)
+{
+	const struct runner *r = runner_find(w->runners, name);
+	bool known = is_drawn_from(w, name);
+
+	if (!known && r) {
+		r = runner_for_job(w, name, e);
+		if (!r)
+			return -1;
+		name = runner_queue(r);
+		known = true;
+	}
+	strlcpy(queue, name, 129);
+	return queue_pause(
+	    queue_open(w->queues, name), pause, known, fn, arg, e);
+}
+
+/* ---- listing; many at once ---- */
+
+/* A runner that was removed may have left jobs. */
+static const char *
+queue_of(struct workers *w, const char *runner)
 {
 	const struct runner *r =
 	    runner ? runner_find(w->runners, runner) : NULL;
-	struct page_wanted want = {
-	    .queue = r ? runner_queue(r) : runner,
-	    .runner = runner,
-	    .status = status,
-	    .limit = limit,
-	    .cursor = cursor,
-	};
 
+	return r ? runner_queue(r) : runner;
+}
+
+int
+workers_list(struct workers *w, struct page_wanted want, page_fn fn, void *arg,
+    struct err *e)
+{
+	want.queue = queue_of(w, want.runner);
 	return queues_list(w->queues, &want, fn, arg, e);
+}
+
+int
+workers_bulk(struct workers *w, struct bulk_wanted want, bulk_fn fn, void *arg,
+    struct err *e)
+{
+	want.queue = queue_of(w, want.runner);
+	return queues_bulk(w->queues, &want, fn, arg, e);
 }

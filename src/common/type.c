@@ -680,6 +680,14 @@ read_object(const struct kind *k, const json_t *value, struct err *e)
 }
 
 static json_t *
+read_array(const struct kind *k, const json_t *value, struct err *e)
+{
+	(void)k;
+	(void)e;
+	return json_is_array(value) ? json_incref((json_t *)value) : NULL;
+}
+
+static json_t *
 read_any(const struct kind *k, const json_t *value, struct err *e)
 {
 	(void)k;
@@ -711,6 +719,7 @@ static const read_fn readers[TYPE_COUNT_] = {
     [TYPE_ENUM] = read_enum,
     [TYPE_OCTAL] = read_mode,
     [TYPE_OBJECT] = read_object,
+    [TYPE_ARRAY] = read_array,
     [TYPE_ANY] = read_any,
 };
 
@@ -804,6 +813,7 @@ type_clear(const struct kind *k, void *field)
 		*(char ***)field = NULL;
 		break;
 	case TYPE_OBJECT:
+	case TYPE_ARRAY:
 	case TYPE_ANY:
 		json_decref(*(json_t **)field);
 		*(json_t **)field = NULL;
@@ -871,6 +881,7 @@ type_store(const struct kind *k, void *field, const json_t *canonical)
 		*(char ***)field = value ? json_strv(value) : NULL;
 		break;
 	case TYPE_OBJECT:
+	case TYPE_ARRAY:
 	case TYPE_ANY:
 		type_clear(k, field);
 		*(json_t **)field = json_incref((json_t *)value);
@@ -973,6 +984,7 @@ type_fetch(const struct kind *k, const void *field)
 			return json_null();
 		return k->type == TYPE_MAP ? fetch_map(v) : strv_json(v);
 	case TYPE_OBJECT:
+	case TYPE_ARRAY:
 	case TYPE_ANY:
 		any = *(json_t *const *)field;
 		return any ? json_incref(any) : json_null();
@@ -1032,6 +1044,9 @@ schema_of(const struct kind *k)
 		    "additionalProperties", "title", "value", "type", "string");
 	case TYPE_OBJECT:
 		return json_pack("{s:s}", "type", "object");
+	case TYPE_ARRAY:
+		return json_pack("{s:s, s:{s:s}}", "type", "array", "items",
+		    "title", "value");
 	case TYPE_ANY:
 		return json_object();
 	default:

@@ -238,6 +238,7 @@ test_fields_give_back_what_they_were_given(void)
 	check_field(TYPE_ENUM, "a|b=c", &word, "\"b\"");
 	check_field(TYPE_OCTAL, NULL, &word, "\"027\"");
 	check_field(TYPE_OBJECT, NULL, &any, "{\"a\": [1]}");
+	check_field(TYPE_ARRAY, NULL, &any, "[1, {\"a\": 2}]");
 	check(string == NULL && list == NULL && any == NULL);
 }
 
