@@ -1158,6 +1158,7 @@ local function begin(keys, args)
 	end
 	local fenced = redis.call('HEXISTS', node, 'fenced')
 	redis.call('HDEL', node, 'fenced', 'gone')
+	redis.call('DEL', own_key(ns, 'takeover', id))
 	redis.call('HSET', node, 'name', name, 'client', args[6], 'pid',
 		args[7], 'version', args[8])
 	return { redis.call('HINCRBY', node, 'epoch', args[4]),
@@ -1230,11 +1231,15 @@ end
 
 -- KEYS node names; ARGV ns id time now_ms default_ttl_ms most
 -- What a herod had that is not there any more goes back, uncounted.  {how many,
--- 1 when there is more, names of queues}
+-- 1 when there is more, names of queues}; {} when it is there again: it has read
+-- by then what is its own.
 local function recover(keys, args)
 	local ns, id, left = args[1], args[2], tonumber(args[6])
 	local total, queues = 0, {}
 
+	if redis.call('HEXISTS', keys[1], 'fenced') == 0 then
+		return {}
+	end
 	local function give_all_back(queue, own, claims)
 		for i = 1, math.min(#claims, left) do
 			give_back({ job_key(ns, claims[i].id), own }, { ns,

@@ -288,6 +288,11 @@ on_recovered(void *arg, const struct redis_reply *reply)
 		takeover_free(t); /* when the time is over, another one tries */
 		return;
 	}
+	if (reply_count(reply) == 0) {
+		log_info("node %s: there again", t->name);
+		takeover_free(t);
+		return;
+	}
 	t->jobs += reply_number(reply_at(reply, 0));
 	tell_queues(qs, reply_at(reply, 2));
 	if (reply_number(reply_at(reply, 1))) {

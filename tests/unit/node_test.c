@@ -154,6 +154,7 @@ test_more_claims_than_one_call_takes_are_all_given_back(void)
 	struct place p, other;
 
 	die_with_two_claims(&p, &other);
+	REDIS(&p, "HSET herod:node:node-2 fenced 1");
 	check_str(REDIS(&p,
 		      "FCALL herod_recover 2 herod:node:node-2 "
 		      "herod:queues hero node-2 now 0 1000 1"),
@@ -192,6 +193,51 @@ test_what_its_actors_had_begun_goes_back_when_nobody_else_has_some(void)
 }
 
 /* ---- it lives after all ---- */
+
+/* Soon after the first time. */
+void
+test_a_node_that_vanishes_again_is_taken_over_again(void)
+{
+	struct place p, other;
+	struct told t;
+
+	die_with_two_claims(&p, &other);
+	share(&p, 0.3);
+	wait_for(turn(p.loop) && *heard.vanished);
+	heard.vanished[0] = '\0';
+	other.begun = false;
+	wait_for(is_begun(&other));
+	t = take(&other, 1);
+	job_free(t.jobs[0]);
+	REDIS(&p, "DEL herod:hb:node-2");
+	wait_for(turn(p.loop) && *heard.vanished);
+	check_has(heard.vanished, " 1");
+	close_node(&other);
+	close_place(&p);
+}
+
+/* Between the end of its connection and what would be given back then: it has
+ * read its claims, and nobody would tell it. */
+void
+test_a_node_that_is_there_again_keeps_its_claims(void)
+{
+	struct place p, other;
+
+	die_with_two_claims(&p, &other);
+	REDIS(&p,
+	    "FCALL herod_fence 3 herod:hb:node-2 herod:node:node-2 "
+	    "herod:takeover:node-2 node-1 60000");
+	other.begun = false;
+	queues_register(other.all, on_name, &other);
+	wait_for(is_begun(&other));
+	REDIS(&p,
+	    "FCALL herod_recover 2 herod:node:node-2 herod:queues hero "
+	    "node-2 now 0 1000 9");
+	check_str(REDIS(&p, "HKEYS herod:own:q:node-2"), "a b");
+	check_int(NUMBER(&p, "HEXISTS herod:node:node-2 gone"), 0);
+	close_node(&other);
+	close_place(&p);
+}
 
 static void
 on_still_ours(void *arg, const char *id, bool kept)
