@@ -676,6 +676,10 @@ local function observe(keys, args)
 		redis.call('HDEL', open, id)
 		return { '' }
 	elseif OVER[status] then
+		if known == NEW then
+			-- Too quick to be seen before.
+			note_begun(job, open, id, nodes, args[3], args[4])
+		end
 		return known and { 'over', nodes,
 			redis.call('HGETALL', job) } or { '' }
 	elseif nodes == 0 then

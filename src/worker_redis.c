@@ -103,13 +103,17 @@ works_of(struct lane *l, size_t *n)
 
 static void look_at(struct workers *w, const char *id);
 
-/* Redis says what has become of it; then it is let go. */
+/* Redis says what has become of it; then it is let go.  Of what died with the
+ * herod before us nobody knows why. */
 static void
-orphan(struct work *k, enum back how, const char *why)
+orphan(struct work *k)
 {
+	const struct lane *l = k->place->lane;
+
 	k->orphaned = true;
-	k->back = how;
-	strlcpy(k->last, why, sizeof(k->last));
+	k->back = l->back;
+	strlcpy(
+	    k->last, l->why ? l->why : "its process is gone", sizeof(k->last));
 	look_at(k->all, k->job->spec.id);
 }
 
@@ -138,7 +142,7 @@ judge(struct lane *l)
 		for (i = 0; i < n; i++)
 			if (works[i]->suspect && !works[i]->elsewhere &&
 			    !works[i]->orphaned)
-				orphan(works[i], l->back, l->why);
+				orphan(works[i]);
 	free(works);
 }
 
@@ -249,7 +253,7 @@ has_begun(
 		l->hands = hands_of(l).room; /* of the herod before us */
 	k->suspect = k->suspect || what == OBSERVED_SUSPECT;
 	if (what == OBSERVED_ORPHAN && !k->orphaned)
-		orphan(k, l->back, l->why ? l->why : "its process is gone");
+		orphan(k);
 	else if (k->orphaned)
 		let_go(k);
 	else
@@ -386,7 +390,7 @@ redis_died(struct place *p, const struct child *c, bool asked)
 		move(works[i], h.freest);
 		works[i]->suspect = true;
 		if (!h.processes && !works[i]->elsewhere)
-			orphan(works[i], l->back, l->why);
+			orphan(works[i]);
 	}
 	free(works);
 	sweep(l, h.processes ? OBSERVED_SUSPECT : OBSERVED_ORPHAN);
@@ -420,7 +424,7 @@ on_grace_over(struct ev_loop *loop, ev_timer *t, int revents)
 	(void)revents;
 	if (k->suspect && k->fate == FATE_TIMEOUT) {
 		k->fate = FATE_OPEN; /* nobody has it, or nobody cares */
-		orphan(k, k->place->lane->back, k->place->lane->why);
+		orphan(k);
 	} else if (h.processes == 1 && !k->elsewhere && !k->suspect) {
 		place_kill(h.freest, VERDICT_OURS,
 		    "job %s did not end after %s", k->job->spec.id,

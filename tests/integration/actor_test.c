@@ -378,6 +378,32 @@ test_of_several_actors_a_dead_ones_job_is_found(void)
 	herod_stop(h);
 }
 
+/* The next herod does not know why it died, but that it did. */
+void
+test_a_suspected_job_is_found_by_the_next_herod(void)
+{
+	struct herod *h = start_actor("numprocs = 2\n",
+	    "begin; [ \"$(redis HGET $job payload)\" != kill ] || "
+	    "[ -e ../killed ] || { touch ../killed; kill -9 $$; }; "
+	    "until [ -e ../go ]; do sleep 0.02; done; end done");
+	const char *id = queue_job(h, "kill"), *other, *third;
+
+	wait_for(file_exists(here("killed")));
+	wait_for(
+	    strcmp(ask(h, text("HGET herod:open:it %s", id)), "suspect") == 0);
+	herod_kill9(h);
+	wait_for_redis(h);
+	other = queue_job(h, "b");
+	third = queue_job(h, "c");
+	wait_for(count_lines(here("begun")) == 3);
+	run("touch %s", here("go"));
+	check_str(job_outcome(h, id), "done");
+	check_str(job_outcome(h, other), "done");
+	check_str(job_outcome(h, third), "done");
+	check_int(count_lines(here("begun")), 4);
+	herod_stop(h);
+}
+
 /* Redis loses nothing of it when it is away meanwhile. */
 void
 test_an_end_while_herod_does_not_look_is_found(void)

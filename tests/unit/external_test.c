@@ -227,6 +227,24 @@ test_an_end_is_dealt_with_once(void)
 }
 
 void
+test_an_end_that_is_seen_before_the_beginning_counts_as_both(void)
+{
+	struct place p;
+	struct job *j;
+
+	open_external(&p);
+	push(&p, "a", false);
+	REDIS(&p, "LREM hero:work_queue:q 0 a");
+	j = ended_job(&p, "status finished result yes");
+	check_int(j->attempts, 1);
+	check_str(j->node, "box");
+	check_int(end_a(&p, j, false), 1);
+	check_str(REDIS(&p, "HGET hero:job:a attempts"), "1");
+	job_free(j);
+	close_place(&p);
+}
+
+void
 test_an_end_releases_those_that_wait(void)
 {
 	struct told t = {0};
