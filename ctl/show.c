@@ -486,6 +486,33 @@ show_schedules(struct ctl *ctl, const json_t *schedules)
 }
 
 static void
+show_nodes(struct ctl *ctl, const json_t *nodes)
+{
+	static const char *const heads[] = {
+	    "NAME", "ALIVE", "PID", "VERSION", "GONE AT", "ID", NULL};
+	const json_t *node;
+	struct table t;
+	char pid[32];
+	size_t i;
+
+	table_init(&t, heads);
+	json_array_foreach (nodes, i, node) {
+		snprintf(pid, sizeof(pid), "%lld",
+		    (long long)json_integer_value(
+			json_object_get(node, "pid")));
+		table_add(&t, text_of(node, "name"));
+		table_add(&t,
+		    json_is_true(json_object_get(node, "alive")) ? "yes"
+								 : "no");
+		table_add(&t, pid);
+		table_add(&t, text_of(node, "version"));
+		table_add(&t, text_of(node, "gone_at"));
+		table_add(&t, text_of(node, "id"));
+	}
+	show_table(ctl, &t);
+}
+
+static void
 show_jobs_done(struct ctl *ctl, const json_t *done)
 {
 	long long jobs = json_integer_value(json_object_get(done, "jobs")),
@@ -745,6 +772,7 @@ static const struct shape {
     {"Summary", show_members},
     {"Version", show_members},
     {"[ScheduleStatus]", show_schedules},
+    {"[Node]", show_nodes},
     {"Reload", show_reload},
     {"Config", show_config},
     {"string", show_string},

@@ -113,7 +113,7 @@ test_nodes_see_each_other(void)
 	check(json_is_true(at(node(t.a, "a"), "self")));
 	check(is_alive_node(t.a, "b"));
 	check(is_alive_node(t.b, "a"));
-	check_has(heroctl(t.a, "--plain nodes").out, "b");
+	check_has(heroctl(t.a, "--plain nodes").out, "b\tyes\t");
 	/* Who ends in order is no node any more. */
 	herod_stop(t.b);
 	check(node(t.a, "b") == NULL);
