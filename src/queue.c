@@ -1,5 +1,5 @@
 /*
- * Queues on Redis: keys, commands, who we are, the bell.
+ * Queues on Redis: keys, commands, what is due, the bell.
  *
  * The hot ways (a new job for a free slot, the end of a job) are plain
  * pipelines, which cost Redis half of what its functions (queue.lua) do;
@@ -295,7 +295,7 @@ find_row(struct queues *qs, const char *row)
 }
 
 void
-queues_promote(struct queues *qs)
+queues_catch_up(struct queues *qs)
 {
 	struct queue *q;
 
@@ -329,12 +329,14 @@ queues_rung(struct queues *qs, const char *key, size_t len, const char **id)
 	return NULL;
 }
 
-void
+bool
 queues_watch_jobs(struct queues *qs)
 {
-	if (!qs->watches_jobs)
-		redis_add_bell(qs->redis, qs->job_prefix);
+	if (qs->watches_jobs)
+		return false;
+	redis_add_bell(qs->redis, qs->job_prefix);
 	qs->watches_jobs = true;
+	return true;
 }
 
 /* ---- making ---- */

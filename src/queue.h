@@ -108,11 +108,13 @@ const char *queue_name(const struct queue *q);
  * *id is set instead when it is a job's key. */
 struct queue *queues_rung(
     struct queues *qs, const char *key, size_t len, const char **id);
-/* Looks whether jobs are due, now and whenever one will be. */
-void queues_promote(struct queues *qs);
+/* Anything may have changed: looks whether jobs are due (and whenever one will
+ * be), and for words of others. */
+void queues_catch_up(struct queues *qs);
 
-/* From now on the bell rings for jobs that others change, too. */
-void queues_watch_jobs(struct queues *qs);
+/* From now on the bell rings for jobs that others change, too; false: it did
+ * before. */
+bool queues_watch_jobs(struct queues *qs);
 
 /* Redis is there (again): the epoch of this process is taken once, then
  * the names of all queues there ever were are given to fn, with NULL last.

@@ -159,7 +159,7 @@ on_begun(void *arg, const struct redis_reply *reply)
 		if (name && name_is_valid(name))
 			r->fn(r->arg, name);
 	}
-	queues_promote(qs);
+	queues_catch_up(qs);
 	r->fn(r->arg, NULL);
 	free(r);
 }

@@ -181,7 +181,6 @@ struct workers {
 	size_t asked; /* queues whose claims are being read */
 	size_t nworks;
 	TAILQ_HEAD(, lane) external_lanes; /* see worker_redis.c */
-	bool watches_jobs;
 };
 
 /* ---- worker.c ---- */

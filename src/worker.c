@@ -1327,7 +1327,7 @@ on_bell(void *arg, const char *key, size_t len)
 
 	if (!key) {
 		look_everywhere(w);
-		queues_promote(w->queues);
+		queues_catch_up(w->queues);
 		watch_reread(w);
 		redis_reread(w);
 		return;

@@ -288,18 +288,6 @@ struct look {
 
 static int watch_read(struct workers *w, const char *id, struct err *e);
 
-/* From now on others' changes ring; false: they did before. */
-static bool
-listen_to_jobs(struct workers *w)
-{
-	bool anew = !w->watches_jobs;
-
-	w->watches_jobs = true;
-	if (anew)
-		queues_watch_jobs(w->queues);
-	return anew;
-}
-
 /* It ends elsewhere, or by whom we do not know: others' changes ring. */
 static void
 watch_elsewhere(struct workers *w, const struct job *j)
@@ -310,7 +298,7 @@ watch_elsewhere(struct workers *w, const struct job *j)
 	if (l && l->runners && (!j->node || !strcmp(j->node, workers_node(w))))
 		return;
 	/* It may have changed before the bell was there. */
-	if (listen_to_jobs(w))
+	if (queues_watch_jobs(w->queues))
 		watch_read(w, j->spec.id, NULL);
 }
 
@@ -397,7 +385,7 @@ workers_wait(struct workers *w, const char *id, double timeout, bool fresh,
 	wait->arg = arg;
 	wait->watch = watch_open(w, id);
 	if (queues_are_shared(w->queues))
-		listen_to_jobs(w); /* another herod may take it */
+		queues_watch_jobs(w->queues); /* another herod may take it */
 	TAILQ_INSERT_TAIL(&wait->watch->waits, wait, next);
 	ev_timer_init(&wait->timer, on_wait_timer, 0., 0.);
 	wait->timer.data = wait;

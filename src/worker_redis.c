@@ -398,12 +398,12 @@ redis_died(struct place *p, const struct child *c, bool asked)
 
 /* ---- ending a job early ---- */
 
+/* It may still be at work, so it is not tried again. */
 static void
 end_uncertain(struct work *k, size_t processes)
 {
 	char text[32];
 
-	k->is_fatal = true; /* it may still be at work */
 	if (k->fate == FATE_CANCEL) {
 		work_end_cancelled(k);
 		return;
@@ -490,7 +490,6 @@ redis_runner_added(struct lane *l)
 	l->back = BACK_DIED;
 	queue_set_external(l->queue, true);
 	queues_watch_jobs(w->queues);
-	w->watches_jobs = true;
 	reread(l);
 	scan(w);
 }

@@ -356,25 +356,36 @@ test_an_actor_gets_a_job_of_high_priority_first(void)
 
 /* ---- several ---- */
 
+/* A job "kill" ends its actor, the first time. */
+#define DEADLY_ONCE \
+	"begin; [ \"$(redis HGET $job payload)\" != kill ] || " \
+	"[ -e ../killed ] || { touch ../killed; kill -9 $$; }; " \
+	"until [ -e ../go ]; do sleep 0.02; done; end done"
+
+/* The first one twice, once both actors have another one in hand. */
+static void
+check_all_are_done(
+    struct herod *h, const char *killed, const char *other, const char *third)
+{
+	wait_for(count_lines(here("begun")) == 3);
+	run("touch %s", here("go"));
+	check_str(job_outcome(h, killed), "done");
+	check_str(job_outcome(h, other), "done");
+	check_str(job_outcome(h, third), "done");
+	check_int(count_lines(here("begun")), 4);
+}
+
 /* Which of two had it is only known when the other one's hands are full. */
 void
 test_of_several_actors_a_dead_ones_job_is_found(void)
 {
-	struct herod *h = start_actor("numprocs = 2\n",
-	    "begin; [ \"$(redis HGET $job payload)\" != kill ] || "
-	    "[ -e ../killed ] || { touch ../killed; kill -9 $$; }; "
-	    "until [ -e ../go ]; do sleep 0.02; done; end done");
+	struct herod *h = start_actor("numprocs = 2\n", DEADLY_ONCE);
 	const char *id = queue_job(h, "kill");
 	const char *other = queue_job(h, "b"), *third;
 
 	wait_for(file_exists(here("killed")));
 	third = queue_job(h, "c");
-	wait_for(count_lines(here("begun")) == 3);
-	run("touch %s", here("go"));
-	check_str(job_outcome(h, id), "done");
-	check_str(job_outcome(h, other), "done");
-	check_str(job_outcome(h, third), "done");
-	check_int(count_lines(here("begun")), 4);
+	check_all_are_done(h, id, other, third);
 	herod_stop(h);
 }
 
@@ -382,10 +393,7 @@ test_of_several_actors_a_dead_ones_job_is_found(void)
 void
 test_a_suspected_job_is_found_by_the_next_herod(void)
 {
-	struct herod *h = start_actor("numprocs = 2\n",
-	    "begin; [ \"$(redis HGET $job payload)\" != kill ] || "
-	    "[ -e ../killed ] || { touch ../killed; kill -9 $$; }; "
-	    "until [ -e ../go ]; do sleep 0.02; done; end done");
+	struct herod *h = start_actor("numprocs = 2\n", DEADLY_ONCE);
 	const char *id = queue_job(h, "kill"), *other, *third;
 
 	wait_for(file_exists(here("killed")));
@@ -395,12 +403,7 @@ test_a_suspected_job_is_found_by_the_next_herod(void)
 	wait_for_redis(h);
 	other = queue_job(h, "b");
 	third = queue_job(h, "c");
-	wait_for(count_lines(here("begun")) == 3);
-	run("touch %s", here("go"));
-	check_str(job_outcome(h, id), "done");
-	check_str(job_outcome(h, other), "done");
-	check_str(job_outcome(h, third), "done");
-	check_int(count_lines(here("begun")), 4);
+	check_all_are_done(h, id, other, third);
 	herod_stop(h);
 }
 

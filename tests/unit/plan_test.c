@@ -307,13 +307,13 @@ test_a_look_for_due_jobs_during_another_is_not_lost(void)
 	open_place(&p);
 	check_planned(&p, "a", "{\"delay\": 1000}");
 	REDIS(&p, "HSET hero:job:a due 1");
-	queues_promote(p.all);
+	queues_catch_up(p.all);
 	words_begin(&w, "ZADD");
 	words_add(&w, "herod:delay:q");
 	words_add(&w, "1");
 	words_add(&w, "a");
 	check(redis_send(p.redis, &w, NULL, NULL));
-	queues_promote(p.all);
+	queues_catch_up(p.all);
 	wait_for(is_state(&p, "a", "dispatched"));
 	close_place(&p);
 }

@@ -442,7 +442,7 @@ test_a_foreign_job_goes_back_to_where_it_came_from(void)
 	j->due = 1;
 	queue_give_back(p.q, j, BACK_LATER, NULL, NULL);
 	wait_for(is_settled(&p));
-	queues_promote(p.all);
+	queues_catch_up(p.all);
 	wait_for(turn(p.loop) &&
 	    !strcmp(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "f"));
 	check_str(cancel(&p, "f"), "dispatched");
