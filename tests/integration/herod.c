@@ -921,22 +921,41 @@ with_fake_clock(volatile long long **wrong_by)
 	    here("clock"), build_dir());
 }
 
-pid_t
-redis_start(const char *socket)
+/* options: words behind the program, NULL behind the last. */
+static pid_t
+redis_server(const char *socket, const char *const *options)
 {
+	const char *argv[16] = {
+	    "redis-server", "--port", "0", "--unixsocket", socket};
 	pid_t pid = own_redis = fork();
+	size_t i;
 
+	for (i = 0; options[i]; i++)
+		argv[5 + i] = options[i];
 	if (pid == 0) {
 		int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		dup2(null, STDOUT_FILENO);
-		execlp("redis-server", "redis-server", "--port", "0",
-		    "--unixsocket", socket, "--save", "", (char *)NULL);
+		execvp(argv[0], (char *const *)argv);
 		_exit(127);
 	}
 	wait_for(strstr(redis(socket, "ping"), "PONG") != NULL);
 	return pid;
+}
+
+pid_t
+redis_start(const char *socket)
+{
+	return redis_server(socket, (const char *const[]){"--save", "", NULL});
+}
+
+pid_t
+redis_start_durable(const char *socket)
+{
+	return redis_server(socket,
+	    (const char *const[]){"--save", "", "--appendonly", "yes",
+		"--appendfsync", "always", NULL});
 }
 
 const char *

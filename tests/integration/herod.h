@@ -186,6 +186,9 @@ const char *with_fake_clock(volatile long long **wrong_by);
 
 /* A redis-server of the test's own on a Unix socket. */
 pid_t redis_start(const char *socket);
+/* The same; what it has acknowledged is there again when it is killed and
+ * started again. */
+pid_t redis_start_durable(const char *socket);
 const char *redis(const char *socket, const char *command, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -1,15 +1,16 @@
 /*
  * A program for the ledger test: does jobs and keeps a true record of them.
  *
- *	ledger_worker DIR	the job of JOB_ID, payload on stdin
- *	ledger_worker DIR -	a stdio worker
- *	ledger_worker DIR redis	an actor, which takes jobs from Redis itself and
- *				knows nothing of herod
+ *	ledger_worker DIR NODE exec	the job of JOB_ID, payload on stdin
+ *	ledger_worker DIR NODE stdio	a stdio worker
+ *	ledger_worker DIR NODE redis	an actor, which takes jobs from Redis
+ *					itself and knows nothing of herod
  *
  * A payload is "MS FAILS": the job takes so long, and fails that often.
  *
  * A line of DIR/ledger: what (S begins, E has ended, F has failed, D another
- * one has the same job in hand), id of the job, pid, time (ns since boot).
+ * one has the same job in hand), NODE, id of the job, pid, time (ns since
+ * boot).  What begins with D fails in the end.
  * DIR/ID is locked while the job is in hand, which the kernel ends with the
  * process, and has a byte for each time it was begun.
  */
@@ -28,7 +29,7 @@
 #include <hiredis/hiredis.h>
 #include <jansson.h>
 
-static const char *dir;
+static const char *dir, *node;
 
 static void
 record(char what, const char *id)
@@ -39,7 +40,7 @@ record(char what, const char *id)
 
 	snprintf(path, sizeof(path), "%s/ledger", dir);
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	n = snprintf(line, sizeof(line), "%c %s %d %lld\n", what, id,
+	n = snprintf(line, sizeof(line), "%c %s %s %d %lld\n", what, node, id,
 	    (int)getpid(), (long long)t.tv_sec * 1000000000 + t.tv_nsec);
 	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
 	if (write(fd, line, (size_t)n) != n)
@@ -166,12 +167,13 @@ main(int argc, char **argv)
 	size_t size = 0;
 	ssize_t n;
 
-	if (argc < 2)
+	if (argc != 4)
 		return 2;
 	dir = argv[1];
-	if (argc == 3 && strcmp(argv[2], "redis") == 0)
+	node = argv[2];
+	if (strcmp(argv[3], "redis") == 0)
 		act_for_ever();
-	if (argc == 2) {
+	if (strcmp(argv[3], "exec") == 0) {
 		n = getline(&line, &size, stdin);
 		return work(getenv("JOB_ID"), n > 0 ? line : "") ? 0 : 1;
 	}
