@@ -470,6 +470,42 @@ check_job(const struct history *h)
 		blame(h, "is over, but never ended");
 }
 
+static bool
+are_all_over(struct ledger *l)
+{
+	while (l->over < l->queued && is_over(l, l->over + 1))
+		l->over++;
+	return l->over == l->queued;
+}
+
+/* What is known of the first that does not end, before the test is given up. */
+static void
+show_stuck(struct ledger *l)
+{
+	size_t i;
+
+	printf("%s\n%s\n", id_of(l->over + 1),
+	    json_dumps(ask(l, NULL, "job.get",
+			   json_pack("{s:s}", "id", id_of(l->over + 1))),
+		0));
+	read_ledger(l);
+	for (i = 0; i < l->nrecords; i++)
+		if (strcmp(l->records[i].id, id_of(l->over + 1)) == 0)
+			show_records(&l->records[i], 1);
+}
+
+static void
+wait_until_over(struct ledger *l)
+{
+	double since = check_clock();
+
+	while (!are_all_over(l)) {
+		if (check_clock() - since > 30 * check_patience())
+			show_stuck(l);
+		check_wait(__FILE__, __LINE__, "the end of all jobs", since);
+	}
+}
+
 static void
 check_ledger(struct ledger *l)
 {
@@ -487,14 +523,6 @@ check_ledger(struct ledger *l)
 			jobs++;
 		}
 	check_int(jobs, l->queued);
-}
-
-static bool
-are_all_over(struct ledger *l)
-{
-	while (l->over < l->queued && is_over(l, l->over + 1))
-		l->over++;
-	return l->over == l->queued;
 }
 
 static long
@@ -559,7 +587,7 @@ ledger_end(struct ledger *l)
 {
 	size_t i;
 
-	wait_for(are_all_over(l));
+	wait_until_over(l);
 	check_ledger(l);
 	printf("%ld jobs, %zu executions; killed: workers %ld, herod %ld, "
 	       "keeper %ld, redis %ld; stopped %ld; absent %zu\n",
