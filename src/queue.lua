@@ -1218,15 +1218,33 @@ local function claims_of(own)
 	return claims
 end
 
+-- What its program has ended with an error is tried again, if it may be: after
+-- its own backoff, or a second, as its runner is not known here.  True: so it is.
+local function try_for_nobody(ns, queue, id, now)
+	local job, open = job_key(ns, id), own_key(ns, 'open', queue)
+	local v = redis.call('HMGET', job, 'status', 'retries_done', 'retries',
+		'backoff')
+
+	if v[1] ~= 'error' or
+	    (tonumber(v[2]) or 0) >= (tonumber(v[3]) or 0) then
+		return false
+	end
+	local due = now + math.ceil((tonumber(v[4]) or 1) * 1000)
+	external_end({ job, open, own_key(ns, 'delay', queue) },
+		{ ns, id, now, '', '', '', due })
+	return true
+end
+
 -- Nobody is left who would look after what others' programs have.
-local function begun_by_nobody(ns, queue)
+local function begun_by_nobody(ns, queue, now)
 	local all, claims = {}, {}
 
 	if not is_external(ns, queue) then
 		all = redis.call('HGETALL', own_key(ns, 'open', queue))
 	end
 	for i = 1, #all, 2 do
-		if all[i + 1] ~= NEW then
+		if all[i + 1] ~= NEW and
+		    not try_for_nobody(ns, queue, all[i], now) then
 			claims[#claims + 1] = { id = all[i] }
 		end
 	end
@@ -1264,7 +1282,8 @@ local function recover(keys, args)
 		end
 		local external = own_key(ns, 'external', queue)
 		if left > 0 and redis.call('HDEL', external, id) == 1 then
-			give_all_back(queue, open, begun_by_nobody(ns, queue))
+			give_all_back(queue, open, begun_by_nobody(ns, queue,
+				tonumber(args[4])))
 			if left < 0 then
 				redis.call('HSET', external, id, '')
 			end

@@ -192,6 +192,34 @@ test_what_its_actors_had_begun_goes_back_when_nobody_else_has_some(void)
 	close_place(&p);
 }
 
+/* Its actor had ended it when nobody was there to see that. */
+void
+test_what_its_actors_had_failed_at_is_tried_again(void)
+{
+	struct place p, other;
+
+	open_place(&p);
+	open_other(&other);
+	queue_set_external(other.q, true);
+	push(&other, "a", false);
+	push(&other, "b", false);
+	REDIS(&other, "LPOP hero:work_queue:q 2");
+	REDIS(&other,
+	    "HSET hero:job:a retries 1 backoff 7 status error error no");
+	REDIS(&other, "HSET hero:job:b retries 1 retries_done 1 status error");
+	REDIS(&other, "HSET herod:open:q a begun b begun");
+	REDIS(&other, "DEL herod:hb:node-2");
+	share(&p, 0.3);
+	wait_for(turn(p.loop) && *heard.vanished);
+	check_str(REDIS(&p, "HMGET hero:job:a status reason retries_done"),
+	    "created scheduled 1");
+	check_str(REDIS(&p, "ZRANGE herod:delay:q 0 -1"), "a");
+	check_str(REDIS(&p, "HGET hero:job:b status"), "error");
+	check_str(REDIS(&p, "HKEYS herod:open:q"), "");
+	close_node(&other);
+	close_place(&p);
+}
+
 /* ---- it lives after all ---- */
 
 /* Soon after the first time. */
