@@ -460,6 +460,18 @@ leftovers(void)
 	return all;
 }
 
+/* Those of one whose keeper was killed are children of ours, too. */
+static bool
+is_another_there(void)
+{
+	size_t i;
+
+	for (i = 0; i < nherods; i++)
+		if (herods[i].keeper != 0)
+			return true;
+	return false;
+}
+
 int
 herod_end(struct herod *h)
 {
@@ -472,9 +484,9 @@ herod_end(struct herod *h)
 	/* Zombies of orphans are the subreaper's to bury, not a leftover. */
 	while (waitpid(-1, NULL, WNOHANG) > 0)
 		;
-	if (*(left = leftovers()) != '\0')
-		oops("herod left these processes:\n%s", left);
 	h->keeper = 0;
+	if (!is_another_there() && *(left = leftovers()) != '\0')
+		oops("herod left these processes:\n%s", left);
 	return exit_status(status);
 }
 
