@@ -456,7 +456,30 @@ local function released(keys, args)
 		tonumber(args[3]), {}) }
 end
 
--- KEYS job own
+-- A program that draws by itself has failed at it, and it may be tried again.
+local function retry_at(ns, id, job, due)
+	redis.call('HSET', job, 'status', 'created', 'reason', 'scheduled',
+		'due', due)
+	redis.call('HDEL', job, 'node', 'instance', 'started_at', 'result')
+	redis.call('HINCRBY', job, 'retries_done', 1)
+	redis.call('ZADD', own_key(ns, 'delay', queue_of(job)), due, id)
+end
+
+-- It had failed at it before it died, or nobody saw that: true, and it is tried
+-- again after its own backoff, or a second, as its runner is not known here.
+local function retry_unseen(ns, id, job, now)
+	local v = redis.call('HMGET', job, 'status', 'retries_done', 'retries',
+		'backoff')
+
+	if v[1] ~= 'error' or
+	    (tonumber(v[2]) or 0) >= (tonumber(v[3]) or 0) then
+		return false
+	end
+	retry_at(ns, id, job, now + math.ceil((tonumber(v[4]) or 1) * 1000))
+	return true
+end
+
+-- KEYS job own (or open)
 -- ARGV ns id died default_ttl_ms now_ms
 -- Back to the head of its row.  died: a worker died of it; else the attempt did
 -- not happen.  {1}; {0}: it was not ours any more; {0, ids of those that ended
@@ -467,6 +490,10 @@ local function give_back(keys, args)
 	local status = redis.call('HGET', job, 'status')
 
 	if redis.call('HDEL', keys[2], id) == 0 or not status then
+		return { 0 }
+	end
+	if keys[2] == own_key(ns, 'open', queue_of(job)) and
+	    retry_unseen(ns, id, job, tonumber(args[5])) then
 		return { 0 }
 	end
 	if OVER[status] then
@@ -696,7 +723,7 @@ local function observe(keys, args)
 	return { known, nodes, redis.call('HGETALL', job) }
 end
 
--- KEYS job open delay reply; ARGV ns id now_ms time default_ttl_ms reason due_ms
+-- KEYS job open reply; ARGV ns id now_ms time default_ttl_ms reason due_ms
 -- A program that draws by itself has ended a job; due_ms: it failed, and is
 -- tried again then.  {0}: somebody has dealt with it; {1, ids of those that
 -- ended with it}.
@@ -708,12 +735,7 @@ local function external_end(keys, args)
 		return { 0 }
 	end
 	if args[7] ~= '' then
-		redis.call('HSET', job, 'status', 'created', 'reason',
-			'scheduled', 'due', args[7])
-		redis.call('HDEL', job, 'node', 'instance', 'started_at',
-			'result')
-		redis.call('HINCRBY', job, 'retries_done', 1)
-		redis.call('ZADD', keys[3], args[7], id)
+		retry_at(ns, id, job, args[7])
 		return { 1 }
 	end
 	if args[6] ~= '' then
@@ -723,7 +745,7 @@ local function external_end(keys, args)
 		redis.call('HSET', job, 'finished_at', args[4])
 	end
 	-- Nobody may come for it.
-	redis.call('EXPIRE', keys[4], 60, 'NX')
+	redis.call('EXPIRE', keys[3], 60, 'NX')
 	expire(ns, id, job, now, tonumber(args[5]))
 	drop_unique(ns, id, job)
 	return { 1, release(ns, id, now, tonumber(args[5]), {}) }
@@ -1218,33 +1240,15 @@ local function claims_of(own)
 	return claims
 end
 
--- What its program has ended with an error is tried again, if it may be: after
--- its own backoff, or a second, as its runner is not known here.  True: so it is.
-local function try_for_nobody(ns, queue, id, now)
-	local job, open = job_key(ns, id), own_key(ns, 'open', queue)
-	local v = redis.call('HMGET', job, 'status', 'retries_done', 'retries',
-		'backoff')
-
-	if v[1] ~= 'error' or
-	    (tonumber(v[2]) or 0) >= (tonumber(v[3]) or 0) then
-		return false
-	end
-	local due = now + math.ceil((tonumber(v[4]) or 1) * 1000)
-	external_end({ job, open, own_key(ns, 'delay', queue) },
-		{ ns, id, now, '', '', '', due })
-	return true
-end
-
 -- Nobody is left who would look after what others' programs have.
-local function begun_by_nobody(ns, queue, now)
+local function begun_by_nobody(ns, queue)
 	local all, claims = {}, {}
 
 	if not is_external(ns, queue) then
 		all = redis.call('HGETALL', own_key(ns, 'open', queue))
 	end
 	for i = 1, #all, 2 do
-		if all[i + 1] ~= NEW and
-		    not try_for_nobody(ns, queue, all[i], now) then
+		if all[i + 1] ~= NEW then
 			claims[#claims + 1] = { id = all[i] }
 		end
 	end
@@ -1282,8 +1286,7 @@ local function recover(keys, args)
 		end
 		local external = own_key(ns, 'external', queue)
 		if left > 0 and redis.call('HDEL', external, id) == 1 then
-			give_all_back(queue, open, begun_by_nobody(ns, queue,
-				tonumber(args[4])))
+			give_all_back(queue, open, begun_by_nobody(ns, queue))
 			if left < 0 then
 				redis.call('HSET', external, id, '')
 			end

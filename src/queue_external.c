@@ -151,10 +151,9 @@ queue_external_end(struct queue *q, const struct job *j, bool again,
 	x->due = again ? j->due : 0;
 	x->fn = fn;
 	x->arg = arg;
-	call_begin(&w, "herod_external_end", 4);
+	call_begin(&w, "herod_external_end", 3);
 	words_add(&w, job_key(qs, j->spec.id, key));
 	words_add(&w, q->open);
-	words_add(&w, q->delay);
 	words_add(&w, reply_key(qs, j->spec.id, reply));
 	words_add(&w, qs->ns);
 	words_add(&w, j->spec.id);

@@ -396,6 +396,28 @@ test_a_job_ended_meanwhile_does_not_go_back(void)
 	close_place(&p);
 }
 
+/* Its program said so just before it died. */
+void
+test_one_that_failed_meanwhile_is_tried_again(void)
+{
+	struct place p;
+	struct job *j;
+
+	open_external(&p);
+	push(&p, "a", false);
+	REDIS(&p, "HSET hero:job:a retries 1 backoff 7");
+	j = begin_a(&p).job;
+	REDIS(&p, "HSET hero:job:a status error error no");
+	queue_give_back(p.q, j, BACK_DIED, on_settled, &p);
+	wait_for(turn(p.loop) && !queues_unsettled(p.all));
+	check_str(
+	    REDIS(&p, "HMGET hero:job:a status reason retries_done deaths"),
+	    "created scheduled 1");
+	check_str(REDIS(&p, "ZRANGE herod:delay:q 0 -1"), "a");
+	check_str(REDIS(&p, "HKEYS herod:open:q"), "");
+	close_place(&p);
+}
+
 void
 test_a_high_priority_goes_to_the_head_of_their_only_row(void)
 {
