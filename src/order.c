@@ -28,6 +28,8 @@ verdict_up(const struct instance *i, enum condition c)
 static enum verdict
 verdict_of(const struct instance *i, enum condition c)
 {
+	if (instance_is_spare(i))
+		return MET;
 	switch (i->state) {
 	case STARTING:
 		return i->child && i->child->started_at > 0 ? verdict_up(i, c)

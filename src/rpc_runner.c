@@ -152,7 +152,8 @@ runner_is_healthy(const struct runner *r)
 	size_t k;
 
 	RUNNER_FOREACH_STAYING (i, r, k)
-		if (i->state != RUNNING || !probe_is_well(i))
+		if (!instance_is_spare(i) &&
+		    (i->state != RUNNING || !probe_is_well(i)))
 			return false;
 	return true;
 }
@@ -256,11 +257,19 @@ put_ready(json_t *status, const struct runner *r)
 	size_t k;
 
 	RUNNER_FOREACH_STAYING (i, r, k) {
+		if (instance_is_spare(i))
+			continue;
 		ready = ready && ready_is_so(i);
 		at = fmax(at, i->ready_at);
 	}
 	json_object_set_new(status, "ready", json_boolean(ready));
 	json_object_set_new(status, "ready_at", ready_at_json(ready ? at : 0));
+}
+
+static size_t
+wanted_instances(const struct runner *r)
+{
+	return r->nneeded < r->nwanted ? r->nneeded : r->nwanted;
 }
 
 json_t *
@@ -278,8 +287,8 @@ runner_json(const struct services *s, const struct runner *r)
 	    status, "healthy", json_boolean(runner_is_healthy(r)));
 	json_object_set_new(status, "command", command_json(r));
 	json_object_set_new(status, "instances", instances_json(r));
-	json_object_set_new(
-	    status, "wanted_instances", json_integer((json_int_t)r->nwanted));
+	json_object_set_new(status, "wanted_instances",
+	    json_integer((json_int_t)wanted_instances(r)));
 	if (r->conf.kind == KIND_SERVICE)
 		json_object_set_new(status, "queue", json_null());
 	json_object_set_new(status, "log", output_json(r->output));
@@ -823,13 +832,30 @@ HANDLER(restart_runner)
 	reply_when(call, r, WANTED_UP);
 }
 
+static bool
+scales_itself(struct call *call, const struct runner *r)
+{
+	const struct runner_conf *c = &r->conf;
+	struct err e = {0};
+
+	if (c->numprocs_max == 0)
+		return false;
+	err_set(&e, ERR_PARAMS,
+	    "runner %s has from %lld to %lld processes, as its jobs need them; "
+	    "wanted: other numprocs and numprocs_max",
+	    r->name, c->numprocs, c->numprocs_max);
+	call_refuse(call, &e);
+	return true;
+}
+
 HANDLER(scale_runner)
 {
 	struct runner *r = runner_of(call);
 	struct waiting *w;
 	size_t before;
 
-	if (r == NULL || is_herods_own(call, r) || is_ending(call))
+	if (r == NULL || is_herods_own(call, r) || is_ending(call) ||
+	    scales_itself(call, r))
 		return;
 	before = call->again ? 0 : r->nwanted;
 	if (!call->again)

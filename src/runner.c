@@ -604,9 +604,13 @@ start_anew(struct instance *i)
 static enum state
 start_again(struct instance *i)
 {
+	enum state next = start(i);
+
+	if (next == WAITING)
+		return next;
 	i->restarts++;
 	counter_add(restarts, 1);
-	return start(i);
+	return next;
 }
 
 static enum state
@@ -1468,6 +1472,12 @@ instance_is_leaving(const struct instance *i)
 	return (size_t)i->n >= i->runner->nwanted;
 }
 
+bool
+instance_is_spare(const struct instance *i)
+{
+	return i->state == WAITING && (size_t)i->n >= i->runner->nneeded;
+}
+
 const char *
 runner_queue(const struct runner *r)
 {
@@ -1539,6 +1549,8 @@ instance_free(struct instance *i)
 size_t
 conf_instances(const struct runner_conf *c)
 {
+	if (c->numprocs_max > 0)
+		return (size_t)c->numprocs_max;
 	return (size_t)c->numprocs *
 	    (c->kind == KIND_EXEC ? (size_t)c->concurrency : 1);
 }
@@ -1585,6 +1597,7 @@ runner_new(struct runners *all, const char *name,
 	TAILQ_INIT(&r->waits);
 	r->output = output_new(name, &r->conf, &ctx->output);
 	r->nwanted = conf_instances(&r->conf);
+	r->nneeded = INSTANCES_MAX;
 	runner_grow(r, r->nwanted);
 	return r;
 }

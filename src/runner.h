@@ -138,6 +138,8 @@ struct runner {
 	struct instance **instances; /* by number */
 	size_t ninstances; /* that are there */
 	size_t nwanted; /* that are to be there; at least 1 */
+	size_t nneeded; /* that have something to do (numprocs_max): others
+			 * wait for it; INSTANCES_MAX: all */
 	bool marked; /* a walk through dependencies has come by */
 	TAILQ_HEAD(, runner_wait) waits;
 	struct rolling *rolling; /* under way, or NULL */
@@ -358,6 +360,9 @@ const char *instance_queue(const struct instance *i);
 	     (k)++)
 
 bool instance_is_leaving(const struct instance *i);
+
+/* It is WAITING, as there is nothing to do for it (numprocs_max). */
+bool instance_is_spare(const struct instance *i);
 
 const char *state_name(enum state s);
 

@@ -177,16 +177,17 @@ runner_state(const struct runner *r)
 	size_t k;
 
 	RUNNER_FOREACH_STAYING (i, r, k)
-		if (badness(i->state) > badness(worst))
+		if (!instance_is_spare(i) && badness(i->state) > badness(worst))
 			worst = i->state;
 	return worst;
 }
 
-/* RUNNING, and not about to be stopped or restarted. */
+/* RUNNING, and not about to be stopped or restarted; or it would be if there
+ * were something to do. */
 static bool
 is_up(const struct instance *i)
 {
-	return i->state == RUNNING && !i->held;
+	return (i->state == RUNNING && !i->held) || instance_is_spare(i);
 }
 
 bool
@@ -621,6 +622,21 @@ runner_scale(struct runner *r, size_t n)
 	if (r->wanted == WANTED_UP && !r->all->ending)
 		for (k = before; k < n; k++)
 			instance_event(r->instances[k], EVENT_START);
+	answer_waits(r);
+}
+
+void
+runner_need(struct runner *r, size_t n, const char *why)
+{
+	struct instance *i;
+	size_t k;
+
+	r->nneeded = n;
+	RUNNER_FOREACH_STAYING (i, r, k)
+		if (k >= n)
+			instance_recycle(i, why);
+		else if (i->state == WAITING)
+			instance_event(i, EVENT_ORDER);
 	answer_waits(r);
 }
 

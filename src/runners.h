@@ -105,6 +105,10 @@ void runner_scale(struct runner *r, size_t n);
 /* The same before anything runs. */
 void runner_set_instances(struct runner *r, size_t n);
 
+/* So many of the instances have something to do: the others are drained, and
+ * wait for that without a process. */
+void runner_need(struct runner *r, size_t n, const char *why);
+
 /* A process that outlived the herod before us; false: not one of ours. */
 bool runners_adopt(struct runners *rs, struct child *c, const char *tag);
 

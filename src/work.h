@@ -54,6 +54,7 @@ struct work {
 	void *settled_arg;
 	bool claimed; /* dealt with, while claims are read */
 	bool has_claim; /* seen among them */
+	double began; /* clock.h */
 	enum fate fate;
 	bool cancelled; /* whatever its fate: it does not begin again */
 	bool superseded; /* it is not ours any more; its process ends */
@@ -136,6 +137,8 @@ struct lane {
 	struct workers *all;
 	struct queue *queue;
 	size_t runners; /* that draw from it */
+	size_t nworks, most; /* jobs in hand; most since the last look */
+	double job_seconds; /* that one takes, of late; 0: not known */
 	TAILQ_HEAD(, place) ready;
 	bool maybe; /* the queue may hold jobs */
 	bool taking; /* a take is under way */
@@ -181,6 +184,7 @@ struct workers {
 	size_t asked; /* queues whose claims are being read */
 	size_t nworks;
 	TAILQ_HEAD(, lane) external_lanes; /* see worker_redis.c */
+	TAILQ_HEAD(, scaler) scalers; /* worker_scale.c's */
 };
 
 /* ---- worker.c ---- */
@@ -310,6 +314,17 @@ bool redis_rang(struct workers *w, const char *id);
  */
 bool redis_is_swept(struct workers *w, const struct instance *i);
 void redis_reread(struct workers *w);
+
+/* ---- worker_scale.c ---- */
+
+void scale_begin(struct workers *w, struct runner *r);
+void scale_end(struct workers *w, struct runner *r);
+/* Jobs may wait there, and nobody has room. */
+void scale_look(struct lane *l);
+/* It is RUNNING. */
+void scale_up(struct workers *w, const struct instance *i);
+/* It is not to be started, as there is nothing to do for it. */
+bool scale_hinders(struct workers *w, const struct instance *i);
 
 /* ---- worker_ask.c ---- */
 

@@ -219,6 +219,23 @@ on_deadline(struct ev_loop *loop, ev_timer *t, int revents)
 	work_stop(t->data, FATE_TIMEOUT);
 }
 
+static void
+lane_count(struct lane *l)
+{
+	l->nworks++;
+	if (l->nworks > l->most)
+		l->most = l->nworks;
+}
+
+/* Of the last jobs, the newest counts for a tenth. */
+static void
+lane_uncount(struct lane *l, double seconds)
+{
+	l->nworks--;
+	l->job_seconds =
+	    l->job_seconds > 0 ? 0.9 * l->job_seconds + 0.1 * seconds : seconds;
+}
+
 struct work *
 work_new(struct place *p, struct job *stolen)
 {
@@ -240,6 +257,8 @@ work_new(struct place *p, struct job *stolen)
 	TAILQ_INSERT_TAIL(&p->works, k, next);
 	p->nworks++;
 	p->all->nworks++;
+	lane_count(p->lane);
+	k->began = clock_monotonic();
 	place_look(p);
 	return k;
 }
@@ -321,6 +340,7 @@ work_leave(struct work *k)
 	TAILQ_REMOVE(&p->works, k, next);
 	p->nworks--;
 	k->all->nworks--;
+	lane_uncount(p->lane, clock_monotonic() - k->began);
 	free(k);
 	if (p->instance && instance_conf(p->instance)->kind == KIND_STDIO)
 		stdio_hands(p);
@@ -773,6 +793,8 @@ on_taken(void *arg, struct job **jobs, size_t n, bool more)
 		take_later(l->all);
 	for (i = 0; i < t->n; i++)
 		unreserve(t->places[i]);
+	if (l->maybe)
+		lane_look(l);
 	free(t);
 }
 
@@ -802,9 +824,13 @@ lane_take(struct lane *l)
 	struct taking *t;
 	size_t i;
 
-	if (!l->all->open || l->taking || !l->maybe || TAILQ_EMPTY(&l->ready) ||
+	if (!l->all->open || l->taking || !l->maybe ||
 	    ev_is_active(&l->all->retry))
 		return;
+	if (TAILQ_EMPTY(&l->ready)) {
+		scale_look(l);
+		return;
+	}
 	t = xcalloc(1, sizeof(*t));
 	t->lane = l;
 	t->n = reserve(l, t->places, TAKE_MAX);
@@ -1451,6 +1477,10 @@ hook_hindrance(void *arg, const struct instance *i, char *why, size_t size)
 {
 	struct workers *w = arg;
 
+	if (scale_hinders(w, i)) {
+		snprintf(why, size, "there is nothing to do for it");
+		return true;
+	}
 	if (instance_conf(i)->kind != KIND_REDIS ||
 	    (w->open && redis_is_swept(w, i)))
 		return false;
@@ -1468,6 +1498,7 @@ hook_up(void *arg, struct instance *i)
 
 	if (!p)
 		return;
+	scale_up(w, i);
 	if (instance_conf(i)->kind == KIND_STDIO)
 		stdio_up(p);
 	place_look(p);
@@ -1637,13 +1668,14 @@ workers_runner_added(struct workers *w, struct runner *r)
 	lane_set_limits(l, NULL);
 	if (r->conf.kind == KIND_REDIS)
 		redis_runner_added(l);
+	scale_begin(w, r);
 	l->maybe = true;
 	lane_look(l);
 }
 
 static void
 draws_no_more(
-    struct workers *w, const struct runner *r, const struct runner_conf *conf)
+    struct workers *w, struct runner *r, const struct runner_conf *conf)
 {
 	struct lane *l;
 
@@ -1651,6 +1683,7 @@ draws_no_more(
 		return;
 	l = lane_open(w, conf->queue ? conf->queue : r->name);
 	l->runners--;
+	scale_end(w, r);
 	lane_set_limits(l, r);
 	if (conf->kind == KIND_REDIS)
 		redis_runner_gone(l);
@@ -1684,6 +1717,7 @@ workers_runner_changed(
 		if (p)
 			place_look(p);
 	}
+	runners_look_at_order(w->runners);
 }
 
 /* ---- numbers ---- */
@@ -1803,6 +1837,7 @@ workers_new(struct ev_loop *loop, struct redis *redis,
 	RB_INIT(&w->watches);
 	TAILQ_INIT(&w->dirty);
 	TAILQ_INIT(&w->external_lanes);
+	TAILQ_INIT(&w->scalers);
 	TAILQ_INIT(&w->unread);
 	w->queues = queues_new(
 	    loop, redis, conf->namespace, conf->node, id, conf->result_ttl);

@@ -888,6 +888,24 @@ conf_check_runner(const char *name, const struct runner_conf *r, struct err *e)
 		    r->max_age > 0	 ? "max_age"
 			: r->max_rss > 0 ? "max_rss"
 					 : "essential");
+	if (r->numprocs_max > 0 && r->kind != KIND_STDIO &&
+	    r->kind != KIND_REDIS)
+		return err_set(e, ERR_PARAMS,
+		    "runner %s: numprocs_max is for kind stdio or redis: %s",
+		    name,
+		    r->kind == KIND_EXEC
+			? "exec starts a process for each job as it is"
+			: "a service has no jobs that could wait");
+	if (r->numprocs_max == 0 && r->numprocs == 0)
+		return err_set(e, ERR_PARAMS,
+		    "runner %s: numprocs is 0; wanted at least 1, or numprocs_max "
+		    "for processes that are started when jobs wait",
+		    name);
+	if (r->numprocs_max > 0 && r->numprocs_max < r->numprocs)
+		return err_set(e, ERR_PARAMS,
+		    "runner %s: numprocs_max is %lld; wanted at least numprocs, "
+		    "%lld",
+		    name, r->numprocs_max, r->numprocs);
 	if (r->kind == KIND_EXEC && r->numprocs * r->concurrency > 1000)
 		return err_set(e, ERR_PARAMS,
 		    "runner %s: numprocs times concurrency is %lld; wanted at "

@@ -2,6 +2,7 @@
  * A stdio worker for tests: one JSON-RPC request a line on stdin, answers
  * on stdout.  The payload's first word says what to do, the rest is for it.
  */
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -86,6 +87,15 @@ release(const char *id, const char *arg)
 	succeed(id, "released");
 	while (nheld > 0)
 		succeed(held[--nheld], "held");
+}
+
+/* Is at work until the file is there. */
+static void
+wait_for_file(const char *id, const char *path)
+{
+	while (access(path, F_OK) != 0)
+		poll(NULL, 0, 5);
+	succeed(id, "it is there");
 }
 
 static void
@@ -175,7 +185,8 @@ static const struct {
     {"die-once", die_once}, {"hold", hold}, {"release", release},
     {"grow", grow}, {"stderr", log_to_stderr}, {"progress", progress},
     {"log", log_it}, {"log-hold", log_and_hold}, {"chat", chat},
-    {"stderr-hold", stderr_and_hold}, {"crash", crash}};
+    {"stderr-hold", stderr_and_hold}, {"crash", crash},
+    {"wait-for", wait_for_file}};
 
 static void
 run(const char *id, const char *payload)
