@@ -170,22 +170,36 @@ test_more_claims_than_one_call_takes_are_all_given_back(void)
 	close_place(&p);
 }
 
+/* Actors of the other one draw from the queue, in which a and b stand. */
+static void
+open_with_actors(struct place *p, struct place *other)
+{
+	open_place(p);
+	open_other(other);
+	queue_set_external(other->q, true);
+	push(other, "a", false);
+	push(other, "b", false);
+}
+
+/* Until p has dealt with it. */
+static void
+vanish(struct place *other, struct place *p)
+{
+	REDIS(other, "DEL herod:hb:node-2");
+	share(p, 0.3);
+	wait_for(turn(p->loop) && *heard.vanished);
+}
+
 void
 test_what_its_actors_had_begun_goes_back_when_nobody_else_has_some(void)
 {
 	struct place p, other;
 
-	open_place(&p);
-	open_other(&other);
-	queue_set_external(other.q, true);
-	push(&other, "a", false);
-	push(&other, "b", false);
+	open_with_actors(&p, &other);
 	REDIS(&other, "LPOP hero:work_queue:q");
 	REDIS(&other, "HSET hero:job:a status started");
 	REDIS(&other, "HSET herod:open:q a 1.0-boot");
-	REDIS(&other, "DEL herod:hb:node-2");
-	share(&p, 0.3);
-	wait_for(turn(p.loop) && *heard.vanished);
+	vanish(&other, &p);
 	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "a b");
 	check_int(NUMBER(&p, "EXISTS herod:external:q"), 0);
 	close_node(&other);
@@ -198,19 +212,13 @@ test_what_its_actors_had_failed_at_is_tried_again(void)
 {
 	struct place p, other;
 
-	open_place(&p);
-	open_other(&other);
-	queue_set_external(other.q, true);
-	push(&other, "a", false);
-	push(&other, "b", false);
+	open_with_actors(&p, &other);
 	REDIS(&other, "LPOP hero:work_queue:q 2");
 	REDIS(&other,
 	    "HSET hero:job:a retries 1 backoff 7 status error error no");
 	REDIS(&other, "HSET hero:job:b retries 1 retries_done 1 status error");
 	REDIS(&other, "HSET herod:open:q a begun b begun");
-	REDIS(&other, "DEL herod:hb:node-2");
-	share(&p, 0.3);
-	wait_for(turn(p.loop) && *heard.vanished);
+	vanish(&other, &p);
 	check_str(REDIS(&p, "HMGET hero:job:a status reason retries_done"),
 	    "created scheduled 1");
 	check_str(REDIS(&p, "ZRANGE herod:delay:q 0 -1"), "a");
