@@ -84,7 +84,7 @@ go_on(struct rolling *g)
 			end(g, WAIT_FAILED, i);
 			return;
 		}
-		if ((i->state != RUNNING || i->held) && !instance_is_spare(i))
+		if (!instance_serves(i))
 			return;
 		g->at++;
 		g->begun = false;

@@ -182,10 +182,8 @@ runner_state(const struct runner *r)
 	return worst;
 }
 
-/* RUNNING, and not about to be stopped or restarted; or it would be if there
- * were something to do. */
-static bool
-is_up(const struct instance *i)
+bool
+instance_serves(const struct instance *i)
 {
 	return (i->state == RUNNING && !i->held) || instance_is_spare(i);
 }
@@ -197,7 +195,7 @@ runner_is_up(const struct runner *r)
 	size_t k;
 
 	RUNNER_FOREACH_STAYING (i, r, k)
-		if (!is_up(i))
+		if (!instance_serves(i))
 			return false;
 	return true;
 }
@@ -229,7 +227,7 @@ runner_is_settled(const struct runner *r)
 	size_t k;
 
 	RUNNER_FOREACH_STAYING (i, r, k)
-		if (!instance_is_down(i) && !is_up(i))
+		if (!instance_is_down(i) && !instance_serves(i))
 			return false;
 	return true;
 }
@@ -290,7 +288,7 @@ scaling_is_over(const struct runner_wait *w, enum wait_end *end)
 		i = r->instances[k];
 		if (instance_is_down(i))
 			*end = WAIT_FAILED;
-		else if (!is_up(i))
+		else if (!instance_serves(i))
 			return false;
 	}
 	return r->ninstances == r->nwanted;

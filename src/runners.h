@@ -85,6 +85,10 @@ void runners_look_again(struct runners *rs);
 /* Has no process and none coming. */
 bool instance_is_down(const struct instance *i);
 
+/* RUNNING, and not about to be stopped or restarted; or it would be if there
+ * were something to do. */
+bool instance_serves(const struct instance *i);
+
 /* Other settings, copied.  Live ones are in force at once.  What does not
  * change live is done by starting processes again (after their jobs) if it
  * is wanted up; until they are down they go by their old settings, as does
