@@ -27,6 +27,7 @@
 #include "when.h"
 
 #define INCLUDE_DEPTH 8
+#define FILE_MAX (1 << 20) /* bytes of one file: a wildcard may find any */
 #define MISTAKES_MAX 100 /* lines inih cannot read, in one file */
 #define HIDDEN_SEMICOLON '\001'
 
@@ -41,13 +42,16 @@ struct reading {
 	struct entry *entries;
 	size_t n;
 	char ***errors;
+	const struct file *file; /* that is read now */
 	int depth; /* of include */
 };
 
 /* One file while inih reads it. */
 struct file {
 	struct reading *reading;
+	const struct file *included_by;
 	const char *path;
+	struct stat st;
 	FILE *stream;
 	char *line, *rest; /* the physical line, what inih has not had yet */
 	size_t size;
@@ -449,32 +453,56 @@ read_includes(struct file *f)
 			include(r, f->path, &r->entries[i]);
 }
 
-/* A pipe or device could keep us for ever. */
+static bool
+includes_itself(const struct file *f)
+{
+	const struct file *by;
+
+	for (by = f->included_by; by; by = by->included_by)
+		if (by->st.st_dev == f->st.st_dev &&
+		    by->st.st_ino == f->st.st_ino)
+			return true;
+	return false;
+}
+
+/* A pipe or device could keep us for ever, a file of another kind fill the
+ * memory. */
 static FILE *
-open_regular(struct reading *r, const char *path)
+open_regular(struct file *f)
 {
 	FILE *stream = NULL;
-	struct stat st;
 
-	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
-		complain(r, path, "cannot read: not a regular file");
-	else if ((stream = fopen(path, "re")) == NULL)
-		complain(r, path, "cannot read: %s", strerror(errno));
+	if (stat(f->path, &f->st) == 0 && !S_ISREG(f->st.st_mode))
+		complain(
+		    f->reading, f->path, "cannot read: not a regular file");
+	else if (f->st.st_size > FILE_MAX)
+		complain(f->reading, f->path,
+		    "cannot read: %lld bytes, more than the %d that a "
+		    "configuration file may have",
+		    (long long)f->st.st_size, FILE_MAX);
+	else if (includes_itself(f))
+		complain(f->reading, f->path, "include: it includes itself");
+	else if ((stream = fopen(f->path, "re")) == NULL)
+		complain(
+		    f->reading, f->path, "cannot read: %s", strerror(errno));
 	return stream;
 }
 
 static void
 read_file(struct reading *r, const char *path)
 {
-	struct file f = {.reading = r, .path = path, .first = r->n};
+	struct file f = {
+	    .reading = r, .included_by = r->file, .path = path, .first = r->n};
 
-	f.stream = open_regular(r, path);
+	f.stream = open_regular(&f);
 	if (f.stream == NULL)
 		return;
+	r->file = &f;
 	parse(&f);
 	complain_lines(&f);
 	finish(&f);
 	read_includes(&f);
+	r->file = f.included_by;
 	fclose(f.stream);
 	free(f.line);
 }

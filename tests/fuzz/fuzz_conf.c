@@ -2,6 +2,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "conf.h"
@@ -12,11 +13,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static char path[64];
+	char dir[32], path[64];
 	char **errors = NULL;
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/tmp/herod-fuzz-conf.%d", (int)getpid());
+	/* Alone in it: "include = *" is one of the bytes. */
+	snprintf(dir, sizeof(dir), "/tmp/herod-fuzz-conf.%d", (int)getpid());
+	mkdir(dir, 0700);
+	snprintf(path, sizeof(path), "%s/conf", dir);
 	f = fopen(path, "w");
 	if (f == NULL)
 		abort();
@@ -25,5 +29,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	conf_free(conf_load(path, NULL, &errors));
 	strv_free(errors);
 	unlink(path);
+	rmdir(dir);
 	return 0;
 }

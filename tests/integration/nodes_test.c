@@ -111,8 +111,8 @@ test_nodes_see_each_other(void)
 
 	start_two(&t, "", "");
 	check(json_is_true(at(node(t.a, "a"), "self")));
-	check(is_alive_node(t.a, "b"));
-	check(is_alive_node(t.b, "a"));
+	wait_for(is_alive_node(t.a, "b"));
+	wait_for(is_alive_node(t.b, "a"));
 	check_has(heroctl(t.a, "--plain nodes").out, "b\tyes\t");
 	/* Who ends in order is no node any more. */
 	herod_stop(t.b);
@@ -125,7 +125,6 @@ test_two_nodes_of_one_name_are_told_apart(void)
 {
 	const char *s = here("redis.sock"), *conf;
 	struct herod *a, *b;
-	json_t *all;
 
 	redis_start(s);
 	conf = text("[herod]\nredis_url = unix://%s\nnode = box\n", s);
@@ -133,8 +132,7 @@ test_two_nodes_of_one_name_are_told_apart(void)
 	wait_for_redis(a);
 	b = herod_start_beside("-b", "%s", conf);
 	wait_for_redis(b);
-	all = rpc(b, "nodes.list", NULL);
-	check_int((long long)json_array_size(all), 2);
+	wait_for(json_array_size(rpc(b, "nodes.list", NULL)) == 2);
 	check(node(a, "box") && json_is_true(at(node(a, "box"), "self")));
 	check(!json_is_true(at(node(b, "box"), "self")));
 	check_has(text_at(at(rpc(b, "get_all_status", NULL), "node"), "name"),

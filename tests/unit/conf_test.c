@@ -304,7 +304,45 @@ test_include_reads_files_beside(void)
 	free(why);
 	write_file("self.inc", "[herod]\ninclude = self.inc\n");
 	why = load_badly("[herod]\ninclude = self.inc\n");
-	check_has(why, "include: more than 8 files deep");
+	check_has(why, "self.inc: include: it includes itself");
+	free(why);
+	write_file("one.inc", "include = two.inc\ninclude = two.inc\n");
+	write_file("two.inc", "include = one.inc\n");
+	why = load_badly("include = one.inc\n");
+	check_has(why, "one.inc: include: it includes itself");
+	free(why);
+}
+
+void
+test_includes_go_eight_files_deep(void)
+{
+	char *why, *name, *line;
+	int i;
+
+	for (i = 0; i < 9; i++) {
+		name = xasprintf("deep%d.inc", i);
+		line = xasprintf("include = deep%d.inc\n", i + 1);
+		write_file(name, line);
+		free(name);
+		free(line);
+	}
+	why = load_badly("include = deep0.inc\n");
+	check_has(why, "deep7.inc:1: include: more than 8 files deep");
+	free(why);
+}
+
+/* A wildcard may find a log or a core file. */
+void
+test_a_file_too_large_for_a_configuration_is_not_read(void)
+{
+	char *large = xmalloc((1 << 20) + 2), *why;
+
+	memset(large, '#', (1 << 20) + 1);
+	large[(1 << 20) + 1] = '\0';
+	write_file("large.inc", large);
+	free(large);
+	why = load_badly("include = l*.inc\n");
+	check_has(why, "large.inc: cannot read: 1048577 bytes, more than");
 	free(why);
 }
 
