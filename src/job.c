@@ -104,7 +104,7 @@ bool
 job_stands_in_line(const struct job *j)
 {
 	return j->due <= 0 && !j->spec.prerequisites && !j->spec.unique_key &&
-	    j->spec.priority == JOB_NORMAL;
+	    !j->spec.concurrency_key && j->spec.priority == JOB_NORMAL;
 }
 
 double
@@ -381,6 +381,8 @@ add_plan(const struct job *j, json_t *o)
 	json_object_set_new(
 	    o, "prerequisites", spec_json(j, JOB_TEXT_PREREQUISITES));
 	json_object_set_new(o, "unique_key", string_json(j->spec.unique_key));
+	json_object_set_new(
+	    o, "concurrency_key", string_json(j->spec.concurrency_key));
 	json_object_set_new(o, "retries",
 	    json_integer(j->spec.retries > 0 ? j->spec.retries : 0));
 	json_object_set_new(o, "retries_done", json_integer(j->retries_done));
@@ -620,6 +622,7 @@ static const struct field {
     FIELD("priority", PRIORITY, spec.priority),
     FIELD("unique_key", TEXT, spec.unique_key),
     FIELD("unique_for", REAL, spec.unique_for),
+    FIELD("concurrency_key", TEXT, spec.concurrency_key),
     FIELD("retries", NUMBER, spec.retries),
     FIELD("backoff", REAL, spec.backoff),
     FIELD("due", NUMBER, due),
@@ -681,6 +684,7 @@ put_plan(const struct job *j, struct redis_words *w)
 		put(w, "priority", job_priority_word(j));
 	put(w, "unique_key", j->spec.unique_key);
 	put_real(w, "unique_for", j->spec.unique_for);
+	put(w, "concurrency_key", j->spec.concurrency_key);
 	if (j->spec.retries > 0)
 		put_number(w, "retries", j->spec.retries);
 	put_real(w, "backoff", j->spec.backoff);

@@ -84,6 +84,9 @@ queue_open(struct queues *qs, const char *name)
 	q->done = own_key(qs, "done", name);
 	q->open = own_key(qs, "open", name);
 	q->meta = own_key(qs, "meta", name);
+	q->rate = own_key(qs, "rate", name);
+	q->limits.key_concurrency = 1;
+	take_init(q);
 	RB_INSERT(queue_tree, &qs->tree, q);
 	return q;
 }
@@ -98,6 +101,7 @@ static void
 queue_free(struct queue *q)
 {
 	ev_periodic_stop(q->all->loop, &q->due);
+	ev_timer_stop(q->all->loop, &q->next);
 	free(q->name);
 	free(q->list);
 	free(q->high);
@@ -108,6 +112,7 @@ queue_free(struct queue *q)
 	free(q->done);
 	free(q->open);
 	free(q->meta);
+	free(q->rate);
 	free(q);
 }
 
@@ -186,6 +191,15 @@ queues_refused(
 	return true;
 }
 
+void
+queue_may_go_on(struct queue *q)
+{
+	struct queues *qs = q->all;
+
+	if (qs->ops && qs->ops->given_back)
+		qs->ops->given_back(qs->arg, q);
+}
+
 /* ---- until it is due ---- */
 
 #define PROMOTE_MAX 200 /* jobs at once */
@@ -226,9 +240,8 @@ on_promoted(void *arg, const struct redis_reply *reply)
 			queue_await_due(q, now_ms() + llround(RETRY * 1000));
 		return;
 	}
-	if (reply_number(reply_at(reply, 0)) > 0 && qs->ops &&
-	    qs->ops->given_back)
-		qs->ops->given_back(qs->arg, q);
+	if (reply_number(reply_at(reply, 0)) > 0)
+		queue_may_go_on(q);
 	if (next > 0)
 		queue_await_due(q, next);
 	if (q->promote_again)

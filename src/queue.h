@@ -131,9 +131,18 @@ void queues_register(
 int queue_push(struct queue *q, const struct job *j, bool named, queue_fn fn,
     void *arg, struct err *e);
 
-/* So many jobs may wait in it; a further one is refused (ERR_QUEUE_FULL).  0:
- * any number. */
-void queue_set_most(struct queue *q, long long jobs);
+/* 0 sets no limit. */
+struct queue_limits {
+	long long most; /* jobs that wait: a further one is refused
+			 * (ERR_QUEUE_FULL) */
+	long long key_concurrency; /* jobs of one concurrency_key at work */
+	long long rate; /* jobs that begin in rate_period (seconds) */
+	double rate_period;
+};
+void queue_set_limits(struct queue *q, const struct queue_limits *limits);
+
+/* Only Redis knows whether a job may begin now. */
+bool queue_has_rate(const struct queue *q);
 
 /* It is known, but does not stand in its queue before queue_start(), whose fn
  * is told when that could not be. */

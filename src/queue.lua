@@ -70,6 +70,96 @@ local function push(ns, id, job, how)
 	redis.call(how, list_key(ns, queue, priority), id)
 end
 
+-- Jobs with a concurrency_key.  NSd:busy:QUEUE:KEY has the ids of those that
+-- are at work, or that were and stand in their row again; NSd:held:QUEUE:KEY is
+-- the row of those that came when there were enough, and NSd:held:QUEUE counts
+-- these by key.
+
+-- Who is in busy without being there any more, as nobody told its end: some are
+-- looked at.
+local function forget_idle(ns, busy)
+	for _, id in ipairs(redis.call('SRANDMEMBER', busy, 20)) do
+		local status = redis.call('HGET', job_key(ns, id), 'status')
+		if status ~= 'started' and status ~= 'stopping' and
+		    status ~= 'dispatched' then
+			redis.call('SREM', busy, id)
+		end
+	end
+end
+
+-- One less of the key is held.
+local function count_out(ns, queue, name)
+	if redis.call('HINCRBY', own_key(ns, 'held', queue), name, -1) <= 0 then
+		redis.call('HDEL', own_key(ns, 'held', queue), name)
+	end
+end
+
+local function count_held(ns, queue)
+	local n = 0
+
+	for _, count in ipairs(redis.call('HVALS',
+		own_key(ns, 'held', queue))) do
+		n = n + tonumber(count)
+	end
+	return n
+end
+
+-- The first of those that are held, and still wait, comes to the head.
+local function next_of_key(ns, queue, name)
+	local held = own_key(ns, 'held', queue .. ':' .. name)
+	local id = redis.call('LPOP', held)
+
+	while id do
+		count_out(ns, queue, name)
+		if redis.call('HGET', job_key(ns, id), 'status') ==
+		    'dispatched' then
+			push(ns, id, job_key(ns, id), 'LPUSH')
+			return
+		end
+		id = redis.call('LPOP', held)
+	end
+end
+
+-- A job is about to begin: true when it may, else it is held.
+local function enter_key(ns, queue, id, name, most)
+	local busy = own_key(ns, 'busy', queue .. ':' .. name)
+
+	if redis.call('SISMEMBER', busy, id) == 0 then
+		if redis.call('SCARD', busy) >= most then
+			forget_idle(ns, busy)
+		end
+		if redis.call('SCARD', busy) >= most then
+			redis.call('RPUSH', own_key(ns, 'held', queue .. ':' ..
+				name), id)
+			redis.call('HINCRBY', own_key(ns, 'held', queue), name,
+				1)
+			return false
+		end
+		redis.call('SADD', busy, id)
+	end
+	-- There may be room for more than before.
+	if redis.call('SCARD', busy) < most then
+		next_of_key(ns, queue, name)
+	end
+	return true
+end
+
+-- It leaves its concurrency_key, in which it was at work or held.
+local function leave_key(ns, id, job)
+	local name, queue = redis.call('HGET', job, 'concurrency_key'),
+		queue_of(job)
+
+	if not name then
+		return
+	elseif redis.call('SREM', own_key(ns, 'busy', queue .. ':' .. name), id)
+	    == 1 then
+		next_of_key(ns, queue, name)
+	elseif redis.call('LREM', own_key(ns, 'held', queue .. ':' .. name), 1,
+	    id) == 1 then
+		count_out(ns, queue, name)
+	end
+end
+
 -- What it waited for is there: into its queue, or to wait for its time.
 local function dispatch(ns, id, job, now)
 	local due = tonumber(redis.call('HGET', job, 'due'))
@@ -242,7 +332,8 @@ local function is_full(ns, queue, most)
 	end
 	local n = redis.call('LLEN', list_key(ns, queue)) +
 		redis.call('LLEN', list_key(ns, queue, 'high')) +
-		redis.call('LLEN', list_key(ns, queue, 'low'))
+		redis.call('LLEN', list_key(ns, queue, 'low')) +
+		count_held(ns, queue)
 	return n >= most and { 'full', tostring(n) } or nil
 end
 
@@ -365,22 +456,40 @@ local function start(keys, args)
 	return { 'ok', redis.call('HGET', job, 'status'), v[4] or '' }
 end
 
--- KEYS high list low own index open meta
--- ARGV prefix epoch sequence node now score limit queue label...
+-- How many jobs may still begin: most in so many ms, from the first one on.
+local function rate_left(key, most)
+	return most > 0 and most - (tonumber(redis.call('GET', key)) or 0) or
+		math.huge
+end
+
+-- So many have begun.
+local function rate_count(key, n, period)
+	if n > 0 and redis.call('INCRBY', key, n) == n then
+		redis.call('PEXPIRE', key, period)
+	end
+end
+
+-- KEYS high list low own index open meta rate
+-- ARGV ns epoch sequence node now score limit queue key_concurrency rate_limit
+-- rate_period label...
 -- Claims the next jobs, one for each label (RUNNER/INSTANCE...).  Ids whose
 -- job is not waiting (cancelled, pushed twice) are passed over; at most limit
 -- ids are looked at.  What others queued learns whose queue it stood in.
--- {more, {id, fields}..., {id without job...}, 1 when the queue is paused}
+-- {more, {id, fields}..., {id without job...}, 1 when the queue is paused, ms
+-- until more may begin (0: now)}
 local function take(keys, args)
-	local prefix, epoch, sequence = args[1], args[2], tonumber(args[3])
+	local ns, epoch, sequence = args[1], args[2], tonumber(args[3])
 	local node, now, score = args[4], args[5], args[6]
-	local at, looked, lost, found, row = 9, 0, {}, {}, 1
+	local at, looked, lost, found, row = 12, 0, {}, {}, 1
+	local rate = tonumber(args[10])
 
 	if redis.call('HEXISTS', keys[7], 'paused') == 1 then
-		return { 0, found, lost, 1 }
+		return { 0, found, lost, 1, 0 }
 	end
+	local left = rate_left(keys[8], rate)
 	local shared = redis.call('EXISTS', keys[6]) == 1
-	while at <= #args and looked < tonumber(args[7]) do
+	while at <= #args and #found < left and
+	    looked < tonumber(args[7]) do
 		local id = redis.call('LPOP', keys[row])
 		while not id and row < 3 do
 			row = row + 1
@@ -393,11 +502,15 @@ local function take(keys, args)
 		if shared then
 			redis.call('HDEL', keys[6], id)
 		end
-		local job = prefix .. id
-		local status = redis.call('HGET', job, 'status')
-		local herods = redis.call('HEXISTS', job, 'herod') == 1
-		if status == 'dispatched' or status == 'created' and
-		    not herods then
+		local job = job_key(ns, id)
+		local v = redis.call('HMGET', job, 'status', 'herod',
+			'concurrency_key')
+		local status, herods, name = v[1], v[2], v[3]
+		if status ~= 'dispatched' and (status ~= 'created' or herods)
+		then
+			lost[#lost + 1] = not status and id or nil
+		elseif not name or enter_key(ns, args[8], id, name,
+		    tonumber(args[9])) then
 			local fields = redis.call('HGETALL', job)
 			redis.call('HSET', keys[4], id,
 				epoch .. ' ' .. sequence .. ' ' .. args[at])
@@ -413,12 +526,17 @@ local function take(keys, args)
 			found[#found + 1] = { id, fields }
 			sequence = sequence + 1
 			at = at + 1
-		elseif not status then
-			lost[#lost + 1] = id
 		end
 	end
+	if rate > 0 then
+		rate_count(keys[8], #found, args[11])
+	end
 	local more = redis.call('EXISTS', keys[1], keys[2], keys[3]) > 0
-	return { more and 1 or 0, found, lost, 0 }
+	if more and #found >= left then
+		return { 0, found, lost, 0,
+			math.max(1, redis.call('PTTL', keys[8])) }
+	end
+	return { more and 1 or 0, found, lost, 0, 0 }
 end
 
 -- KEYS job own done
@@ -439,6 +557,7 @@ local function finish(keys, args)
 	redis.call('PEXPIRE', keys[1], args[3])
 	redis.call('ZADD', keys[3], now + args[3], id)
 	drop_unique(ns, id, keys[1])
+	leave_key(ns, id, keys[1])
 	push_reply(args[7], args[8])
 	return { 1, release(ns, id, now, tonumber(args[5]), {}) }
 end
@@ -502,6 +621,7 @@ local function give_back(keys, args)
 				tonumber(args[4]))
 		end
 		drop_unique(ns, id, job)
+		leave_key(ns, id, job)
 		return { 0, release(ns, id, tonumber(args[5]),
 			tonumber(args[4]), {}) }
 	end
@@ -517,25 +637,26 @@ local function give_back(keys, args)
 	return { 1 }
 end
 
--- KEYS job own delay; ARGV id due_ms count field value...
+-- KEYS job own delay; ARGV ns id due_ms count field value...
 -- It failed and is tried again at its time (count retries), or asked for
 -- later (count deferrals: then the attempt did not happen).  0: it was not
 -- ours any more.
 local function try_later(keys, args)
-	local status = redis.call('HGET', keys[1], 'status')
+	local id, status = args[2], redis.call('HGET', keys[1], 'status')
 
-	if redis.call('HDEL', keys[2], args[1]) == 0 or not status or
+	if redis.call('HDEL', keys[2], id) == 0 or not status or
 	    OVER[status] then
 		return 0
 	end
 	redis.call('HSET', keys[1], 'status', 'created', 'reason',
-		'scheduled', 'due', args[2], unpack(args, 4))
+		'scheduled', 'due', args[3], unpack(args, 5))
 	redis.call('HDEL', keys[1], 'node', 'instance', 'started_at')
-	redis.call('HINCRBY', keys[1], args[3], 1)
-	if args[3] == 'deferrals' then
+	redis.call('HINCRBY', keys[1], args[4], 1)
+	if args[4] == 'deferrals' then
 		redis.call('HINCRBY', keys[1], 'attempts', -1)
 	end
-	redis.call('ZADD', keys[3], args[2], args[1])
+	redis.call('ZADD', keys[3], args[3], id)
+	leave_key(args[1], id, keys[1])
 	return 1
 end
 
@@ -563,7 +684,8 @@ end
 -- queued by herod.  0: it is over, or somebody else has begun it.
 local function keep(keys, args)
 	local job, ns, id, queue = keys[1], args[1], args[2], args[5]
-	local v = redis.call('HMGET', job, 'status', 'node', 'priority')
+	local v = redis.call('HMGET', job, 'status', 'node', 'priority',
+		'concurrency_key')
 
 	if OVER[v[1]] or v[2] and v[2] ~= args[4] then
 		return 0
@@ -573,6 +695,10 @@ local function keep(keys, args)
 		redis.call('ZREM', own_key(ns, 'delay', queue), id)
 	end
 	redis.call('HSET', keys[2], id, args[3])
+	if v[4] then
+		redis.call('SADD', own_key(ns, 'busy', queue .. ':' .. v[4]),
+			id)
+	end
 	redis.call('HSET', job, unpack(args, 7))
 	redis.call('HDEL', job, 'reason', 'error', 'exit')
 	if args[6] == '1' then
@@ -607,6 +733,7 @@ local function cancel(keys, args)
 	redis.call('PEXPIRE', job, args[4])
 	redis.call('ZADD', own_key(ns, 'done', queue), now + args[4], id)
 	drop_unique(ns, id, job)
+	leave_key(ns, id, job)
 	stop_waiting(ns, id, job)
 	if not v[3] then
 		push_reply(args[6], 'cancelled')
@@ -1075,19 +1202,19 @@ local function each(keys, args)
 	return { place, done, refused, ended, counts }
 end
 
--- KEYS high list low delay meta; ARGV prefix
+-- KEYS high list low delay meta; ARGV ns queue
 -- {jobs that wait, when the first of them was created, how many wait for
 -- their time, 1 when the queue is paused}; of a long row of cancelled jobs at the head only some are
 -- passed over.
 local function depth(keys, args)
-	local n, first = 0, ''
+	local n, first = count_held(args[1], args[2]), ''
 
 	for row = 1, 3 do
 		local waiting = redis.call('LLEN', keys[row])
 		n = n + waiting
 		for _, id in ipairs(waiting > 0 and
 		    redis.call('LRANGE', keys[row], 0, 99) or {}) do
-			local job = redis.call('HMGET', args[1] .. id,
+			local job = redis.call('HMGET', job_key(args[1], id),
 				'status', 'created_at')
 			if job[1] and not OVER[job[1]] then
 				local at = job[2] or ''

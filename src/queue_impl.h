@@ -33,7 +33,8 @@ struct queue {
 	struct queues *all;
 	char *name;
 	/* keys */
-	char *list, *high, *low, *own, *index, *done, *delay, *open, *meta;
+	char *list, *high, *low, *own, *index, *done, *delay, *open, *meta,
+	    *rate;
 	ev_periodic due; /* when the first of those that wait may begin */
 	bool promoting, promote_again; /* asked; asked meanwhile */
 	bool announced; /* is in the set of names */
@@ -42,7 +43,8 @@ struct queue {
 	unsigned pausing; /* asked, not yet answered */
 	unsigned ends; /* for the next trim */
 	long long keep; /* ended jobs; 0: all */
-	long long most; /* jobs that wait; 0: any number */
+	struct queue_limits limits;
+	ev_timer next; /* more may begin then (limits.rate) */
 };
 
 RB_HEAD(queue_tree, queue);
@@ -123,6 +125,9 @@ void queue_await_due(struct queue *q, long long due_ms);
 /* What was asked of a lost Redis is not answered any more. */
 void queues_forget_asked(struct queues *qs);
 
+/* Jobs may begin there that could not before. */
+void queue_may_go_on(struct queue *q);
+
 /* From which queues programs of ours draw. */
 void queues_tell_external(struct queues *qs);
 
@@ -135,7 +140,15 @@ void nodes_free(struct queues *qs);
 
 void queues_read_mail(struct queues *qs);
 
+/* ---- queue_take.c ---- */
+
+void take_init(struct queue *q);
+
 /* ---- queue_push.c ---- */
+
+/* True, with a refusal: it has a concurrency_key, which who draws from that
+ * queue by himself does not heed. */
+bool refuse_key(const struct queue *q, const struct job *j, struct err *e);
 
 /* Its name is known before its first job is. */
 void queue_announce(struct queue *q);

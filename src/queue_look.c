@@ -147,8 +147,8 @@ on_again(void *arg, const struct redis_reply *reply)
 		err_subject(&e, a->id);
 	} else if (what && status && !strcmp(what, "unique")) {
 		refuse_unique(status, &e);
-	} else if (qs->ops && qs->ops->given_back) {
-		qs->ops->given_back(qs->arg, a->queue);
+	} else {
+		queue_may_go_on(a->queue);
 	}
 	queues_tell_ended(qs, reply_at(reply, 2));
 	after_end(a, &e);
@@ -499,7 +499,8 @@ queues_depths(struct queues *qs, const char *const *names, size_t n,
 		words_add(&w, q->low);
 		words_add(&w, q->delay);
 		words_add(&w, q->meta);
-		words_add(&w, qs->job_prefix);
+		words_add(&w, qs->ns);
+		words_add(&w, q->name);
 		if (!redis_send(qs->redis, &w, on_depth, d))
 			break;
 	}

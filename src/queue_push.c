@@ -110,7 +110,7 @@ refuse_new(
 	if (!strcmp(what, "full")) {
 		err_set(e, ERR_QUEUE_FULL,
 		    "queue %s is full: %s jobs wait, and max_queue is %lld",
-		    q->name, id, q->most);
+		    q->name, id, q->limits.most);
 		err_subject(e, q->name);
 		return;
 	}
@@ -232,7 +232,7 @@ queue_add_create(
 	words_add_number(w, now_ms());
 	words_add_number(w, to_ms(j->spec.unique_for));
 	words_add(w, held ? "1" : "0");
-	words_add_number(w, q->most);
+	words_add_number(w, q->limits.most);
 	words_add(w, q->name);
 	words_add_number(w, (long long)n);
 	for (i = 0; i < n; i++)
@@ -291,27 +291,33 @@ push_plain(struct push *p, const struct job *j)
 	send_index(p);
 }
 
+bool
+refuse_key(const struct queue *q, const struct job *j, struct err *e)
+{
+	if (!q->external || !j->spec.concurrency_key)
+		return false;
+	err_set(e, ERR_PARAMS,
+	    "job: concurrency_key is not for queue %s: its programs (kind "
+	    "redis) take jobs by themselves",
+	    q->name);
+	return true;
+}
+
 int
 queue_push(struct queue *q, const struct job *j, bool named, queue_fn fn,
     void *arg, struct err *e)
 {
 	struct push *p;
 
-	if (queues_away(q->all, e))
+	if (queues_away(q->all, e) || refuse_key(q, j, e))
 		return -1;
 	queue_announce(q);
 	p = push_new(q, j, fn, arg);
-	if (named || !job_stands_in_line(j) || q->most > 0)
+	if (named || !job_stands_in_line(j) || q->limits.most > 0)
 		push_by_function(p, j);
 	else
 		push_plain(p, j);
 	return push_sent(p, e);
-}
-
-void
-queue_set_most(struct queue *q, long long jobs)
-{
-	q->most = jobs;
 }
 
 int
@@ -320,7 +326,7 @@ queue_hold(
 {
 	struct push *p;
 
-	if (queues_away(q->all, e))
+	if (queues_away(q->all, e) || refuse_key(q, j, e))
 		return -1;
 	queue_announce(q);
 	p = push_new(q, j, fn, arg);
@@ -365,8 +371,7 @@ on_start(void *arg, const struct redis_reply *reply)
 		counter_add(jobs_queued, 1);
 		if (due > 0)
 			queue_await_due(p->queue, due);
-		if (qs->ops && qs->ops->given_back)
-			qs->ops->given_back(qs->arg, p->queue);
+		queue_may_go_on(p->queue);
 	}
 	p->fn(p->arg, err_is_set(&e) ? &e : NULL);
 	free(p->id);
@@ -390,7 +395,7 @@ queue_start(
 	words_add(&w, q->all->ns);
 	words_add(&w, id);
 	words_add_number(&w, now_ms());
-	words_add_number(&w, q->most);
+	words_add_number(&w, q->limits.most);
 	words_add(&w, q->name);
 	push_send(p, &w, on_start);
 	return push_sent(p, e);

@@ -68,6 +68,15 @@ settle_bytes(const struct settle *s)
 	return s->job->result_len + s->job->payload_len;
 }
 
+/* Jobs may begin there that could not before: itself, or another one of its
+ * concurrency_key. */
+static bool
+lets_go_on(const struct settle *s)
+{
+	return (s->is_back && s->how < BACK_RETRY) ||
+	    s->job->spec.concurrency_key;
+}
+
 static void
 settle_end(struct settle *s)
 {
@@ -81,8 +90,8 @@ settle_end(struct settle *s)
 		s->settled(s->arg);
 	if (s->is_back && s->how >= BACK_RETRY)
 		queue_await_due(s->queue, s->job->due);
-	else if (s->is_back && qs->ops && qs->ops->given_back)
-		qs->ops->given_back(qs->arg, s->queue);
+	if (lets_go_on(s))
+		queue_may_go_on(s->queue);
 	job_free(s->job);
 	free(s);
 }
@@ -311,6 +320,7 @@ send_later(struct settle *s)
 	words_add(&w, job_key(qs, s->job->spec.id, key));
 	words_add(&w, own_of(s));
 	words_add(&w, s->queue->delay);
+	words_add(&w, qs->ns);
 	words_add(&w, s->job->spec.id);
 	words_add_number(&w, s->job->due);
 	words_add(&w, s->how == BACK_RETRY ? "retries_done" : "deferrals");
@@ -351,7 +361,8 @@ send_settle(struct settle *s)
 	else if (s->is_back)
 		send_back(s);
 	else if (s->by_function || qs->is_unsure || s->job->foreign ||
-	    s->job->external || s->job->spec.unique_key)
+	    s->job->external || s->job->spec.unique_key ||
+	    s->job->spec.concurrency_key)
 		finish_by_function(s);
 	else
 		finish_plainly(s);

@@ -130,6 +130,46 @@ taken_jobs(struct take *t, const struct redis_reply *found, struct job **jobs)
 }
 
 static void
+on_rate(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct queue *q = timer->data;
+
+	(void)loop;
+	(void)revents;
+	queue_may_go_on(q);
+}
+
+void
+take_init(struct queue *q)
+{
+	ev_timer_init(&q->next, on_rate, 0., 0.);
+	q->next.data = q;
+}
+
+/* No more begin by its rate_limit for so long; ms: 0 for those that may. */
+static void
+await_rate(struct queue *q, long long ms)
+{
+	if (ms <= 0)
+		return;
+	ev_timer_stop(q->all->loop, &q->next);
+	ev_timer_set(&q->next, (double)ms / 1000, 0.);
+	ev_timer_start(q->all->loop, &q->next);
+}
+
+void
+queue_set_limits(struct queue *q, const struct queue_limits *limits)
+{
+	q->limits = *limits;
+}
+
+bool
+queue_has_rate(const struct queue *q)
+{
+	return q->limits.rate > 0;
+}
+
+static void
 on_taken(void *arg, const struct redis_reply *reply)
 {
 	struct take *t = arg;
@@ -145,6 +185,7 @@ on_taken(void *arg, const struct redis_reply *reply)
 			    t->queue->name,
 			    reply_text(reply_at(lost, i), NULL));
 		n = taken_jobs(t, reply_at(reply, 1), jobs);
+		await_rate(t->queue, reply_number(reply_at(reply, 4)));
 		queue_set_paused(
 		    t->queue, reply_number(reply_at(reply, 3)) == 1);
 		t->fn(t->arg, jobs, n, reply_number(reply_at(reply, 0)));
@@ -181,7 +222,7 @@ take_send(struct take *t)
 	size_t i;
 
 	snprintf(epoch, sizeof(epoch), "%lld", qs->epoch);
-	call_begin(&w, "herod_take", 7);
+	call_begin(&w, "herod_take", 8);
 	words_add(&w, q->high);
 	words_add(&w, q->list);
 	words_add(&w, q->low);
@@ -189,7 +230,8 @@ take_send(struct take *t)
 	words_add(&w, q->index);
 	words_add(&w, q->open);
 	words_add(&w, q->meta);
-	words_add(&w, qs->job_prefix);
+	words_add(&w, q->rate);
+	words_add(&w, qs->ns);
 	words_add(&w, epoch);
 	words_add_number(&w, t->sequence);
 	words_add(&w, qs->node);
@@ -197,6 +239,9 @@ take_send(struct take *t)
 	words_add_number(&w, next_score(qs));
 	words_add_number(&w, TAKE_LOOKS);
 	words_add(&w, q->name);
+	words_add_number(&w, q->limits.key_concurrency);
+	words_add_number(&w, q->limits.rate);
+	words_add_number(&w, to_ms(q->limits.rate_period));
 	for (i = 0; i < t->n; i++)
 		words_add(&w, t->labels[i]);
 	return redis_send(qs->redis, &w, on_taken, t);

@@ -74,7 +74,7 @@ queue_push_tick(struct queue *q, const struct job *j,
 {
 	struct ticking *t;
 
-	if (queues_away(q->all, e))
+	if (queues_away(q->all, e) || refuse_key(q, j, e))
 		return -1;
 	queue_announce(q);
 	t = xcalloc(1, sizeof(*t));

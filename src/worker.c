@@ -931,7 +931,8 @@ lane_push(struct lane *l, struct job *stolen, bool named, queue_fn fn,
 	int result;
 
 	if (!named && job_stands_in_line(stolen) && l->all->open && !l->maybe &&
-	    !l->taking && !queue_is_paused(l->queue) && reserve(l, &p, 1))
+	    !l->taking && !queue_is_paused(l->queue) &&
+	    !queue_has_rate(l->queue) && reserve(l, &p, 1))
 		return push_direct(p, stolen, fn, arg, e);
 	job_move(stolen, JOB_DISPATCHED, NULL);
 	result = queue_push(l->queue, stolen, named, fn, arg, e);
@@ -1636,11 +1637,34 @@ larger_limit(long long a, long long b)
 	return a > b ? a : b;
 }
 
-/* What its runners say of their queue; the largest numbers count. */
+static bool
+is_slower(const struct runner_conf *c, const struct queue_limits *l)
+{
+	return c->rate_limit > 0 &&
+	    (l->rate == 0 ||
+		(double)c->rate_limit / c->rate_period <
+		    (double)l->rate / l->rate_period);
+}
+
+/* The most of what is kept or waits, the least of what is done at once. */
+static void
+add_limits(const struct runner_conf *c, struct queue_limits *l)
+{
+	l->most = larger_limit(l->most, c->max_queue);
+	if (!l->key_concurrency || c->key_concurrency < l->key_concurrency)
+		l->key_concurrency = c->key_concurrency;
+	if (is_slower(c, l)) {
+		l->rate = c->rate_limit;
+		l->rate_period = c->rate_period;
+	}
+}
+
+/* What its runners say of their queue. */
 static void
 lane_set_limits(struct lane *l, const struct runner *but)
 {
-	long long keep = -1, most = -1;
+	struct queue_limits limits = {.most = -1};
+	long long keep = -1;
 	struct runner *r;
 
 	RUNNERS_FOREACH (r, l->all->runners) {
@@ -1648,12 +1672,12 @@ lane_set_limits(struct lane *l, const struct runner *but)
 		    strcmp(runner_queue(r), queue_name(l->queue)) != 0)
 			continue;
 		keep = larger_limit(keep, r->conf.keep_jobs);
-		most = larger_limit(most, r->conf.max_queue);
+		add_limits(&r->conf, &limits);
 	}
-	if (most < 0)
+	if (limits.most < 0)
 		return; /* nobody says anything any more */
 	queue_set_keep(l->queue, keep);
-	queue_set_most(l->queue, most);
+	queue_set_limits(l->queue, &limits);
 }
 
 void

@@ -101,16 +101,19 @@ static json_t *
 next_job(struct ledger *l, const char **runner)
 {
 	static const char *const runners[] = {"exec", "stdio", "redis"};
-	char payload[32];
+	char payload[64], key[8] = "";
 
-	snprintf(payload, sizeof(payload), "%u %d", dice(l, l->most_ms),
-	    dice(l, 10) == 0);
 	do
 		*runner = runners[dice(l, 3)];
 	while (side_for(l, *runner) == NULL);
-	return json_pack("{s:s, s:s, s:i, s:s}", "id", id_of(l->queued + 1),
-	    "payload", payload, "retries", 5, "priority",
-	    dice(l, 4) ? "normal" : "high");
+	if (strcmp(*runner, "redis") != 0 && dice(l, 3) == 0)
+		snprintf(key, sizeof(key), "k%u%c", dice(l, 4), **runner);
+	snprintf(payload, sizeof(payload), "%u %d %s", dice(l, l->most_ms),
+	    dice(l, 10) == 0, key);
+	return json_pack("{s:s, s:s, s:i, s:s, s:s*}", "id",
+	    id_of(l->queued + 1), "payload", payload, "retries", 5, "priority",
+	    dice(l, 4) ? "normal" : "high", "concurrency_key",
+	    *key ? key : NULL);
 }
 
 /* Asked again with the same id until it is known; a duplicate is one that was
@@ -458,6 +461,8 @@ check_job(const struct history *h)
 	for (i = 0; i < h->n; i++) {
 		if (h->r[i].what == 'E')
 			ended = true;
+		if (h->r[i].what == 'K' && h->l->nabsences == 0)
+			blame(h, "another of its key was at work");
 		if (h->r[i].what == 'D')
 			check_double(h, i);
 		else if (h->r[i].what != 'S')

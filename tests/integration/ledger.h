@@ -1,7 +1,8 @@
 /*
  * The ledger: no job that was acknowledged is lost, each is over once, was
  * executed at least once, every further execution is explained, and never are
- * two at work on the same job.  Explained is what follows
+ * two at work on the same job nor, while no node is absent, on two of one
+ * concurrency_key.  Explained is what follows
  *
  *	- a failure of the execution before, or the death of its process;
  *	- the death of its node's keeper: then how it ended cannot be known, and

@@ -6,11 +6,12 @@
  *	ledger_worker DIR NODE redis	an actor, which takes jobs from Redis
  *					itself and knows nothing of herod
  *
- * A payload is "MS FAILS": the job takes so long, and fails that often.
+ * A payload is "MS FAILS [KEY]": the job takes so long, and fails that often;
+ * KEY is its concurrency_key.
  *
  * A line of DIR/ledger: what (S begins, E has ended, F has failed, D another
- * one has the same job in hand), NODE, id of the job, pid, time (ns since
- * boot).  What begins with D fails in the end.
+ * one has the same job in hand, K another job of its key is at work), NODE, id
+ *of the job, pid, time (ns since boot).  What begins with D fails in the end.
  * DIR/ID is locked while the job is in hand, which the kernel ends with the
  * process, and has a byte for each time it was begun.
  */
@@ -77,18 +78,36 @@ begin(const char *id, int *lock)
 	return st.st_size;
 }
 
+/* True when nobody else has its key; the lock goes with fd. */
+static int
+lock_key(const char *id, const char *key, int *fd)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/key-%s", dir, key);
+	*fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	if (flock(*fd, LOCK_EX | LOCK_NB) == 0)
+		return 1;
+	record('K', id);
+	return 0;
+}
+
 /* True when it has ended well. */
 static int
 work(const char *id, const char *payload)
 {
-	int ms = 0, fails = 0, lock;
+	int ms = 0, fails = 0, lock, key_lock = -1, good;
 	long times = begin(id, &lock);
+	char key[32] = "";
 
-	sscanf(payload, "%d %d", &ms, &fails);
+	sscanf(payload, "%d %d %31s", &ms, &fails, key);
+	good = (!*key || lock_key(id, key, &key_lock)) && times > fails;
 	poll(NULL, 0, ms);
-	record(times > fails ? 'E' : 'F', id);
+	record(good ? 'E' : 'F', id);
 	close(lock);
-	return times > fails;
+	if (key_lock != -1)
+		close(key_lock);
+	return good;
 }
 
 static void

@@ -696,7 +696,7 @@ test_a_full_queue_refuses_more(void)
 	struct job *j;
 
 	open_admin(&p);
-	queue_set_most(p.q, 2);
+	queue_set_limits(p.q, &(struct queue_limits){.most = 2});
 	check_str(push(&p, "a", false).text, "");
 	REDIS(&p, "RPUSH herod:q:q:low x");
 	e = push(&p, "b", false);
@@ -715,7 +715,7 @@ test_a_full_queue_refuses_more(void)
 	queue_give_back(p.q, j, BACK_HEAD, NULL, NULL);
 	wait_for(is_settled(&p));
 	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "a c");
-	queue_set_most(p.q, 0);
+	queue_set_limits(p.q, &(struct queue_limits){0});
 	check_str(push(&p, "b", false).text, "");
 	close_place(&p);
 }
