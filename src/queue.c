@@ -178,6 +178,21 @@ queues_away(struct queues *qs, struct err *e)
 	return true;
 }
 
+#define TELL_EVERY 10. /* seconds: clients may ask in a loop */
+
+static void
+tell_refusal(struct queues *qs, const char *why)
+{
+	double at = ev_now(qs->loop);
+
+	if (at - qs->told_at < TELL_EVERY &&
+	    !strncmp(why, qs->told, sizeof(qs->told) - 1))
+		return;
+	qs->told_at = at;
+	strlcpy(qs->told, why, sizeof(qs->told));
+	log_warnx("redis: %s", why);
+}
+
 /* A refusal from a reply (NULL: lost); false when the reply is good. */
 bool
 queues_refused(
@@ -186,7 +201,7 @@ queues_refused(
 	if (reply && !reply_is_error(reply))
 		return false;
 	if (reply)
-		log_warnx("redis: %s", reply_text(reply, NULL));
+		tell_refusal(qs, reply_text(reply, NULL));
 	redis_refuse(qs->redis, reply, e);
 	return true;
 }

@@ -78,6 +78,8 @@ struct queues {
 	void *mail_arg;
 	bool reads_mail, has_mail; /* asked; there is more */
 	bool is_unsure; /* until claims are read: others may have taken ours */
+	char told[24]; /* how the refusal began that was logged last */
+	double told_at; /* of ev_now() */
 };
 
 /* ---- queue.c: keys, written into buf ---- */

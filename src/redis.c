@@ -123,16 +123,18 @@ struct complaint {
 	bool fatal; /* this connection is of no use any more */
 };
 
+#define FORBIDDEN "its access list forbids what herod needs"
+#define FORBIDDEN_HINT \
+	"let its user do FUNCTION, FCALL, CLIENT, SUBSCRIBE and all on herod's keys"
+
 static const struct complaint complaints[] = {
     {"WRONGPASS", "wrong password", "set user and password in redis_url", true},
     {"NOAUTH", "it wants a password",
 	"set redis_url = redis://:PASSWORD@HOST:PORT", true},
     {"ERR AUTH", "it has no password, but redis_url has one",
 	"take the password out of redis_url", true},
-    {"NOPERM", "its access list forbids what herod needs",
-	"let its user do FUNCTION, FCALL, CLIENT, SUBSCRIBE and all on "
-	"herod's keys",
-	false},
+    {"NOPERM", FORBIDDEN, FORBIDDEN_HINT, false},
+    {"ERR The user executing the script", FORBIDDEN, FORBIDDEN_HINT, false},
     {"LOADING", "loading its data", "it will be there soon; ask again", true},
     {"READONLY", "read-only (it is a replica)",
 	"give redis_url the address of the primary", true},
@@ -142,7 +144,8 @@ static const struct complaint complaints[] = {
 	"raise its maxmemory, or let jobs end", false},
     {"MISCONF", "it cannot write to its disk",
 	"free space there, and see Redis's own log", false},
-    {"NOREPLICAS", "not enough replicas are there", "", false},
+    {"NOREPLICAS", "not enough replicas are there",
+	"start them, or lower its min-replicas-to-write", false},
     {"BUSY", "busy with a long script", "ask again later", false},
     {"ERR Function not found", "its functions are gone", "ask again", true},
 };

@@ -939,6 +939,7 @@ redis_server(const char *socket, const char *const *options)
 {
 	const char *argv[16] = {
 	    "redis-server", "--port", "0", "--unixsocket", socket};
+	const char *pong;
 	pid_t pid = own_redis = fork();
 	size_t i;
 
@@ -952,7 +953,8 @@ redis_server(const char *socket, const char *const *options)
 		execvp(argv[0], (char *const *)argv);
 		_exit(127);
 	}
-	wait_for(strstr(redis(socket, "ping"), "PONG") != NULL);
+	wait_for((pong = redis(socket, "ping"),
+	    strstr(pong, "PONG") || strstr(pong, "LOADING")));
 	return pid;
 }
 
@@ -968,6 +970,15 @@ redis_start_durable(const char *socket)
 	return redis_server(socket,
 	    (const char *const[]){"--save", "", "--appendonly", "yes",
 		"--appendfsync", "always", NULL});
+}
+
+pid_t
+redis_start_loading(const char *socket)
+{
+	return redis_server(socket,
+	    (const char *const[]){"--save", "", "--dir", here("."),
+		"--key-load-delay", "100000",
+		"--loading-process-events-interval-bytes", "1024", NULL});
 }
 
 const char *
