@@ -376,7 +376,7 @@ test_tried_later_twice_is_tried_later_once(void)
 {
 	static const char later[] =
 	    "FCALL herod_try_later 3 hero:job:a herod:own:q:node-1 "
-	    "herod:delay:q a 1 retries_done error no";
+	    "herod:delay:q hero a 1 retries_done error no";
 	struct place p;
 
 	open_place(&p);
