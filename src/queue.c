@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "log.h"
 #include "mem.h"
 #include "queue_lua.h"
@@ -183,7 +184,7 @@ queues_away(struct queues *qs, struct err *e)
 static void
 tell_refusal(struct queues *qs, const char *why)
 {
-	double at = ev_now(qs->loop);
+	double at = clock_monotonic();
 
 	if (at - qs->told_at < TELL_EVERY &&
 	    !strncmp(why, qs->told, sizeof(qs->told) - 1))
@@ -395,6 +396,7 @@ queues_new(struct ev_loop *loop, struct redis *redis, const char *ns,
 	qs->result_ttl = result_ttl;
 	RB_INIT(&qs->tree);
 	settles_init(qs);
+	recents_init(qs);
 	nodes_init(qs);
 	redis_set_library(redis, "herod", queue_lua);
 	redis_add_bell(redis, qs->list_prefix);
@@ -418,6 +420,7 @@ queues_free(struct queues *qs)
 
 	qs->ops = NULL;
 	settles_free(qs);
+	recents_free(qs);
 	while ((q = RB_MIN(queue_tree, &qs->tree))) {
 		RB_REMOVE(queue_tree, &qs->tree, q);
 		queue_free(q);

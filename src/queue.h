@@ -18,6 +18,8 @@
  *	NSd:schedule:NAME	hash; tick: the last one (ms), tick_job: its
  *				job; job: the last one made, by hand or not
  *	NSd:node:NODE		hash; epoch counts the daemons before us
+ *	NSd:seq:NODE		"RUN NUMBER": so much of what was acknowledged
+ *				to that process is here (queue_recent.c)
  *
  * where NODE is the UUID in state_dir/node.id.  Order makes plain
  * pipelines safe: what survives a crash is a prefix of what was sent.
@@ -95,6 +97,9 @@ void queues_on_mail(struct queues *qs,
 
 /* For jobs that end from now on. */
 void queues_set_result_ttl(struct queues *qs, double result_ttl);
+/* So much of what Redis has acknowledged last is kept, to be told to the next
+ * server that does not know it; with queues_share() only. */
+void queues_set_replay(struct queues *qs, long long bytes);
 
 /* This node's UUID from FILE in the state directory, made when missing;
  * new string, or NULL with a refusal. */
@@ -123,12 +128,12 @@ void queues_register(
     struct queues *qs, void (*fn)(void *arg, const char *name), void *arg);
 
 /* ---- into the queue.  -1 with a refusal when it cannot be tried; else fn
- * is called once, later.  Nothing of the job is kept. ---- */
+ * is called once, later.  stolen is theirs in any case. ---- */
 
 /* named: the caller chose the id, which must be new (ERR_DUPLICATE).  What
  * does not simply stand in line (due, with prerequisites, a priority or a
  * unique key) goes where it belongs. */
-int queue_push(struct queue *q, const struct job *j, bool named, queue_fn fn,
+int queue_push(struct queue *q, struct job *stolen, bool named, queue_fn fn,
     void *arg, struct err *e);
 
 /* 0 sets no limit. */
@@ -146,13 +151,13 @@ bool queue_has_rate(const struct queue *q);
 
 /* It is known, but does not stand in its queue before queue_start(), whose fn
  * is told when that could not be. */
-int queue_hold(struct queue *q, const struct job *j, queue_fn fn, void *arg,
-    struct err *e);
+int queue_hold(
+    struct queue *q, struct job *stolen, queue_fn fn, void *arg, struct err *e);
 int queue_start(
     struct queue *q, const char *id, queue_fn fn, void *arg, struct err *e);
 
 /* A new job that a free slot begins at once, past the (empty) queue; its
- * claim's numbers are set. */
+ * claim's numbers are set; it stays the caller's. */
 int queue_push_started(struct queue *q, struct job *j, const char *label,
     queue_fn fn, void *arg, struct err *e);
 
@@ -179,7 +184,7 @@ enum ticked {
  */
 typedef void (*tick_fn)(
     void *arg, enum ticked how, const char *id, const struct err *e);
-int queue_push_tick(struct queue *q, const struct job *j,
+int queue_push_tick(struct queue *q, struct job *stolen,
     const struct queue_tick *t, tick_fn fn, void *arg, struct err *e);
 
 /* fn gets the last tick that any herod has seen to, and its job or "";

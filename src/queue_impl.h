@@ -47,6 +47,7 @@ struct queue {
 	ev_timer next; /* more may begin then (limits.rate) */
 };
 
+TAILQ_HEAD(recent_list, recent);
 RB_HEAD(queue_tree, queue);
 
 struct queues {
@@ -77,9 +78,16 @@ struct queues {
 	void (*mail)(void *arg, const char *text, size_t len);
 	void *mail_arg;
 	bool reads_mail, has_mail; /* asked; there is more */
+	/* What Redis has acknowledged last, and is told again now. */
+	struct recent_list recents, replaying;
+	size_t recent_bytes, recent_max;
+	long long recent_run; /* of this process */
+	long long recent_number, recent_seen; /* the last; that Redis has */
+	bool fence_held, must_replay;
+	ev_prepare fence;
 	bool is_unsure; /* until claims are read: others may have taken ours */
 	char told[24]; /* how the refusal began that was logged last */
-	double told_at; /* of ev_now() */
+	double told_at; /* (clock.h) */
 };
 
 /* ---- queue.c: keys, written into buf ---- */
@@ -142,6 +150,34 @@ void nodes_free(struct queues *qs);
 
 void queues_read_mail(struct queues *qs);
 
+/* ---- queue_recent.c: what Redis has acknowledged, should it forget it ---- */
+
+enum recent_kind {
+	RECENT_CREATED, /* with the job */
+	RECENT_HELD, /* with the job */
+	RECENT_ENDED, /* with the job */
+	RECENT_STARTED, /* of those that were held */
+	RECENT_AGAIN,
+	RECENT_CANCELLED,
+	RECENT_DELETED
+};
+void recent_job(struct queue *q, enum recent_kind kind, struct job *stolen);
+void recent_deed(struct queue *q, enum recent_kind kind, const char *id);
+/* Asks how far it knows it; nothing is told to it before recents_replay(). */
+void recents_look(struct queues *qs);
+/* forgot: it is another server, and is told what it lacks. */
+void recents_replay(struct queues *qs, bool forgot);
+void recents_init(struct queues *qs);
+void recents_free(struct queues *qs);
+
+/* ---- queue_settle.c ---- */
+
+/* What was refused is sent again. */
+void retry_soon(struct queues *qs);
+
+/* Makes sure that it is over in Redis. */
+void settle_again(struct queue *q, struct job *stolen);
+
 /* ---- queue_take.c ---- */
 
 void take_init(struct queue *q);
@@ -152,12 +188,16 @@ void take_init(struct queue *q);
  * queue by himself does not heed. */
 bool refuse_key(const struct queue *q, const struct job *j, struct err *e);
 
+/* Once more, however many wait; the job stays the caller's until fn. */
+int queue_push_again(struct queue *q, const struct job *j, bool held,
+    queue_fn fn, void *arg, struct err *e);
+
 /* Its name is known before its first job is. */
 void queue_announce(struct queue *q);
 
 /* What herod_create takes behind its keys. */
-void queue_add_create(
-    struct redis_words *w, struct queue *q, const struct job *j, bool held);
+void queue_add_create(struct redis_words *w, struct queue *q,
+    const struct job *j, bool held, long long most);
 
 /* What herod_create says was in the way of a job; id: of which, or how many. */
 void refuse_new(

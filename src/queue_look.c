@@ -60,14 +60,32 @@ queues_read(
 
 struct cancel {
 	struct queue *queue;
+	char *id;
 	cancel_fn fn;
 	void *arg;
 };
 
 static void
+cancel_free(struct cancel *c)
+{
+	free(c->id);
+	free(c);
+}
+
+/* What cancels it at once. */
+static bool
+is_waiting(const char *was)
+{
+	return was &&
+	    (!strcmp(was, "created") || !strcmp(was, "dispatched") ||
+		!strcmp(was, "waiting_for_prerequisites"));
+}
+
+static void
 on_cancelled(void *arg, const struct redis_reply *reply)
 {
 	struct cancel *c = arg;
+	const char *was = reply_text(reply_at(reply, 0), NULL);
 	struct err e = {0};
 
 	if (queues_refused(c->queue->all, reply, &e)) {
@@ -75,9 +93,11 @@ on_cancelled(void *arg, const struct redis_reply *reply)
 	} else {
 		queues_tell_ended(c->queue->all, reply_at(reply, 1));
 		queue_trim(c->queue);
-		c->fn(c->arg, reply_text(reply_at(reply, 0), NULL), NULL);
+		if (is_waiting(was))
+			recent_deed(c->queue, RECENT_CANCELLED, c->id);
+		c->fn(c->arg, was, NULL);
 	}
-	free(c);
+	cancel_free(c);
 }
 
 int
@@ -93,6 +113,7 @@ queue_cancel(struct queue *q, const struct job *j, cancel_fn fn, void *arg,
 		return -1;
 	c = xcalloc(1, sizeof(*c));
 	c->queue = q;
+	c->id = xstrdup(j->spec.id);
 	c->fn = fn;
 	c->arg = arg;
 	call_begin(&w, "herod_cancel", 1);
@@ -107,7 +128,7 @@ queue_cancel(struct queue *q, const struct job *j, cancel_fn fn, void *arg,
 	add_default_ttl(&w, qs);
 	if (redis_send(qs->redis, &w, on_cancelled, c))
 		return 0;
-	free(c);
+	cancel_free(c);
 	return redis_refuse(qs->redis, NULL, e);
 }
 
@@ -149,6 +170,7 @@ on_again(void *arg, const struct redis_reply *reply)
 		refuse_unique(status, &e);
 	} else {
 		queue_may_go_on(a->queue);
+		recent_deed(a->queue, RECENT_AGAIN, a->id);
 	}
 	queues_tell_ended(qs, reply_at(reply, 2));
 	after_end(a, &e);
@@ -171,6 +193,8 @@ on_forgotten(void *arg, const struct redis_reply *reply)
 		    "job %s cannot be deleted: it is %s", a->id, status);
 		err_hint(&e, "job.stop ends it");
 		err_subject(&e, a->id);
+	} else {
+		recent_deed(a->queue, RECENT_DELETED, a->id);
 	}
 	queues_tell_ended(a->queue->all, reply_at(reply, 1));
 	after_end(a, &e);

@@ -172,6 +172,7 @@ send_registration(struct registering *r)
 	char *key = own_key(qs, "node", qs->id);
 
 	queues_forget_asked(qs);
+	recents_look(qs);
 	call_begin(&w, "herod_begin", 2);
 	words_add(&w, key);
 	words_add(&w, qs->names);

@@ -15,7 +15,8 @@
 struct push {
 	struct queue *queue;
 	char *id;
-	long long due; /* of the job */
+	struct job *job; /* or NULL */
+	bool again; /* the job is the caller's */
 	queue_fn fn;
 	void *arg;
 	unsigned open; /* commands not yet answered */
@@ -24,6 +25,15 @@ struct push {
 	bool held;
 	struct err e;
 };
+
+static void
+push_free(struct push *p)
+{
+	if (!p->again)
+		job_free(p->job);
+	free(p->id);
+	free(p);
+}
 
 static void
 undo_push(struct push *p)
@@ -66,6 +76,16 @@ queue_tell_created(struct queue *q, const char *id, bool queued)
 		qs->ops->created(qs->arg, q, id);
 }
 
+/* Of those that begin at once who began it has the job. */
+static void
+push_remember(struct push *p)
+{
+	if (!p->job)
+		return;
+	recent_job(p->queue, p->held ? RECENT_HELD : RECENT_CREATED, p->job);
+	p->job = NULL;
+}
+
 static void
 push_done(struct push *p)
 {
@@ -75,11 +95,12 @@ push_done(struct push *p)
 		    "your own you can safely ask again");
 	else if (err_is_set(&p->e) && !p->named)
 		undo_push(p);
-	if (!err_is_set(&p->e))
+	if (!err_is_set(&p->e) && !p->again) {
 		queue_tell_created(p->queue, p->id, !p->held);
+		push_remember(p);
+	}
 	p->fn(p->arg, err_is_set(&p->e) ? &p->e : NULL);
-	free(p->id);
-	free(p);
+	push_free(p);
 }
 
 static void
@@ -142,19 +163,18 @@ on_made(void *arg, const struct redis_reply *reply)
 
 	if (what && id && strcmp(what, "ok") != 0)
 		refuse_new(p->queue, what, id, &p->e);
-	else if (what && p->due > 0 && !p->held)
-		queue_await_due(p->queue, p->due);
+	else if (what && p->job->due > 0 && !p->held)
+		queue_await_due(p->queue, p->job->due);
 	on_pushed(p, reply);
 }
 
 static struct push *
-push_new(struct queue *q, const struct job *j, queue_fn fn, void *arg)
+push_new(struct queue *q, const char *id, queue_fn fn, void *arg)
 {
 	struct push *p = xcalloc(1, sizeof(*p));
 
 	p->queue = q;
-	p->id = xstrdup(j->spec.id);
-	p->due = j->due;
+	p->id = xstrdup(id);
 	p->fn = fn;
 	p->arg = arg;
 	return p;
@@ -178,8 +198,7 @@ push_sent(struct push *p, struct err *e)
 		return 0;
 	if (e)
 		*e = p->e;
-	free(p->id);
-	free(p);
+	push_free(p);
 	return -1;
 }
 
@@ -220,8 +239,8 @@ count_prerequisites(const struct job *j)
 }
 
 void
-queue_add_create(
-    struct redis_words *w, struct queue *q, const struct job *j, bool held)
+queue_add_create(struct redis_words *w, struct queue *q, const struct job *j,
+    bool held, long long most)
 {
 	struct queues *qs = q->all;
 	size_t i, n = count_prerequisites(j);
@@ -232,7 +251,7 @@ queue_add_create(
 	words_add_number(w, now_ms());
 	words_add_number(w, to_ms(j->spec.unique_for));
 	words_add(w, held ? "1" : "0");
-	words_add_number(w, q->limits.most);
+	words_add_number(w, most);
 	words_add(w, q->name);
 	words_add_number(w, (long long)n);
 	for (i = 0; i < n; i++)
@@ -241,8 +260,9 @@ queue_add_create(
 }
 
 static void
-push_by_function(struct push *p, const struct job *j)
+push_by_function(struct push *p)
 {
+	const struct job *j = p->job;
 	struct queue *q = p->queue;
 	struct redis_words w;
 	char key[KEY_MAX], buf[KEY_MAX];
@@ -254,7 +274,7 @@ push_by_function(struct push *p, const struct job *j)
 	words_add(&w, q->index);
 	if (unique)
 		words_add(&w, unique);
-	queue_add_create(&w, q, j, p->held);
+	queue_add_create(&w, q, j, p->held, p->again ? 0 : q->limits.most);
 	push_send(p, &w, on_made);
 }
 
@@ -272,7 +292,7 @@ send_open(struct push *p)
 }
 
 static void
-push_plain(struct push *p, const struct job *j)
+push_plain(struct push *p)
 {
 	struct queue *q = p->queue;
 	struct redis_words w;
@@ -280,7 +300,7 @@ push_plain(struct push *p, const struct job *j)
 
 	words_begin(&w, "HSET");
 	words_add(&w, job_key(q->all, p->id, key));
-	job_put_asked(j, &w);
+	job_put_asked(p->job, &w);
 	push_send(p, &w, on_pushed);
 	if (q->external)
 		send_open(p);
@@ -303,39 +323,66 @@ refuse_key(const struct queue *q, const struct job *j, struct err *e)
 	return true;
 }
 
-int
-queue_push(struct queue *q, const struct job *j, bool named, queue_fn fn,
-    void *arg, struct err *e)
+/* NULL, with a refusal and without the job: it cannot be sent. */
+static struct push *
+push_begin(
+    struct queue *q, struct job *stolen, queue_fn fn, void *arg, struct err *e)
 {
 	struct push *p;
 
-	if (queues_away(q->all, e) || refuse_key(q, j, e))
-		return -1;
+	if (queues_away(q->all, e) || refuse_key(q, stolen, e)) {
+		job_free(stolen);
+		return NULL;
+	}
 	queue_announce(q);
-	p = push_new(q, j, fn, arg);
-	if (named || !job_stands_in_line(j) || q->limits.most > 0)
-		push_by_function(p, j);
+	p = push_new(q, stolen->spec.id, fn, arg);
+	p->job = stolen;
+	return p;
+}
+
+int
+queue_push(struct queue *q, struct job *stolen, bool named, queue_fn fn,
+    void *arg, struct err *e)
+{
+	struct push *p = push_begin(q, stolen, fn, arg, e);
+
+	if (!p)
+		return -1;
+	if (named || !job_stands_in_line(stolen) || q->limits.most > 0)
+		push_by_function(p);
 	else
-		push_plain(p, j);
+		push_plain(p);
 	return push_sent(p, e);
 }
 
 int
 queue_hold(
-    struct queue *q, const struct job *j, queue_fn fn, void *arg, struct err *e)
+    struct queue *q, struct job *stolen, queue_fn fn, void *arg, struct err *e)
 {
-	struct push *p;
+	struct push *p = push_begin(q, stolen, fn, arg, e);
 
-	if (queues_away(q->all, e) || refuse_key(q, j, e))
+	if (!p)
 		return -1;
-	queue_announce(q);
-	p = push_new(q, j, fn, arg);
 	p->held = true;
-	push_by_function(p, j);
+	push_by_function(p);
 	return push_sent(p, e);
 }
 
-/* ---- one that was held ---- */
+int
+queue_push_again(struct queue *q, const struct job *j, bool held, queue_fn fn,
+    void *arg, struct err *e)
+{
+	struct push *p;
+
+	if (queues_away(q->all, e))
+		return -1;
+	p = push_new(q, j->spec.id, fn, arg);
+	p->job = (struct job *)j;
+	p->again = true;
+	p->held = held;
+	push_by_function(p);
+	return push_sent(p, e);
+}
 
 static void
 refuse_start(const struct push *p, const struct redis_reply *reply,
@@ -372,24 +419,23 @@ on_start(void *arg, const struct redis_reply *reply)
 		if (due > 0)
 			queue_await_due(p->queue, due);
 		queue_may_go_on(p->queue);
+		recent_deed(p->queue, RECENT_STARTED, p->id);
 	}
 	p->fn(p->arg, err_is_set(&e) ? &e : NULL);
-	free(p->id);
-	free(p);
+	push_free(p);
 }
 
 int
 queue_start(
     struct queue *q, const char *id, queue_fn fn, void *arg, struct err *e)
 {
-	struct job j = {.spec.id = (char *)id};
 	struct redis_words w;
 	struct push *p;
 	char key[KEY_MAX];
 
 	if (queues_away(q->all, e))
 		return -1;
-	p = push_new(q, &j, fn, arg);
+	p = push_new(q, id, fn, arg);
 	call_begin(&w, "herod_start", 1);
 	words_add(&w, job_key(q->all, id, key));
 	words_add(&w, q->all->ns);
@@ -412,7 +458,7 @@ queue_push_started(struct queue *q, struct job *j, const char *label,
 	if (queues_away(q->all, e))
 		return -1;
 	queue_announce(q);
-	p = push_new(q, j, fn, arg);
+	p = push_new(q, j->spec.id, fn, arg);
 	j->epoch = q->all->epoch;
 	j->sequence = q->all->sequence;
 	claim_text(q->all, label, claim, sizeof(claim));

@@ -92,11 +92,14 @@ settle_end(struct settle *s)
 		queue_await_due(s->queue, s->job->due);
 	if (lets_go_on(s))
 		queue_may_go_on(s->queue);
-	job_free(s->job);
+	if (s->is_back)
+		job_free(s->job);
+	else
+		recent_job(s->queue, RECENT_ENDED, s->job);
 	free(s);
 }
 
-static void
+void
 retry_soon(struct queues *qs)
 {
 	if (ev_is_active(&qs->retry))
@@ -416,6 +419,16 @@ queue_finish(
 	send_settle(s);
 }
 
+/* Redis may have forgotten the job and its end. */
+void
+settle_again(struct queue *q, struct job *stolen)
+{
+	struct settle *s = settle_new(q, stolen);
+
+	s->keep = s->by_function = true;
+	send_settle(s);
+}
+
 void
 queue_give_back(struct queue *q, struct job *stolen, enum back how,
     void (*settled)(void *arg), void *arg)
@@ -448,6 +461,7 @@ void
 queues_resend(struct queues *qs, bool forgot)
 {
 	qs->is_unsure = false;
+	recents_replay(qs, forgot);
 	resend(qs, forgot);
 }
 
@@ -463,9 +477,13 @@ settles_by_function(struct queues *qs)
 static void
 on_retry(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	struct queues *qs = w->data;
+
 	(void)loop;
 	(void)revents;
-	resend(w->data, false);
+	if (qs->must_replay && !qs->fence_held && redis_is_up(qs->redis))
+		recents_replay(qs, false);
+	resend(qs, false);
 }
 
 bool

@@ -9,9 +9,17 @@
 
 struct ticking {
 	struct queue *queue;
+	struct job *job; /* ours */
 	tick_fn fn;
 	void *arg;
 };
+
+static void
+ticking_free(struct ticking *t)
+{
+	job_free(t->job);
+	free(t);
+}
 
 static enum ticked
 ticked_how(const char *what)
@@ -38,19 +46,23 @@ on_ticked(void *arg, const struct redis_reply *reply)
 
 	if (how == TICK_REFUSED && !queues_refused(qs, reply, &e) && what && id)
 		refuse_new(t->queue, what, id, &e);
-	if (how == TICK_MADE)
+	if (how == TICK_MADE) {
 		queue_tell_created(t->queue, id, true);
+		recent_job(t->queue, RECENT_CREATED, t->job);
+		t->job = NULL;
+	}
 	t->fn(t->arg, how, id ? id : "", how == TICK_REFUSED ? &e : NULL);
-	free(t);
+	ticking_free(t);
 }
 
 static bool
-tick_send(struct ticking *t, const struct job *j, const struct queue_tick *tick)
+tick_send(struct ticking *t, const struct queue_tick *tick)
 {
 	static const char *const words[] = {[OVERLAP_ALLOW] = "allow",
 	    [OVERLAP_FORBID] = "forbid",
 	    [OVERLAP_REPLACE] = "ask"};
 	struct queue *q = t->queue;
+	const struct job *j = t->job;
 	char *schedule = own_key(q->all, "schedule", tick->schedule);
 	char key[KEY_MAX];
 	struct redis_words w;
@@ -62,28 +74,31 @@ tick_send(struct ticking *t, const struct job *j, const struct queue_tick *tick)
 	words_add(&w, q->index);
 	words_add_number(&w, tick->time);
 	words_add(&w, words[tick->overlap]);
-	queue_add_create(&w, q, j, false);
+	queue_add_create(&w, q, j, false, q->limits.most);
 	sent = redis_send(q->all->redis, &w, on_ticked, t);
 	free(schedule);
 	return sent;
 }
 
 int
-queue_push_tick(struct queue *q, const struct job *j,
+queue_push_tick(struct queue *q, struct job *stolen,
     const struct queue_tick *tick, tick_fn fn, void *arg, struct err *e)
 {
 	struct ticking *t;
 
-	if (queues_away(q->all, e) || refuse_key(q, j, e))
+	if (queues_away(q->all, e) || refuse_key(q, stolen, e)) {
+		job_free(stolen);
 		return -1;
+	}
 	queue_announce(q);
 	t = xcalloc(1, sizeof(*t));
 	t->queue = q;
+	t->job = stolen;
 	t->fn = fn;
 	t->arg = arg;
-	if (tick_send(t, j, tick))
+	if (tick_send(t, tick))
 		return 0;
-	free(t);
+	ticking_free(t);
 	return redis_refuse(q->all->redis, NULL, e);
 }
 

@@ -149,6 +149,8 @@ push_daemon(struct configured *c, const char *name)
 		redis_set_timeout(c->redis, d->redis_timeout);
 	else if (strcmp(name, "result_ttl") == 0)
 		workers_set_result_ttl(c->workers, d->result_ttl);
+	else if (strcmp(name, "redis_replay") == 0)
+		workers_set_replay(c->workers, d->redis_replay);
 	/* Everybody else looks each time. */
 }
 

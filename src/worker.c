@@ -936,7 +936,6 @@ lane_push(struct lane *l, struct job *stolen, bool named, queue_fn fn,
 		return push_direct(p, stolen, fn, arg, e);
 	job_move(stolen, JOB_DISPATCHED, NULL);
 	result = queue_push(l->queue, stolen, named, fn, arg, e);
-	job_free(stolen);
 	/* A take that follows now stands behind the push. */
 	lane_rang(l);
 	return result;
@@ -954,6 +953,8 @@ open_up(struct workers *w)
 
 	w->open = true;
 	ev_timer_stop(w->loop, &w->retry);
+	/* First what Redis does not know: none of it must be taken again. */
+	queues_resend(w->queues, redis_forgot(w->redis));
 	look_everywhere(w);
 	if (!w->recovered) {
 		w->recovered = true;
@@ -966,7 +967,6 @@ open_up(struct workers *w)
 					place_look(p);
 			}
 	}
-	queues_resend(w->queues, redis_forgot(w->redis));
 	watch_reread(w);
 	redis_reread(w);
 	if (w->on_open)
@@ -1880,6 +1880,7 @@ void
 workers_share(struct workers *w)
 {
 	queues_share(w->queues, w->conf->node_timeout);
+	queues_set_replay(w->queues, w->conf->redis_replay);
 }
 
 const char *
@@ -1917,6 +1918,12 @@ void
 workers_set_result_ttl(struct workers *w, double result_ttl)
 {
 	queues_set_result_ttl(w->queues, result_ttl);
+}
+
+void
+workers_set_replay(struct workers *w, long long bytes)
+{
+	queues_set_replay(w->queues, bytes);
 }
 
 void

@@ -33,6 +33,7 @@ void workers_on_mail(struct workers *w,
 
 /* The setting has changed. */
 void workers_set_result_ttl(struct workers *w, double result_ttl);
+void workers_set_replay(struct workers *w, long long bytes);
 
 /* The runners to work for (set once they exist), and what workers want to
  * hear from them: fills every hook but changed. */

@@ -140,14 +140,11 @@ workers_hold(struct workers *w, const char *runner, const json_t *settings,
     char id[129], queue_fn fn, void *arg, struct err *e)
 {
 	struct job *j = job_for(w, runner, settings, e);
-	int result;
 
 	if (!j)
 		return -1;
 	is_named(j, id);
-	result = queue_hold(queue_open(w->queues, j->queue), j, fn, arg, e);
-	job_free(j);
-	return result;
+	return queue_hold(queue_open(w->queues, j->queue), j, fn, arg, e);
 }
 
 int
@@ -163,7 +160,6 @@ workers_tick(struct workers *w, const char *runner, const json_t *settings,
 	l = lane_open(w, j->queue);
 	job_move(j, JOB_DISPATCHED, NULL);
 	result = queue_push_tick(l->queue, j, tick, fn, arg, e);
-	job_free(j);
 	lane_rang(l);
 	return result;
 }

@@ -25,7 +25,9 @@
 #define oops(...) check_fail(__FILE__, __LINE__, __VA_ARGS__)
 #define LOG_FILE "herod.log"
 
-static pid_t own_redis; /* of redis_start(), no leftover of herod */
+/* Of redis_start(), no leftovers of herod. */
+static pid_t own_redis[4];
+static size_t nown_redis;
 
 /* ---- what is given out lives until the test ends ---- */
 
@@ -441,7 +443,10 @@ is_ours(int pid)
 	for (i = 0; i < nherods; i++)
 		if (herods[i].keeper == pid)
 			return true;
-	return pid == own_redis;
+	for (i = 0; i < sizeof(own_redis) / sizeof(*own_redis); i++)
+		if (own_redis[i] == pid)
+			return true;
+	return false;
 }
 
 /* Children of ours that are not ours by birth. */
@@ -940,7 +945,7 @@ redis_server(const char *socket, const char *const *options)
 	const char *argv[16] = {
 	    "redis-server", "--port", "0", "--unixsocket", socket};
 	const char *pong;
-	pid_t pid = own_redis = fork();
+	pid_t pid = fork();
 	size_t i;
 
 	for (i = 0; options[i]; i++)
@@ -953,6 +958,7 @@ redis_server(const char *socket, const char *const *options)
 		execvp(argv[0], (char *const *)argv);
 		_exit(127);
 	}
+	own_redis[nown_redis++ % 4] = pid;
 	wait_for((pong = redis(socket, "ping"),
 	    strstr(pong, "PONG") || strstr(pong, "LOADING")));
 	return pid;
@@ -979,6 +985,13 @@ redis_start_loading(const char *socket)
 	    (const char *const[]){"--save", "", "--dir", here("."),
 		"--key-load-delay", "100000",
 		"--loading-process-events-interval-bytes", "1024", NULL});
+}
+
+pid_t
+redis_start_in(const char *socket, const char *dir)
+{
+	return redis_server(
+	    socket, (const char *const[]){"--save", "", "--dir", dir, NULL});
 }
 
 const char *

@@ -189,6 +189,8 @@ pid_t redis_start(const char *socket);
 /* The same; what it has acknowledged is there again when it is killed and
  * started again. */
 pid_t redis_start_durable(const char *socket);
+/* One that knows what the dump in that directory has. */
+pid_t redis_start_in(const char *socket, const char *dir);
 /* One that reads the dump in the test's directory, slowly: a tenth of a second
  * for each key, until its key-load-delay is 0. */
 pid_t redis_start_loading(const char *socket);

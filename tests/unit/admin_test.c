@@ -575,7 +575,6 @@ hold(struct place *p, const char *id, const char *settings)
 
 	if (queue_hold(p->q, j, on_done, &t, &t.e) == 0)
 		UNTIL_TOLD(p, t);
-	job_free(j);
 	return t.e;
 }
 

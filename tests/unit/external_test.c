@@ -258,7 +258,6 @@ test_an_end_releases_those_that_wait(void)
 	job_move(j, JOB_DISPATCHED, NULL);
 	check_int(queue_push(p.q, j, true, on_done, &t, &t.e), 0);
 	UNTIL_TOLD(&p, t);
-	job_free(j);
 	job_free(begin_a(&p).job);
 	j = ended_job(&p, "status finished result yes");
 	check_int(end_a(&p, j, false), 1);
@@ -433,6 +432,5 @@ test_a_high_priority_goes_to_the_head_of_their_only_row(void)
 	check_int(queue_push(p.q, j, false, on_done, &t, &t.e), 0);
 	UNTIL_TOLD(&p, t);
 	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "b a");
-	job_free(j);
 	close_place(&p);
 }

@@ -37,7 +37,6 @@ plan(struct place *p, const char *id, const char *settings)
 
 	if (queue_push(p->q, j, false, on_done, &t, &t.e) == 0)
 		UNTIL_TOLD(p, t);
-	job_free(j);
 	return t.e;
 }
 

@@ -150,7 +150,6 @@ test_a_jobs_own_result_ttl_counts(void)
 	job_move(j, JOB_DISPATCHED, NULL);
 	check_int(queue_push(p.q, j, false, on_done, &t, NULL), 0);
 	UNTIL_TOLD(&p, t);
-	job_free(j);
 	finish(&p, take_one(&p), "HELLO");
 	wait_for(is_settled(&p));
 	check_int(ask(p.loop, p.redis, "TTL hero:job:a").number, 7);
@@ -232,7 +231,6 @@ test_an_end_that_comes_while_redis_is_away_is_kept(void)
 	j = new_job("b");
 	check_int(queue_push(p.q, j, false, on_done, &t, &e), -1);
 	check_int(e.code, ERR_REDIS);
-	job_free(j);
 	p.server = server_start("");
 	wait_for(is_begun(&p));
 	queues_resend(p.all, true);

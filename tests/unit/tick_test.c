@@ -44,7 +44,6 @@ tick(struct place *p, const char *id, long long time, enum overlap overlap)
 
 	job_move(j, JOB_DISPATCHED, NULL);
 	check_int(queue_push_tick(p->q, j, &wanted, on_ticked, &t, &t.e), 0);
-	job_free(j);
 	UNTIL_TOLD(p, t);
 	return t;
 }
@@ -237,6 +236,5 @@ test_a_tick_without_redis_cannot_be_tried(void)
 	check_int(t.e.code, ERR_REDIS);
 	check(!queues_see_schedule(p.all, "s", 1, on_seen, &t));
 	check(!t.done);
-	job_free(j);
 	close_node(&p);
 }

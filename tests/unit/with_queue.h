@@ -234,7 +234,6 @@ push(struct place *p, const char *id, bool named)
 	job_move(j, JOB_DISPATCHED, NULL);
 	if (queue_push(p->q, j, named, on_done, &t, &t.e) == 0)
 		UNTIL_TOLD(p, t);
-	job_free(j);
 	return t.e;
 }
 

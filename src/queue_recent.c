@@ -1,0 +1,337 @@
+/*
+ * What Redis has acknowledged last, should it forget it.
+ *
+ * Where another server takes the place of the one before (failover to a
+ * replica, a restart without all of its log), the end of what that one had
+ * acknowledged may be missing.  So the last deeds are kept here, numbered, and
+ * behind them goes a fence, NSd:seq:NODE with the last number: what is beyond
+ * the number that the new server has is told to it again, in forms that do
+ * nothing where it knows it.
+ */
+#define LOG_MODULE "queue"
+#include "queue_impl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "mem.h"
+
+struct recent {
+	TAILQ_ENTRY(recent) next;
+	struct queue *queue;
+	enum recent_kind kind;
+	long long number;
+	char *id;
+	struct job *job; /* or NULL */
+	size_t bytes;
+};
+
+static void
+recent_free(struct recent *r)
+{
+	job_free(r->job);
+	free(r->id);
+	free(r);
+}
+
+/* ---- keeping ---- */
+
+static size_t
+size_of(const struct recent *r)
+{
+	return sizeof(*r) +
+	    (r->job ? sizeof(*r->job) + r->job->payload_len + r->job->result_len
+		    : 0);
+}
+
+static struct recent *
+take_out(struct queues *qs, struct recent *r)
+{
+	TAILQ_REMOVE(&qs->recents, r, next);
+	qs->recent_bytes -= r->bytes;
+	return r;
+}
+
+static void
+bound(struct queues *qs)
+{
+	while (qs->recent_bytes > qs->recent_max)
+		recent_free(take_out(qs, TAILQ_FIRST(&qs->recents)));
+}
+
+static void
+keep(struct queues *qs, struct recent *r)
+{
+	r->number = ++qs->recent_number;
+	r->bytes = size_of(r);
+	TAILQ_INSERT_TAIL(&qs->recents, r, next);
+	qs->recent_bytes += r->bytes;
+	bound(qs);
+	if (!qs->fence_held)
+		ev_prepare_start(qs->loop, &qs->fence);
+}
+
+static bool
+keeps(const struct queues *qs)
+{
+	return qs->timeout > 0 && qs->recent_max > 0;
+}
+
+static void
+keep_new(
+    struct queue *q, enum recent_kind kind, const char *id, struct job *stolen)
+{
+	struct recent *r = xcalloc(1, sizeof(*r));
+
+	r->queue = q;
+	r->kind = kind;
+	r->id = xstrdup(id);
+	r->job = stolen;
+	keep(q->all, r);
+}
+
+void
+recent_job(struct queue *q, enum recent_kind kind, struct job *stolen)
+{
+	if (keeps(q->all) && !stolen->external)
+		keep_new(q, kind, stolen->spec.id, stolen);
+	else
+		job_free(stolen);
+}
+
+/* Nothing of what was done to it before counts any more. */
+static void
+drop(struct queues *qs, const char *id)
+{
+	struct recent *r, *next;
+
+	TAILQ_FOREACH_SAFE (r, &qs->recents, next, next)
+		if (!strcmp(r->id, id))
+			recent_free(take_out(qs, r));
+}
+
+void
+recent_deed(struct queue *q, enum recent_kind kind, const char *id)
+{
+	if (!keeps(q->all))
+		return;
+	if (kind == RECENT_CANCELLED || kind == RECENT_DELETED)
+		drop(q->all, id);
+	keep_new(q, kind, id, NULL);
+}
+
+/* ---- the fence ---- */
+
+/* Once a turn of the loop, behind what this turn sent. */
+static void
+on_fence(struct ev_loop *loop, ev_prepare *w, int revents)
+{
+	struct queues *qs = w->data;
+	struct redis_words words;
+	char text[64], *key;
+
+	(void)revents;
+	ev_prepare_stop(loop, w);
+	if (qs->fence_held || !redis_is_up(qs->redis))
+		return;
+	key = own_key(qs, "seq", qs->id);
+	snprintf(
+	    text, sizeof(text), "%lld %lld", qs->recent_run, qs->recent_number);
+	words_begin(&words, "SET");
+	words_add(&words, key);
+	words_add(&words, text);
+	redis_send(qs->redis, &words, NULL, NULL);
+	free(key);
+}
+
+static void
+on_seen_fence(void *arg, const struct redis_reply *reply)
+{
+	struct queues *qs = arg;
+	const char *text = reply_text(reply, NULL);
+	long long run, number;
+
+	qs->recent_seen = 0;
+	if (text && !reply_is_error(reply) &&
+	    sscanf(text, "%lld %lld", &run, &number) == 2 &&
+	    run == qs->recent_run)
+		qs->recent_seen = number;
+}
+
+void
+recents_look(struct queues *qs)
+{
+	struct redis_words w;
+	char *key = own_key(qs, "seq", qs->id);
+
+	qs->fence_held = true;
+	words_begin(&w, "GET");
+	words_add(&w, key);
+	redis_send(qs->redis, &w, on_seen_fence, qs);
+	free(key);
+}
+
+/* ---- telling it again ---- */
+
+/* e: refused; one that is there already is no news. */
+static void
+told_again(struct recent *r, const struct err *e)
+{
+	struct queue *q = r->queue;
+	struct queues *qs = q->all;
+
+	TAILQ_REMOVE(&qs->replaying, r, next);
+	if (e && e->code != ERR_REDIS) {
+		if (r->kind != RECENT_CREATED || e->code != ERR_DUPLICATE)
+			log_warnx(
+			    "job %s: Redis forgot it, and: %s", r->id, e->text);
+		recent_free(r);
+		return;
+	}
+	keep(qs, r);
+	if (!e) {
+		queue_may_go_on(q);
+	} else {
+		qs->must_replay = true;
+		retry_soon(qs);
+	}
+}
+
+static void
+on_told(void *arg, const struct err *e)
+{
+	told_again(arg, e);
+}
+
+static void
+on_cancel_told(void *arg, const char *was, const struct err *e)
+{
+	(void)was;
+	told_again(arg, e);
+}
+
+static int
+cancel_again(struct recent *r, struct err *e)
+{
+	struct job j = {.spec.id = r->id};
+
+	return queue_cancel(r->queue, &j, on_cancel_told, r, e);
+}
+
+static int
+tell(struct recent *r, struct err *e)
+{
+	switch (r->kind) {
+	case RECENT_CREATED:
+	case RECENT_HELD:
+		return queue_push_again(
+		    r->queue, r->job, r->kind == RECENT_HELD, on_told, r, e);
+	case RECENT_STARTED:
+		return queue_start(r->queue, r->id, on_told, r, e);
+	case RECENT_AGAIN:
+		return queue_again(r->queue, r->id, on_told, r, e);
+	case RECENT_CANCELLED:
+		return cancel_again(r, e);
+	case RECENT_DELETED:
+		return queue_forget(r->queue, r->id, on_told, r, e);
+	case RECENT_ENDED:
+		break;
+	}
+	return 0;
+}
+
+static void
+tell_again(struct recent *r)
+{
+	struct queues *qs = r->queue->all;
+	struct err e = {0};
+
+	take_out(qs, r);
+	TAILQ_INSERT_TAIL(&qs->replaying, r, next);
+	if (tell(r, &e) != 0)
+		told_again(r, &e);
+}
+
+static void
+end_again(struct recent *r)
+{
+	take_out(r->queue->all, r);
+	settle_again(r->queue, r->job);
+	r->job = NULL;
+	recent_free(r);
+}
+
+/* Ends first: what is over must not be taken again.  last: what is kept from
+ * now on is not looked at. */
+static size_t
+replay(struct queues *qs, bool ends, long long last)
+{
+	struct recent *r, *next;
+	size_t n = 0;
+
+	TAILQ_FOREACH_SAFE (r, &qs->recents, next, next) {
+		if (r->number <= qs->recent_seen || r->number > last ||
+		    (r->kind == RECENT_ENDED) != ends)
+			continue;
+		if (ends)
+			end_again(r);
+		else
+			tell_again(r);
+		n++;
+	}
+	return n;
+}
+
+void
+recents_replay(struct queues *qs, bool forgot)
+{
+	long long last = qs->recent_number;
+	size_t n = 0;
+
+	if (forgot || qs->must_replay) {
+		qs->must_replay = false;
+		n = replay(qs, true, last) + replay(qs, false, last);
+	}
+	qs->fence_held = false;
+	if (n)
+		log_warnx("Redis does not know what it had acknowledged last: "
+			  "%zu deed%s told again",
+		    n, n == 1 ? " is" : "s are");
+}
+
+/* ---- its life ---- */
+
+void
+queues_set_replay(struct queues *qs, long long bytes)
+{
+	qs->recent_max = (size_t)bytes;
+	bound(qs);
+}
+
+void
+recents_init(struct queues *qs)
+{
+	TAILQ_INIT(&qs->recents);
+	TAILQ_INIT(&qs->replaying);
+	qs->recent_run = now_ms();
+	qs->fence_held = true;
+	ev_prepare_init(&qs->fence, on_fence);
+	ev_set_priority(&qs->fence, 1); /* before what was sent leaves */
+	qs->fence.data = qs;
+}
+
+void
+recents_free(struct queues *qs)
+{
+	struct recent *r;
+
+	ev_prepare_stop(qs->loop, &qs->fence);
+	while ((r = TAILQ_FIRST(&qs->recents)))
+		recent_free(take_out(qs, r));
+	while ((r = TAILQ_FIRST(&qs->replaying))) {
+		TAILQ_REMOVE(&qs->replaying, r, next);
+		recent_free(r);
+	}
+}

@@ -1,0 +1,259 @@
+/*
+ * Another Redis takes the place of the one before, without the last of what
+ * that one had acknowledged: herod tells it again (redis_replay).
+ *
+ * herod dials a symbolic link.  The successor is a replica that has heard
+ * nothing more since fork_off(), which is: a dump of that moment.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "herod.h"
+
+struct fixture {
+	struct herod *h;
+	pid_t redis;
+};
+
+static void
+dial(const char *name)
+{
+	run("ln -sfn %s %s", here(name), here("redis.sock"));
+}
+
+/* One process for slow jobs, which end when "go" is there; each tells its id.
+ */
+static void
+start(struct fixture *f, const char *settings)
+{
+	f->redis = redis_start_in(here("one.sock"), here("."));
+	dial("one.sock");
+	f->h = herod_start_with("",
+	    text("--redis_url unix://%s %s", here("redis.sock"), settings),
+	    AT_ONCE "[runner:slow]\nkind = exec\ncommand = %s\n"
+		    "[runner:fast]\nkind = exec\ncommand = %s\n"
+		    "[runner:moody]\nkind = exec\ncommand = %s\n",
+	    script("slow",
+		text("echo $JOB_ID >>%s\n"
+		     "until [ -e %s ]; do sleep 0.02; done; echo slowly\n",
+		    here("begun"), here("go"))),
+	    script("fast", text("echo $JOB_ID >>%s; echo done", here("begun"))),
+	    script("moody", text("[ -e %s ] && echo well", here("go"))));
+	wait_for_redis(f->h);
+}
+
+static void
+queue_job(struct fixture *f, const char *runner, const char *id)
+{
+	rpc(f->h, "queue_job_to_runner", "{s:s, s:{s:s}}", "runner", runner,
+	    "job", "id", id);
+}
+
+static int
+begun(const char *id)
+{
+	return atoi(run("grep -cx %s %s", id, here("begun")).out);
+}
+
+static void
+fork_off(void)
+{
+	check_str(redis(here("one.sock"), "save"), "OK\n");
+	run("mkdir %s && cp %s %s", here("two"), here("dump.rdb"), here("two"));
+}
+
+static void
+fail_over(struct fixture *f)
+{
+	kill(f->redis, SIGKILL);
+	wait_for(
+	    json_is_false(at(rpc(f->h, "get_all_status", NULL), "redis.up")));
+	f->redis = redis_start_in(here("two.sock"), here("two"));
+	dial("two.sock");
+	wait_for_redis(f->h);
+}
+
+/* ---- what comes after that moment ---- */
+
+void
+test_new_jobs_are_known_to_the_successor(void)
+{
+	struct fixture f;
+
+	start(&f, "");
+	queue_job(&f, "slow", "at-work");
+	wait_for(begun("at-work") == 1);
+	fork_off();
+	queue_job(&f, "slow", "behind");
+	rpc(f.h, "queue_job_to_runner", "{s:s, s:{s:s, s:s}}", "runner", "slow",
+	    "job", "id", "high", "priority", "high");
+	rpc(f.h, "queue_job_to_runner", "{s:s, s:{s:s, s:f}}", "runner", "fast",
+	    "job", "id", "later", "delay", 3600.);
+	fail_over(&f);
+	write_file(here("go"), "");
+	check_str(job_outcome(f.h, "at-work"), "slowly");
+	check_str(job_outcome(f.h, "behind"), "slowly");
+	check_str(job_outcome(f.h, "high"), "slowly");
+	wait_for(job_is(f.h, "later", "scheduled"));
+	check_str(run("sort %s | uniq -d", here("begun")).out, "");
+	herod_stop(f.h);
+}
+
+void
+test_what_is_over_is_not_done_again(void)
+{
+	struct fixture f;
+
+	start(&f, "");
+	queue_job(&f, "slow", "at-work");
+	wait_for(begun("at-work") == 1);
+	queue_job(&f, "slow", "behind");
+	fork_off();
+	queue_job(&f, "fast", "new");
+	check_str(job_outcome(f.h, "new"), "done");
+	write_file(here("go"), "");
+	check_str(job_outcome(f.h, "at-work"), "slowly");
+	check_str(job_outcome(f.h, "behind"), "slowly");
+	fail_over(&f);
+	wait_for(job_is(f.h, "behind", "finished"));
+	wait_for(job_is(f.h, "new", "finished"));
+	wait_for(job_is(f.h, "at-work", "finished"));
+	check_str(job_outcome(f.h, "behind"), "slowly");
+	queue_job(&f, "slow", "last");
+	check_str(job_outcome(f.h, "last"), "slowly");
+	check_str(run("sort %s | uniq -d", here("begun")).out, "");
+	herod_stop(f.h);
+}
+
+void
+test_who_was_cancelled_or_deleted_stays_so(void)
+{
+	struct fixture f;
+
+	start(&f, "");
+	queue_job(&f, "slow", "at-work");
+	wait_for(begun("at-work") == 1);
+	queue_job(&f, "slow", "old");
+	fork_off();
+	queue_job(&f, "slow", "new");
+	rpc(f.h, "job.stop", "[s]", "old");
+	rpc(f.h, "job.stop", "[s]", "new");
+	rpc(f.h, "job.delete", "[s]", "new");
+	fail_over(&f);
+	write_file(here("go"), "");
+	queue_job(&f, "slow", "last");
+	check_str(job_outcome(f.h, "last"), "slowly");
+	check(job_is(f.h, "old", "cancelled"));
+	check_int(
+	    int_at(rpc_error(f.h, "job.status", "[s]", "new"), "code"), -32020);
+	check_int(begun("old") + begun("new"), 0);
+	herod_stop(f.h);
+}
+
+void
+test_who_was_started_or_tried_again_is_so(void)
+{
+	struct fixture f;
+
+	start(&f, "");
+	queue_job(&f, "moody", "failed");
+	check_has(job_outcome(f.h, "failed"), "exit");
+	rpc(f.h, "pause_queue", "[s]", "moody");
+	rpc(f.h, "jobs.create", "{s:{s:s, s:s}}", "job", "runner", "fast", "id",
+	    "held");
+	fork_off();
+	rpc(f.h, "job.retry", "[s]", "failed");
+	write_file(here("go"), "");
+	rpc(f.h, "jobs.create", "{s:{s:s, s:s}}", "job", "runner", "fast", "id",
+	    "new");
+	rpc(f.h, "job.start", "[s]", "held");
+	fail_over(&f);
+	check_str(job_outcome(f.h, "held"), "done");
+	wait_for(job_is(f.h, "new", "created"));
+	rpc(f.h, "resume_queue", "[s]", "moody");
+	check_str(job_outcome(f.h, "failed"), "well");
+	check_int(begun("new"), 0);
+	herod_stop(f.h);
+}
+
+/* Each was done; twice only who was at work in the wrong moment, which is
+ * nobody here. */
+void
+test_many_jobs_come_over(void)
+{
+	struct fixture f;
+	int i;
+
+	start(&f, "");
+	queue_job(&f, "slow", "at-work");
+	wait_for(begun("at-work") == 1);
+	for (i = 0; i < 100; i++)
+		queue_job(&f, "slow", text("old-%d", i));
+	fork_off();
+	for (i = 0; i < 100; i++)
+		queue_job(&f, "slow", text("new-%d", i));
+	fail_over(&f);
+	write_file(here("go"), "");
+	wait_for(count_lines(here("begun")) == 201);
+	check_str(run("sort %s | uniq -d", here("begun")).out, "");
+	herod_stop(f.h);
+}
+
+/* A Redis that keeps nothing on disk. */
+void
+test_an_empty_successor_learns_what_is_kept(void)
+{
+	struct fixture f;
+
+	start(&f, "");
+	queue_job(&f, "slow", "at-work");
+	wait_for(begun("at-work") == 1);
+	queue_job(&f, "slow", "behind");
+	run("mkdir %s", here("two"));
+	fail_over(&f);
+	write_file(here("go"), "");
+	check_str(job_outcome(f.h, "at-work"), "slowly");
+	check_str(job_outcome(f.h, "behind"), "slowly");
+	herod_stop(f.h);
+}
+
+/* ---- what it must not do ---- */
+
+void
+test_who_knows_all_is_told_nothing(void)
+{
+	struct fixture f;
+
+	start(&f, "");
+	queue_job(&f, "fast", "one");
+	check_str(job_outcome(f.h, "one"), "done");
+	rpc(f.h, "job.delete", "[s]", "one");
+	queue_job(&f, "fast", "two");
+	check_str(job_outcome(f.h, "two"), "done");
+	/* What is settled is behind what a client is told. */
+	wait_for(
+	    strtoll(redis(here("one.sock"), "hlen herod:own:fast:%s",
+			text_at(rpc(f.h, "get_all_status", NULL), "node.name")),
+		NULL, 10) == 0);
+	fork_off();
+	fail_over(&f);
+	check(strstr(herod_log(), "told again") == NULL);
+	herod_stop(f.h);
+}
+
+void
+test_without_redis_replay_nothing_is_kept(void)
+{
+	struct fixture f;
+
+	start(&f, "--redis_replay 0");
+	fork_off();
+	rpc(f.h, "queue_job_to_runner", "{s:s, s:{s:s, s:f}}", "runner", "fast",
+	    "job", "id", "later", "delay", 3600.);
+	fail_over(&f);
+	check_int(int_at(rpc_error(f.h, "job.status", "[s]", "later"), "code"),
+	    -32020);
+	herod_stop(f.h);
+}
