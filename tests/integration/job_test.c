@@ -807,14 +807,14 @@ test_the_exec_sample_works(void)
 }
 
 static void
-check_stdio_sample(const char *interpreter, const char *name, const char *want)
+check_stdio_sample(const char *interpreter, const char *path, const char *want)
 {
 	struct herod *h;
 
 	if (run("command -v %s", interpreter).status != 0)
 		skip(text("%s is not here", interpreter));
-	h = start_jobs(text("[runner:it]\nkind = stdio\ncommand = %s %s\n",
-	    interpreter, sample_path(name)));
+	h = start_jobs(text(
+	    "[runner:it]\nkind = stdio\ncommand = %s %s\n", interpreter, path));
 	check_str(do_job(h, "hello"), want);
 	check_str(do_job(h, "hello"), want);
 	herod_stop(h);
@@ -823,13 +823,43 @@ check_stdio_sample(const char *interpreter, const char *name, const char *want)
 void
 test_the_python_sample_works(void)
 {
-	check_stdio_sample("python3", "worker.py", "olleh");
+	check_stdio_sample("python3", sample_path("worker.py"), "olleh");
 }
 
 void
 test_the_node_sample_works(void)
 {
-	check_stdio_sample("node", "worker.js", "hello");
+	check_stdio_sample("node", sample_path("worker.js"), "hello");
+}
+
+static const char *
+c_sample(void)
+{
+	return text("%s/etc/samples/worker", getenv("HEROD_BUILD"));
+}
+
+void
+test_the_c_sample_works(void)
+{
+	check_stdio_sample("env", c_sample(), "5");
+}
+
+void
+test_the_c_sample_fails_reports_progress_and_heeds_cancel(void)
+{
+	struct herod *h = start_jobs(
+	    text("[runner:it]\nkind = stdio\ncommand = %s\n", c_sample()));
+	char many[20001] = "";
+	const char *id;
+
+	check_has(fail_job(h, "..."), "there are no letters");
+	memset(many, 'x', sizeof(many) - 1); /* minutes */
+	id = queue(h, many);
+	wait_for(at(job(h, id), "progress.fraction"));
+	rpc(h, "job.stop", "[s]", id);
+	wait_for(job_is(h, id, "cancelled"));
+	check_str(do_job(h, "on it goes"), "8");
+	herod_stop(h);
 }
 
 /* ---- many ---- */
