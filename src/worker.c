@@ -793,7 +793,7 @@ on_taken(void *arg, struct job **jobs, size_t n, bool more)
 		take_later(l->all);
 	for (i = 0; i < t->n; i++)
 		unreserve(t->places[i]);
-	if (l->maybe)
+	if (l->maybe) /* others may have got room meanwhile */
 		lane_look(l);
 	free(t);
 }
@@ -1228,6 +1228,9 @@ work_of_claim(struct workers *w, const struct claim *claim)
 	job_move(j, JOB_STARTED, NULL);
 	k = work_new(p, j);
 	k->partial = true;
+	/* Claims come the last first. */
+	TAILQ_REMOVE(&p->works, k, next);
+	TAILQ_INSERT_HEAD(&p->works, k, next);
 	return k;
 }
 

@@ -916,3 +916,52 @@ test_summary_counts_jobs_by_status(void)
 	rpc(h, "stop_runner", "{s:s, s:b}", "name", "it", "drain", 0);
 	herod_stop(h);
 }
+
+/* ---- what job_model_test has found ---- */
+
+/* One gets room while a take for the other one is on its way. */
+void
+test_all_instances_of_a_started_runner_take_jobs(void)
+{
+	struct herod *h = start_stdio("numprocs = 2\nconcurrency = 60");
+	int round, i;
+
+	for (i = 0; i < 120; i++)
+		queue(h, "hold");
+	for (round = 0; round < 50; round++) {
+		rpc(h, "stop_runner", "{s:s, s:b}", "name", "it", "drain", 0);
+		rpc(h, "start_runner", "[s]", "it");
+		wait_for(int_at(rpc(h, "get_all_status", NULL),
+			     "queues.it.depth") == 0);
+	}
+	rpc(h, "stop_runner", "{s:s, s:b}", "name", "it", "drain", 0);
+	herod_stop(h);
+}
+
+void
+test_jobs_go_back_in_order_when_their_worker_dies_after_herod(void)
+{
+	const char *s = here("redis.sock");
+	struct herod *h;
+	int i;
+
+	redis_start(s);
+	h = herod_start_with("", text("--redis_url unix://%s", s),
+	    AT_ONCE "[runner:it]\nkind = stdio\nconcurrency = 3\n"
+		    "command = %s/tests/integration/worker\n",
+	    getenv("HEROD_BUILD"));
+	wait_for_redis(h);
+	for (i = 1; i <= 3; i++) {
+		rpc(h, "queue_job_to_runner", "{s:s, s:{s:s, s:s}}", "runner",
+		    "it", "job", "id", text("j%d", i), "payload", "hold");
+		wait_for(job_is(h, text("j%d", i), "started"));
+	}
+	herod_kill9(h);
+	wait_for_redis(h);
+	rpc(h, "pause_queue", "[s]", "it");
+	kill(pid_of(h, "it"), SIGKILL);
+	for (i = 1; i <= 3; i++)
+		wait_for(job_is(h, text("j%d", i), "dispatched"));
+	check_str(redis(s, "lrange hero:work_queue:it 0 -1"), "j1\nj2\nj3\n");
+	herod_stop(h);
+}
