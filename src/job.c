@@ -436,29 +436,27 @@ job_result_json(const struct job *j)
 
 /* ---- what workers get ---- */
 
-#define REQUEST_ID_MAX 160
-
 /* A worker may get the same job again after it has answered: it is the N-th
  * time then. */
-static const char *
-request_id(const struct job *j, char buf[REQUEST_ID_MAX])
+const char *
+job_request_id(const struct job *j, char buf[JOB_REQUEST_ID_SIZE])
 {
 	long long before = j->retries_done + j->deferrals;
 
 	if (before == 0)
-		strlcpy(buf, j->spec.id, REQUEST_ID_MAX);
+		strlcpy(buf, j->spec.id, JOB_REQUEST_ID_SIZE);
 	else
-		snprintf(
-		    buf, REQUEST_ID_MAX, "%s#%lld", j->spec.id, before + 1);
+		snprintf(buf, JOB_REQUEST_ID_SIZE, "%s#%lld", j->spec.id,
+		    before + 1);
 	return buf;
 }
 
 bool
 job_is_request_id(const struct job *j, const char *id)
 {
-	char buf[REQUEST_ID_MAX];
+	char buf[JOB_REQUEST_ID_SIZE];
 
-	return strcmp(request_id(j, buf), id) == 0;
+	return strcmp(job_request_id(j, buf), id) == 0;
 }
 
 char *
@@ -466,7 +464,7 @@ job_request(const struct job *j, size_t *len)
 {
 	json_t *params, *request;
 	enum job_text t;
-	char *text, id[REQUEST_ID_MAX];
+	char *text, id[JOB_REQUEST_ID_SIZE];
 
 	params = json_pack("{s:s, s:o, s:o, s:f, s:I, s:o}", "id", j->spec.id,
 	    "payload",
@@ -488,7 +486,7 @@ job_request(const struct job *j, size_t *len)
 			json_object_set_new(
 			    params, text_fields[t].name, spec_json(j, t));
 	request = json_pack("{s:s, s:s, s:o, s:s}", "jsonrpc", "2.0", "method",
-	    "run", "params", params, "id", request_id(j, id));
+	    "run", "params", params, "id", job_request_id(j, id));
 	text = request ? jsonrpc_text(request, len) : NULL;
 	json_decref(request);
 	return text;

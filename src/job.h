@@ -122,6 +122,8 @@ json_t *job_result_json(const struct job *j);
  * is the job's, with #N behind it at the N-th try (retries and deferrals; from
  * 2), so that no answer counts for another one. */
 char *job_request(const struct job *j, size_t *len);
+#define JOB_REQUEST_ID_SIZE 160
+const char *job_request_id(const struct job *j, char buf[JOB_REQUEST_ID_SIZE]);
 bool job_is_request_id(const struct job *j, const char *id);
 
 /* Environment of an exec job as a strv: what was asked, then JOB_ID,

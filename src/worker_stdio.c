@@ -468,14 +468,14 @@ void
 stdio_cancel(struct work *k, enum fate fate)
 {
 	struct child *c = k->place->instance->child;
-	char text[256];
+	char text[256], id[JOB_REQUEST_ID_SIZE];
 	int len;
 
 	k->fate = fate;
 	len = snprintf(text, sizeof(text),
 	    "{\"jsonrpc\":\"2.0\",\"method\":\"cancel\","
 	    "\"params\":{\"id\":\"%s\"}}\n",
-	    k->job->spec.id);
+	    job_request_id(k->job, id));
 	if (c && len < (int)sizeof(text))
 		feed(k->place, text, (size_t)len);
 	ev_timer_stop(k->all->loop, &k->timer);

@@ -965,3 +965,18 @@ test_jobs_go_back_in_order_when_their_worker_dies_after_herod(void)
 	check_str(redis(s, "lrange hero:work_queue:it 0 -1"), "j1\nj2\nj3\n");
 	herod_stop(h);
 }
+
+void
+test_a_worker_is_told_to_cancel_the_request_that_it_has(void)
+{
+	struct herod *h = start_stdio("job_retries = 1\njob_backoff = 0.05");
+	pid_t pid = pid_of(h, "it");
+	const char *id = queue(h, text("fail-once %s", here("failed")));
+
+	wait_for(int_at(job(h, id), "retries_done") == 1 &&
+	    job_is(h, id, "started"));
+	rpc(h, "job.stop", "[s]", id);
+	check(job_is(h, id, "cancelled"));
+	check_int(pid_of(h, "it"), pid); /* it was not killed for it */
+	herod_stop(h);
+}

@@ -48,19 +48,22 @@ say(const char *id, const char *text)
 	exit(0); /* when herod has not ended us before */
 }
 
+/* No job has named this file before. */
+static bool
+is_first(const char *path)
+{
+	FILE *f = fopen(path, "wx");
+
+	return f && fclose(f) == 0;
+}
+
 /* Dies at the first job that names this file. */
 static void
 die_once(const char *id, const char *path)
 {
-	FILE *f;
-
-	if (access(path, F_OK) == 0) {
-		succeed(id, "second time");
-		return;
-	}
-	if ((f = fopen(path, "w")) != NULL)
-		fclose(f);
-	_exit(9);
+	if (is_first(path))
+		_exit(9);
+	succeed(id, "second time");
 }
 
 static void
@@ -78,6 +81,16 @@ hold(const char *id, const char *arg)
 	(void)arg;
 	if (nheld < HELD_MAX)
 		snprintf(held[nheld++], sizeof(held[0]), "%s", id);
+}
+
+/* Fails the first job that names this file, and holds the others. */
+static void
+fail_once(const char *id, const char *path)
+{
+	if (is_first(path))
+		fail(id, "first time");
+	else
+		hold(id, "");
 }
 
 static void
@@ -182,10 +195,10 @@ static const struct {
 	const char *word;
 	void (*fn)(const char *id, const char *rest);
 } tricks[] = {{"echo", succeed}, {"fail", fail}, {"say", say}, {"die", die},
-    {"die-once", die_once}, {"hold", hold}, {"release", release},
-    {"grow", grow}, {"stderr", log_to_stderr}, {"progress", progress},
-    {"log", log_it}, {"log-hold", log_and_hold}, {"chat", chat},
-    {"stderr-hold", stderr_and_hold}, {"crash", crash},
+    {"die-once", die_once}, {"fail-once", fail_once}, {"hold", hold},
+    {"release", release}, {"grow", grow}, {"stderr", log_to_stderr},
+    {"progress", progress}, {"log", log_it}, {"log-hold", log_and_hold},
+    {"chat", chat}, {"stderr-hold", stderr_and_hold}, {"crash", crash},
     {"wait-for", wait_for_file}};
 
 static void
