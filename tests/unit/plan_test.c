@@ -653,6 +653,23 @@ test_a_unique_key_is_free_again_after_the_end(void)
 	close_place(&p);
 }
 
+/* A program that draws from its queue itself has ended it, and no herod has
+ * seen that yet; or it is gone. */
+void
+test_a_unique_key_counts_for_nothing_once_its_job_is_over(void)
+{
+	struct place p;
+
+	open_place(&p);
+	check_planned(&p, "a", "{\"unique_key\": \"k\"}");
+	REDIS(&p, "HSET hero:job:a status finished");
+	check_planned(&p, "b", "{\"unique_key\": \"k\"}");
+	check_int(plan(&p, "c", "{\"unique_key\": \"k\"}").code, ERR_DUPLICATE);
+	REDIS(&p, "DEL hero:job:b");
+	check_planned(&p, "c", "{\"unique_key\": \"k\"}");
+	close_place(&p);
+}
+
 void
 test_a_unique_key_may_outlast_its_job(void)
 {

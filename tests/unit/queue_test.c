@@ -212,6 +212,29 @@ test_a_full_redis_still_lets_jobs_drain(void)
 	close_place(&p);
 }
 
+/* Else nobody would find the job when herod dies now. */
+void
+test_an_end_that_redis_refuses_leaves_the_claim(void)
+{
+	struct place p;
+	struct job *j;
+	int i;
+
+	open_place(&p);
+	push(&p, "a", false);
+	j = take_one(&p);
+	REDIS(&p, "ACL SETUSER default -hset -fcall");
+	finish(&p, j, "HELLO");
+	for (i = 0; i < 3; i++) /* it has answered what was sent before */
+		REDIS(&p, "PING");
+	check_int((long long)queues_unsettled(p.all), 1);
+	check_int(NUMBER(&p, "HEXISTS herod:own:q:node-1 a"), 1);
+	REDIS(&p, "ACL SETUSER default +hset +fcall");
+	wait_for(is_settled(&p));
+	check_finished(&p);
+	close_place(&p);
+}
+
 void
 test_an_end_that_comes_while_redis_is_away_is_kept(void)
 {
