@@ -957,6 +957,8 @@ make_parts(struct herod *h, struct err *e)
 	h->events = events_new();
 	h->workers = workers_new(h->loop, h->redis, d, d->state_dir);
 	workers_publish(h->workers, h->events);
+	if (workers_open_spool(h->workers, d->state_dir, e) != 0)
+		return -1;
 	if (!own_redis)
 		workers_share(h->workers);
 	workers_hooks(h->workers, &h->hooks);

@@ -397,6 +397,7 @@ queues_new(struct ev_loop *loop, struct redis *redis, const char *ns,
 	RB_INIT(&qs->tree);
 	settles_init(qs);
 	recents_init(qs);
+	spooled_init(qs);
 	nodes_init(qs);
 	redis_set_library(redis, "herod", queue_lua);
 	redis_add_bell(redis, qs->list_prefix);
@@ -420,6 +421,7 @@ queues_free(struct queues *qs)
 
 	qs->ops = NULL;
 	settles_free(qs);
+	spooled_end(qs);
 	recents_free(qs);
 	while ((q = RB_MIN(queue_tree, &qs->tree))) {
 		RB_REMOVE(queue_tree, &qs->tree, q);

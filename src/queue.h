@@ -136,6 +136,17 @@ void queues_register(
 int queue_push(struct queue *q, struct job *stolen, bool named, queue_fn fn,
     void *arg, struct err *e);
 
+/* From now on jobs that Redis cannot take are written to that file, at most so
+ * many bytes, and told to Redis when it can; those that are there already, too.
+ */
+int queues_open_spool(
+    struct queues *qs, const char *path, long long most, struct err *e);
+size_t queues_spooled(const struct queues *qs);
+/* One whose refusal was ERR_REDIS.  0: j is theirs, and fn is called when it is
+ * on the disk.  -1: it cannot be; e, its refusal, is made longer by why. */
+int queue_spool(struct queue *q, struct job *j, bool held, queue_fn fn,
+    void *arg, struct err *e);
+
 /* 0 sets no limit. */
 struct queue_limits {
 	long long most; /* jobs that wait: a further one is refused

@@ -388,6 +388,23 @@ local function create(keys, args)
 	return { 'ok', redis.call('HGET', keys[1], 'status') }
 end
 
+-- The same, where it is not known whether that was done before, or how far the
+-- plain way came (the job is there, but stands in no row).
+local function create_again(keys, args)
+	local made, ns, id = create(keys, args), args[1], args[2]
+	local v = redis.call('HMGET', keys[1], 'status', 'priority')
+	local list = list_key(ns, args[8], v[2])
+
+	if made[1] == 'exists' and v[1] == 'dispatched' and
+	    redis.call('HEXISTS', own_key(ns, 'open', args[8]), id) == 0 and
+	    not redis.call('LPOS', list, id) then
+		push(ns, id, keys[1], 'RPUSH')
+		redis.call('ZADD', keys[2], args[3], id)
+		return { 'ok', v[1] }
+	end
+	return made
+end
+
 -- A tick that lies so far ahead was of a clock that was wrong.
 local AHEAD = 60000
 
@@ -1452,6 +1469,7 @@ local function register(name, callback)
 end
 
 redis.register_function('herod_create', create)
+redis.register_function('herod_create_again', create_again)
 redis.register_function('herod_tick', tick)
 register('seen', seen)
 redis.register_function('herod_start', start)

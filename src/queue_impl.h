@@ -48,6 +48,7 @@ struct queue {
 };
 
 TAILQ_HEAD(recent_list, recent);
+TAILQ_HEAD(spooled_list, spooled);
 RB_HEAD(queue_tree, queue);
 
 struct queues {
@@ -85,6 +86,10 @@ struct queues {
 	long long recent_number, recent_seen; /* the last; that Redis has */
 	bool fence_held, must_replay;
 	ev_prepare fence;
+	struct spool *spool; /* or NULL */
+	size_t spool_max; /* bytes */
+	struct spooled_list spooled;
+	size_t nspooled;
 	bool is_unsure; /* until claims are read: others may have taken ours */
 	char told[24]; /* how the refusal began that was logged last */
 	double told_at; /* (clock.h) */
@@ -170,13 +175,22 @@ void recents_replay(struct queues *qs, bool forgot);
 void recents_init(struct queues *qs);
 void recents_free(struct queues *qs);
 
+/* ---- queue_spool.c: new jobs until Redis takes them ---- */
+
+/* A copy of one that Redis does not have yet; or NULL. */
+struct job *spooled_job(const struct queues *qs, const char *id);
+/* To Redis, if it is there. */
+void spooled_send(struct queues *qs);
+void spooled_init(struct queues *qs);
+void spooled_end(struct queues *qs);
+
 /* ---- queue_settle.c ---- */
 
 /* What was refused is sent again. */
 void retry_soon(struct queues *qs);
 
-/* Makes sure that it is over in Redis. */
-void settle_again(struct queue *q, struct job *stolen);
+/* Makes sure that it is over in Redis.  is_news: who waits for it is told. */
+void settle_again(struct queue *q, struct job *stolen, bool is_news);
 
 /* ---- queue_take.c ---- */
 

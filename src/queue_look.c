@@ -34,6 +34,43 @@ on_read(void *arg, const struct redis_reply *reply)
 	free(r);
 }
 
+/* One that Redis does not have yet. */
+struct found {
+	ev_timer soon;
+	struct job *job;
+	job_fn fn;
+	void *arg;
+};
+
+static void
+on_found(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct found *f = timer->data;
+
+	(void)loop;
+	(void)revents;
+	f->fn(f->arg, f->job, NULL);
+	free(f);
+}
+
+static bool
+read_spooled(struct queues *qs, const char *id, job_fn fn, void *arg)
+{
+	struct job *j = spooled_job(qs, id);
+	struct found *f;
+
+	if (!j)
+		return false;
+	f = xcalloc(1, sizeof(*f));
+	f->job = j;
+	f->fn = fn;
+	f->arg = arg;
+	ev_timer_init(&f->soon, on_found, 0., 0.);
+	f->soon.data = f;
+	ev_timer_start(qs->loop, &f->soon);
+	return true;
+}
+
 int
 queues_read(
     struct queues *qs, const char *id, job_fn fn, void *arg, struct err *e)
@@ -42,6 +79,8 @@ queues_read(
 	struct redis_words w;
 	char key[KEY_MAX];
 
+	if (read_spooled(qs, id, fn, arg))
+		return 0;
 	if (queues_away(qs, e))
 		return -1;
 	r = xcalloc(1, sizeof(*r));

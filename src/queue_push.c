@@ -86,9 +86,23 @@ push_remember(struct push *p)
 	p->job = NULL;
 }
 
+/* To the spool, as Redis cannot take it. */
+static bool
+push_spooled(struct push *p)
+{
+	if (p->again || !p->job || p->e.code != ERR_REDIS ||
+	    queue_spool(p->queue, p->job, p->held, p->fn, p->arg, &p->e) != 0)
+		return false;
+	p->job = NULL;
+	push_free(p);
+	return true;
+}
+
 static void
 push_done(struct push *p)
 {
+	if (push_spooled(p))
+		return;
 	if (p->lost)
 		err_hint(&p->e,
 		    "the job may have been queued; with an id of "
@@ -269,7 +283,8 @@ push_by_function(struct push *p)
 	const char *unique = unique_key(q, j, buf);
 
 	p->named = true;
-	call_begin(&w, "herod_create", unique ? 3 : 2);
+	call_begin(&w, p->again ? "herod_create_again" : "herod_create",
+	    unique ? 3 : 2);
 	words_add(&w, job_key(q->all, p->id, key));
 	words_add(&w, q->index);
 	if (unique)
@@ -323,31 +338,39 @@ refuse_key(const struct queue *q, const struct job *j, struct err *e)
 	return true;
 }
 
-/* NULL, with a refusal and without the job: it cannot be sent. */
-static struct push *
-push_begin(
-    struct queue *q, struct job *stolen, queue_fn fn, void *arg, struct err *e)
+/* 1: p may be sent; 0: Redis is away, and the job on the spool; -1: it is
+ * refused. */
+static int
+push_begin(struct push **p, struct queue *q, struct job *stolen, bool held,
+    queue_fn fn, void *arg, struct err *e)
 {
-	struct push *p;
+	struct err why = {0};
 
-	if (queues_away(q->all, e) || refuse_key(q, stolen, e)) {
-		job_free(stolen);
-		return NULL;
+	if (!refuse_key(q, stolen, &why) && !queues_away(q->all, &why)) {
+		queue_announce(q);
+		*p = push_new(q, stolen->spec.id, fn, arg);
+		(*p)->job = stolen;
+		(*p)->held = held;
+		return 1;
 	}
-	queue_announce(q);
-	p = push_new(q, stolen->spec.id, fn, arg);
-	p->job = stolen;
-	return p;
+	if (why.code == ERR_REDIS &&
+	    queue_spool(q, stolen, held, fn, arg, &why) == 0)
+		return 0;
+	job_free(stolen);
+	if (e)
+		*e = why;
+	return -1;
 }
 
 int
 queue_push(struct queue *q, struct job *stolen, bool named, queue_fn fn,
     void *arg, struct err *e)
 {
-	struct push *p = push_begin(q, stolen, fn, arg, e);
+	struct push *p;
+	int begun = push_begin(&p, q, stolen, false, fn, arg, e);
 
-	if (!p)
-		return -1;
+	if (begun != 1)
+		return begun;
 	if (named || !job_stands_in_line(stolen) || q->limits.most > 0)
 		push_by_function(p);
 	else
@@ -359,11 +382,11 @@ int
 queue_hold(
     struct queue *q, struct job *stolen, queue_fn fn, void *arg, struct err *e)
 {
-	struct push *p = push_begin(q, stolen, fn, arg, e);
+	struct push *p;
+	int begun = push_begin(&p, q, stolen, true, fn, arg, e);
 
-	if (!p)
-		return -1;
-	p->held = true;
+	if (begun != 1)
+		return begun;
 	push_by_function(p);
 	return push_sent(p, e);
 }

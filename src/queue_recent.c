@@ -184,7 +184,7 @@ told_again(struct recent *r, const struct err *e)
 
 	TAILQ_REMOVE(&qs->replaying, r, next);
 	if (e && e->code != ERR_REDIS) {
-		if (r->kind != RECENT_CREATED || e->code != ERR_DUPLICATE)
+		if (strcmp(e->subject, r->id) != 0)
 			log_warnx(
 			    "job %s: Redis forgot it, and: %s", r->id, e->text);
 		recent_free(r);
@@ -258,7 +258,7 @@ static void
 end_again(struct recent *r)
 {
 	take_out(r->queue->all, r);
-	settle_again(r->queue, r->job);
+	settle_again(r->queue, r->job, false);
 	r->job = NULL;
 	recent_free(r);
 }

@@ -31,6 +31,7 @@ struct settle {
 	bool sent;
 	bool by_function; /* the plain way was refused */
 	bool keep; /* Redis forgot: make the claim again first */
+	bool is_news; /* nobody was told yet that it is over */
 	long long fields; /* sent the plain way */
 	void (*settled)(void *arg);
 	void *arg;
@@ -128,17 +129,20 @@ settle_later(struct settle *s, const struct redis_reply *reply)
 	}
 }
 
+static void
+tell_ended(struct queues *qs, const char *id)
+{
+	if (id && qs->ops && qs->ops->ended)
+		qs->ops->ended(qs->arg, id);
+}
+
 void
 queues_tell_ended(struct queues *qs, const struct redis_reply *ids)
 {
-	const char *id;
 	size_t i;
 
-	for (i = 0; i < reply_count(ids); i++) {
-		id = reply_text(reply_at(ids, i), NULL);
-		if (id && qs->ops && qs->ops->ended)
-			qs->ops->ended(qs->arg, id);
-	}
+	for (i = 0; i < reply_count(ids); i++)
+		tell_ended(qs, reply_text(reply_at(ids, i), NULL));
 }
 
 static void trim(struct queue *q);
@@ -208,6 +212,8 @@ on_settled(void *arg, const struct redis_reply *reply)
 		return;
 	}
 	queues_tell_ended(s->queue->all, reply_at(reply, 1));
+	if (s->is_news)
+		tell_ended(s->queue->all, s->job->spec.id);
 	if (!s->is_back)
 		queue_trim(s->queue);
 	settle_end(s);
@@ -421,11 +427,12 @@ queue_finish(
 
 /* Redis may have forgotten the job and its end. */
 void
-settle_again(struct queue *q, struct job *stolen)
+settle_again(struct queue *q, struct job *stolen, bool is_news)
 {
 	struct settle *s = settle_new(q, stolen);
 
 	s->keep = s->by_function = true;
+	s->is_news = is_news;
 	send_settle(s);
 }
 
@@ -463,6 +470,7 @@ queues_resend(struct queues *qs, bool forgot)
 	qs->is_unsure = false;
 	recents_replay(qs, forgot);
 	resend(qs, forgot);
+	spooled_send(qs);
 }
 
 void
@@ -484,6 +492,7 @@ on_retry(struct ev_loop *loop, ev_timer *w, int revents)
 	if (qs->must_replay && !qs->fence_held && redis_is_up(qs->redis))
 		recents_replay(qs, false);
 	resend(qs, false);
+	spooled_send(qs);
 }
 
 bool

@@ -567,8 +567,9 @@ queues_json(const struct services *s)
 json_t *
 redis_json(const struct services *s)
 {
-	return json_pack("{s:b, s:s, s:s}", "up", redis_is_up(s->redis),
-	    "address", redis_address(s->redis), "why", redis_why(s->redis));
+	return json_pack("{s:b, s:s, s:s, s:I}", "up", redis_is_up(s->redis),
+	    "address", redis_address(s->redis), "why", redis_why(s->redis),
+	    "spooled", (json_int_t)workers_spooled(s->workers));
 }
 
 HANDLER(get_all_status)

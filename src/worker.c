@@ -880,16 +880,39 @@ struct direct {
 	void *arg;
 };
 
+/* What of its claim came to Redis is given back when claims are read. */
+static bool
+direct_spooled(struct direct *d, const struct err *e)
+{
+	struct err why = *e;
+
+	if (e->code != ERR_REDIS)
+		return false;
+	job_move(d->job, JOB_DISPATCHED, NULL);
+	return queue_spool(d->place->lane->queue, d->job, false, d->fn, d->arg,
+		   &why) == 0;
+}
+
+static void
+direct_failed(struct direct *d, const struct err *e)
+{
+	if (direct_spooled(d, e))
+		return;
+	d->fn(d->arg, e);
+	job_free(d->job);
+}
+
 static void
 on_direct(void *arg, const struct err *e)
 {
 	struct direct *d = arg;
 
-	d->fn(d->arg, e);
-	if (e)
-		job_free(d->job);
-	else
+	if (e) {
+		direct_failed(d, e);
+	} else {
+		d->fn(d->arg, NULL);
 		begin(d->place, d->process, d->job);
+	}
 	unreserve(d->place);
 	free(d);
 }
@@ -1921,6 +1944,26 @@ void
 workers_set_result_ttl(struct workers *w, double result_ttl)
 {
 	queues_set_result_ttl(w->queues, result_ttl);
+}
+
+int
+workers_open_spool(struct workers *w, const char *state_dir, struct err *e)
+{
+	char *path;
+	int result;
+
+	if (!w->conf->spool)
+		return 0;
+	path = xasprintf("%s/spool", state_dir);
+	result = queues_open_spool(w->queues, path, w->conf->spool_maxbytes, e);
+	free(path);
+	return result;
+}
+
+size_t
+workers_spooled(const struct workers *w)
+{
+	return queues_spooled(w->queues);
 }
 
 void

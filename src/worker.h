@@ -35,6 +35,10 @@ void workers_on_mail(struct workers *w,
 void workers_set_result_ttl(struct workers *w, double result_ttl);
 void workers_set_replay(struct workers *w, long long bytes);
 
+/* With the setting spool: the file state_dir/spool. */
+int workers_open_spool(struct workers *w, const char *state_dir, struct err *e);
+size_t workers_spooled(const struct workers *w); /* jobs */
+
 /* The runners to work for (set once they exist), and what workers want to
  * hear from them: fills every hook but changed. */
 void workers_attach(struct workers *w, struct runners *runners);

@@ -32,8 +32,9 @@ test_no_job_is_lost_and_none_done_twice_without_a_reason(void)
 	/* What Redis has acknowledged must be there when it is killed, too. */
 	l.sides[0] = (struct side){.name = "a",
 	    .runners = {"exec", "stdio", "redis"},
-	    .h = herod_start("[herod]\nredis_fsync = always\n" LEDGER_DEFAULTS
-			     "%s%s%s",
+	    .h = herod_start(
+		"[herod]\nredis_fsync = always\nspool = true\n" LEDGER_DEFAULTS
+		"%s%s%s",
 		ledger_runner(&l, "a", "exec"), ledger_runner(&l, "a", "stdio"),
 		ledger_runner(&l, "a", "redis"))};
 	l.nsides = 1;

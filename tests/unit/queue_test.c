@@ -21,6 +21,29 @@ test_a_pushed_job_lies_as_hero_expects_it(void)
 	close_place(&p);
 }
 
+/* The plain way was cut off behind the hash; a job that stands in its row, or
+ * has begun, stays where it is. */
+void
+test_created_again_it_stands_in_its_row_once(void)
+{
+	static const char again[] =
+	    "FCALL herod_create_again 2 hero:job:a herod:jobs:q hero a 1 1 0 0 "
+	    "0 q 0 status dispatched runner q";
+	struct place p;
+
+	open_place(&p);
+	REDIS(&p, "HSET hero:job:a status dispatched runner q");
+	REDIS(&p, again);
+	REDIS(&p, again);
+	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "a");
+	check_str(REDIS(&p, "ZRANGE herod:jobs:q 0 -1"), "a");
+	REDIS(&p, "DEL hero:work_queue:q");
+	REDIS(&p, "HSET hero:job:a status started");
+	REDIS(&p, again);
+	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "");
+	close_place(&p);
+}
+
 void
 test_an_id_is_used_once(void)
 {

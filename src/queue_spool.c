@@ -1,0 +1,301 @@
+/*
+ * New jobs while Redis is away, or refuses them: on a file, whence it gets them
+ * as soon as it takes them.
+ *
+ * A line is the job's hash as a JSON object, with its id and, where it is held,
+ * "held".  The file is emptied when Redis has all of them; so one may be told
+ * again after a crash, which does nothing where it is known.
+ */
+#define LOG_MODULE "queue"
+#include "queue_impl.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "log.h"
+#include "mem.h"
+#include "spool.h"
+
+struct spooled {
+	TAILQ_ENTRY(spooled) next;
+	struct queue *queue;
+	struct job *job;
+	bool held;
+	bool stored; /* on the disk */
+	bool sent;
+	queue_fn fn; /* until it is stored; or NULL */
+	void *arg;
+};
+
+static void
+spooled_free(struct spooled *s)
+{
+	struct queues *qs = s->queue->all;
+
+	TAILQ_REMOVE(&qs->spooled, s, next);
+	qs->nspooled--;
+	job_free(s->job);
+	free(s);
+}
+
+static struct spooled *
+spooled_new(struct queue *q, struct job *stolen, bool held)
+{
+	struct spooled *s = xcalloc(1, sizeof(*s));
+
+	s->queue = q;
+	s->job = stolen;
+	s->held = held;
+	TAILQ_INSERT_TAIL(&q->all->spooled, s, next);
+	q->all->nspooled++;
+	return s;
+}
+
+/* ---- its line ---- */
+
+/* New string, or NULL: it has bytes that are no text. */
+static char *
+line_of(const struct job *j, bool held)
+{
+	json_t *o = json_object();
+	struct redis_words w;
+	char *line = NULL;
+	bool good;
+	size_t i;
+
+	words_begin(&w, "");
+	job_put_asked(j, &w);
+	good = json_object_set_new(o, "id", json_string(j->spec.id)) == 0 &&
+	    json_object_set_new(o, "queue", json_string(j->queue)) == 0;
+	for (i = 1; good && i + 1 < w.n; i += 2)
+		good = json_object_set_new(o, w.v[i].s,
+			   json_stringn(w.v[i + 1].s, w.v[i + 1].len)) == 0;
+	if (held)
+		json_object_set_new(o, "held", json_true());
+	if (good)
+		line = json_dumps(o, JSON_COMPACT);
+	json_decref(o);
+	return line;
+}
+
+static struct job *
+job_of(const json_t *o)
+{
+	struct job *j = job_new();
+	const char *name;
+	json_t *value;
+
+	j->spec.id = xstrdup(json_string_value(json_object_get(o, "id")));
+	json_object_foreach ((json_t *)o, name, value)
+		if (json_is_string(value))
+			job_set_field(j, name, json_string_value(value),
+			    json_string_length(value));
+	if (!json_is_true(json_object_get(o, "held")))
+		job_move(j, JOB_DISPATCHED, NULL);
+	return j;
+}
+
+static void
+on_line(void *arg, const char *line, size_t len)
+{
+	struct queues *qs = arg;
+	json_t *o = json_loadb(line, len, 0, NULL);
+	const char *queue = json_string_value(json_object_get(o, "queue"));
+
+	if (queue && json_is_string(json_object_get(o, "id")))
+		spooled_new(queue_open(qs, queue), job_of(o),
+		    json_is_true(json_object_get(o, "held")))
+		    ->stored = true;
+	else
+		log_errorx(
+		    "spool: what is no job is passed over: %.200s", line);
+	json_decref(o);
+}
+
+/* ---- to Redis ---- */
+
+/* It can never be queued as it was asked for: that is its end. */
+static void
+end_spooled(struct spooled *s, const struct err *e)
+{
+	if (e->code == ERR_DUPLICATE && !strcmp(e->subject, s->job->spec.id)) {
+		log_info("job %s: Redis has it already", s->job->spec.id);
+		return;
+	}
+	log_warnx("job %s: %s", s->job->spec.id, e->text);
+	job_set_error(s->job, "%s", e->text);
+	job_move(s->job, JOB_STARTED, NULL); /* as settling claims it */
+	job_move(s->job, JOB_ERROR, NULL);
+	time_text(ev_time(), s->job->finished_at);
+	settle_again(s->queue, s->job, true);
+	s->job = NULL;
+}
+
+static void
+on_sent(void *arg, const struct err *e)
+{
+	struct spooled *s = arg;
+	struct queue *q = s->queue;
+	struct queues *qs = q->all;
+
+	s->sent = false;
+	if (e && e->code == ERR_REDIS) {
+		retry_soon(qs);
+		return;
+	}
+	if (e) {
+		end_spooled(s, e);
+	} else {
+		queue_tell_created(q, s->job->spec.id, !s->held);
+		recent_job(q, s->held ? RECENT_HELD : RECENT_CREATED, s->job);
+		s->job = NULL;
+	}
+	spooled_free(s);
+	queue_may_go_on(q);
+	if (TAILQ_EMPTY(&qs->spooled)) {
+		spool_clear(qs->spool);
+		log_info("Redis has all jobs of the spool");
+	}
+}
+
+void
+spooled_send(struct queues *qs)
+{
+	struct spooled *s, *next;
+
+	if (!redis_is_up(qs->redis) || qs->fence_held)
+		return;
+	TAILQ_FOREACH_SAFE (s, &qs->spooled, next, next) {
+		if (!s->stored || s->sent)
+			continue;
+		queue_announce(s->queue);
+		s->sent = queue_push_again(
+			      s->queue, s->job, s->held, on_sent, s, NULL) == 0;
+		if (!s->sent) {
+			retry_soon(qs);
+			return;
+		}
+	}
+}
+
+/* ---- into the file ---- */
+
+static void
+on_stored(void *arg, int error)
+{
+	struct spooled *s = arg;
+	struct queues *qs = s->queue->all;
+	struct err e = {0};
+
+	if (error)
+		err_set(&e, ERR_INTERNAL, "spool: %s", strerror(error));
+	s->fn(s->arg, error ? &e : NULL);
+	s->stored = true;
+	if (error)
+		spooled_free(s);
+	else
+		spooled_send(qs);
+}
+
+static int
+refuse_spool(const struct queues *qs, const char *why, struct err *e)
+{
+	size_t len = strlen(e->text);
+
+	snprintf(
+	    e->text + len, sizeof(e->text) - len, "; and the spool %s", why);
+	log_warnx("spool (%zu jobs): %s", qs->nspooled, why);
+	return -1;
+}
+
+int
+queue_spool(struct queue *q, struct job *j, bool held, queue_fn fn, void *arg,
+    struct err *e)
+{
+	struct queues *qs = q->all;
+	struct spooled *s;
+	char *line, why[128];
+	int bad;
+
+	if (!qs->spool)
+		return -1;
+	if (spool_size(qs->spool) >= qs->spool_max)
+		return refuse_spool(qs, "is full (spool_maxbytes)", e);
+	line = line_of(j, held);
+	if (!line)
+		return refuse_spool(qs, "takes only text", e);
+	s = spooled_new(q, j, held);
+	s->fn = fn;
+	s->arg = arg;
+	bad = spool_add(qs->spool, line, strlen(line), on_stored, s);
+	free(line);
+	if (!bad)
+		return 0;
+	snprintf(why, sizeof(why), "cannot be written: %s", strerror(errno));
+	s->job = NULL;
+	spooled_free(s);
+	return refuse_spool(qs, why, e);
+}
+
+struct job *
+spooled_job(const struct queues *qs, const char *id)
+{
+	const struct spooled *s;
+	struct job *copy;
+	char *line;
+	json_t *o;
+
+	TAILQ_FOREACH (s, &qs->spooled, next)
+		if (!strcmp(s->job->spec.id, id))
+			break;
+	if (!s)
+		return NULL;
+	line = line_of(s->job, s->held);
+	o = json_loads(line, 0, NULL);
+	copy = job_of(o);
+	json_decref(o);
+	free(line);
+	return copy;
+}
+
+/* ---- its life ---- */
+
+int
+queues_open_spool(
+    struct queues *qs, const char *path, long long most, struct err *e)
+{
+	qs->spool = spool_open(qs->loop, path, e);
+	if (!qs->spool)
+		return -1;
+	qs->spool_max = (size_t)most;
+	spool_read(qs->spool, on_line, qs);
+	if (qs->nspooled)
+		log_info("%zu jobs in the spool wait for Redis", qs->nspooled);
+	return 0;
+}
+
+size_t
+queues_spooled(const struct queues *qs)
+{
+	return qs->nspooled;
+}
+
+void
+spooled_init(struct queues *qs)
+{
+	TAILQ_INIT(&qs->spooled);
+}
+
+void
+spooled_end(struct queues *qs)
+{
+	struct spooled *s;
+
+	spool_free(qs->spool);
+	while ((s = TAILQ_FIRST(&qs->spooled)))
+		spooled_free(s);
+}
