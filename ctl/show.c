@@ -126,6 +126,21 @@ add_queue(struct table *t, const json_t *runner)
 	table_add(t, text);
 }
 
+/* And that nobody takes the jobs that wait. */
+static void
+add_why(struct table *t, const json_t *runner)
+{
+	const json_t *queue = json_object_get(runner, "queue");
+	bool is_unserved =
+	    json_is_string(json_object_get(queue, "no_consumer")) &&
+	    json_integer_value(json_object_get(queue, "depth")) > 0;
+	char *whole = xasprintf("%s%s", text_of(runner, "why"),
+	    is_unserved ? "; jobs wait and nobody takes them" : "");
+
+	table_add(t, whole);
+	free(whole);
+}
+
 static void
 add_runner(struct table *t, const json_t *runner)
 {
@@ -135,7 +150,7 @@ add_runner(struct table *t, const json_t *runner)
 	add_uptime(t, runner);
 	add_member(t, runner, "restarts");
 	add_queue(t, runner);
-	table_add(t, text_of(runner, "why"));
+	add_why(t, runner);
 }
 
 static void

@@ -831,6 +831,7 @@ on_wanted(void *arg, struct runner *r)
 	struct herod *h = arg;
 
 	keep_touch(h->keep);
+	workers_runner_wanted(h->workers, r);
 	news_wanted(&h->services, r);
 }
 
@@ -840,6 +841,7 @@ on_changed(void *arg, struct instance *i, enum state old)
 	struct herod *h = arg;
 
 	news_state(&h->services, i, old);
+	workers_instance_changed(h->workers, i);
 	if (i->runner->internal && i->state == RUNNING)
 		redis_dial(h->redis);
 }

@@ -300,6 +300,15 @@ queues_tell_external(struct queues *qs)
 			queue_tell_external(q);
 }
 
+void
+queues_tell_draws(struct queues *qs)
+{
+	struct queue *q;
+
+	RB_FOREACH (q, queue_tree, &qs->tree)
+		queue_tell_draws(q);
+}
+
 /* ---- the bell ---- */
 
 /* What comes behind the prefix; NULL when it is not there. */

@@ -8,6 +8,8 @@
  *	NSd:delay:QUEUE		zset id by when it is due (ms)
  *	NSd:dep:ID		set of ids that wait for that job
  *	NSd:uniq:QUEUE:KEY	id of the job that has the key
+ *	NSd:draws:QUEUE		hash of nodes that share the Redis and have a
+ *				runner that takes jobs from it, or will
  *	NSd:external:QUEUE	hash of nodes whose programs draw themselves
  *	NSd:open:QUEUE		hash id -> new | begun | suspect | orphan
  *	NSd:own:QUEUE:NODE	hash id -> "EPOCH SEQUENCE LABEL", the claims
@@ -396,7 +398,11 @@ struct queue_depth {
 	long long scheduled; /* wait for their time */
 	double oldest; /* Unix seconds of the first's creation; 0: unknown */
 	bool paused;
+	long long elsewhere; /* other herods that draw from it, and live */
 };
+
+/* A runner of ours takes jobs from it, or will: other herods can see that. */
+void queue_set_draws(struct queue *q, bool draws);
 
 /* One of each name, in order; all unknown when Redis is away. */
 typedef void (*depths_fn)(void *arg, const struct queue_depth *d, size_t n);

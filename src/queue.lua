@@ -1219,10 +1219,24 @@ local function each(keys, args)
 	return { place, done, refused, ended, counts }
 end
 
--- KEYS high list low delay meta; ARGV ns queue
+-- Other herods that live and say that a runner of theirs takes jobs from there,
+-- or will; NSd:draws:QUEUE is the hash of their ids.
+local function drawn_elsewhere(ns, draws, me)
+	local n = 0
+
+	for _, id in ipairs(redis.call('HKEYS', draws)) do
+		if id ~= me and redis.call('EXISTS',
+		    own_key(ns, 'hb', id)) == 1 then
+			n = n + 1
+		end
+	end
+	return n
+end
+
+-- KEYS high list low delay meta draws; ARGV ns queue id
 -- {jobs that wait, when the first of them was created, how many wait for
--- their time, 1 when the queue is paused}; of a long row of cancelled jobs at the head only some are
--- passed over.
+-- their time, 1 when the queue is paused, how many other herods draw from it};
+-- of a long row of cancelled jobs at the head only some are passed over.
 local function depth(keys, args)
 	local n, first = count_held(args[1], args[2]), ''
 
@@ -1242,7 +1256,8 @@ local function depth(keys, args)
 		end
 	end
 	return { n, first, redis.call('ZCARD', keys[4]),
-		redis.call('HEXISTS', keys[5], 'paused') }
+		redis.call('HEXISTS', keys[5], 'paused'),
+		drawn_elsewhere(args[1], keys[6], args[3]) }
 end
 
 -- KEYS meta names; ARGV ns queue known time
@@ -1327,6 +1342,10 @@ local function begin(keys, args)
 		redis.call('SET', own_key(ns, 'hb', id), '1', 'PX', args[5])
 	end
 	local fenced = redis.call('HEXISTS', node, 'fenced')
+	for _, queue in ipairs(args[4] == '1' and
+	    redis.call('SMEMBERS', keys[2]) or {}) do
+		redis.call('HDEL', own_key(ns, 'draws', queue), id)
+	end
 	redis.call('HDEL', node, 'fenced', 'gone')
 	redis.call('DEL', own_key(ns, 'takeover', id))
 	redis.call('HSET', node, 'name', name, 'client', args[6], 'pid',
@@ -1428,6 +1447,7 @@ local function recover(keys, args)
 		if left > 0 then
 			give_all_back(queue, own, claims_of(own))
 		end
+		redis.call('HDEL', own_key(ns, 'draws', queue), id)
 		local external = own_key(ns, 'external', queue)
 		if left > 0 and redis.call('HDEL', external, id) == 1 then
 			give_all_back(queue, open, begun_by_nobody(ns, queue))

@@ -40,6 +40,7 @@ struct queue {
 	bool announced; /* is in the set of names */
 	bool external; /* programs of ours draw from it themselves */
 	bool paused; /* as Redis said last */
+	bool draws; /* see queue_set_draws() */
 	unsigned pausing; /* asked, not yet answered */
 	unsigned ends; /* for the next trim */
 	long long keep; /* ended jobs; 0: all */
@@ -143,8 +144,9 @@ void queues_forget_asked(struct queues *qs);
 /* Jobs may begin there that could not before. */
 void queue_may_go_on(struct queue *q);
 
-/* From which queues programs of ours draw. */
+/* From which queues programs of ours draw, and runners. */
 void queues_tell_external(struct queues *qs);
+void queues_tell_draws(struct queues *qs);
 
 /* ---- queue_node.c ---- */
 
@@ -229,6 +231,10 @@ void refuse_unique(const char *id, struct err *e);
 void queue_set_paused(struct queue *q, bool paused);
 /* It may have changed. */
 void queue_read_paused(struct queue *q);
+/* ---- queue_look.c ---- */
+
+/* Redis learns whether a runner of ours takes jobs from it. */
+void queue_tell_draws(const struct queue *q);
 
 /* ---- queue_external.c ---- */
 

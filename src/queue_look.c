@@ -516,7 +516,7 @@ depths_end(struct depths *d)
 	size_t i;
 
 	for (i = 0; d->lost && i < d->n; i++)
-		d->v[i] = (struct queue_depth){-1, -1, 0, false};
+		d->v[i] = (struct queue_depth){-1, -1, 0, false, -1};
 	d->fn(d->arg, d->v, d->n);
 	free(d);
 }
@@ -534,6 +534,7 @@ on_depth(void *arg, const struct redis_reply *reply)
 		v->jobs = reply_number(reply_at(reply, 0));
 		v->scheduled = reply_number(reply_at(reply, 2));
 		v->paused = reply_number(reply_at(reply, 3)) == 1;
+		v->elsewhere = reply_number(reply_at(reply, 4));
 		created = reply_text(reply_at(reply, 1), NULL);
 		if (!created || !text_time(created, &v->oldest))
 			v->oldest = 0;
@@ -542,33 +543,76 @@ on_depth(void *arg, const struct redis_reply *reply)
 		depths_end(d);
 }
 
+static bool
+ask_depth(const struct queue *q, struct depths *d)
+{
+	struct queues *qs = q->all;
+	char *draws = own_key(qs, "draws", q->name);
+	struct redis_words w;
+	bool sent;
+
+	call_begin(&w, "herod_depth", 6);
+	words_add(&w, q->high);
+	words_add(&w, q->list);
+	words_add(&w, q->low);
+	words_add(&w, q->delay);
+	words_add(&w, q->meta);
+	words_add(&w, draws);
+	words_add(&w, qs->ns);
+	words_add(&w, q->name);
+	words_add(&w, qs->id);
+	sent = redis_send(qs->redis, &w, on_depth, d);
+	free(draws);
+	return sent;
+}
+
 void
 queues_depths(struct queues *qs, const char *const *names, size_t n,
     depths_fn fn, void *arg)
 {
 	struct depths *d = xcalloc(1, sizeof(*d) + n * sizeof(*d->v));
-	struct redis_words w;
-	struct queue *q;
 	size_t i;
 
 	d->n = n;
 	d->fn = fn;
 	d->arg = arg;
-	for (i = 0; i < n; i++) {
-		q = queue_open(qs, names[i]);
-		call_begin(&w, "herod_depth", 5);
-		words_add(&w, q->high);
-		words_add(&w, q->list);
-		words_add(&w, q->low);
-		words_add(&w, q->delay);
-		words_add(&w, q->meta);
-		words_add(&w, qs->ns);
-		words_add(&w, q->name);
-		if (!redis_send(qs->redis, &w, on_depth, d))
+	for (i = 0; i < n; i++)
+		if (!ask_depth(queue_open(qs, names[i]), d))
 			break;
-	}
 	d->sent = i;
 	d->lost = i < n;
 	if (!i)
 		depths_end(d);
+}
+
+/* ---- who draws from it ---- */
+
+void
+queue_tell_draws(const struct queue *q)
+{
+	struct queues *qs = q->all;
+	struct redis_words w;
+	char *key;
+
+	if (!qs->registered || qs->timeout <= 0)
+		return;
+	key = own_key(qs, "draws", q->name);
+	words_begin(&w, q->draws ? "HSET" : "HDEL");
+	words_add(&w, key);
+	words_add(&w, qs->id);
+	if (q->draws)
+		words_add(&w, qs->node);
+	redis_send(qs->redis, &w, NULL, NULL);
+	free(key);
+}
+
+void
+queue_set_draws(struct queue *q, bool draws)
+{
+	if (q->draws == draws)
+		return;
+	q->draws = draws;
+	if (draws)
+		queue_announce(q);
+	queue_tell_draws(q);
 }

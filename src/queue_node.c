@@ -153,6 +153,7 @@ on_begun(void *arg, const struct redis_reply *reply)
 	if (reply_number(reply_at(reply, 3)))
 		was_fenced(qs);
 	queues_tell_external(qs);
+	queues_tell_draws(qs);
 	log_info("node %s (%s): epoch %lld", qs->id, qs->node, qs->epoch);
 	for (i = 0; i < reply_count(names); i++) {
 		name = reply_text(reply_at(names, i), NULL);

@@ -189,12 +189,29 @@ kind_json(const struct runner *r)
 }
 
 /* The depth is what Redis knows. */
+/* Who takes jobs from it here. */
+static void
+put_consumers(json_t *place, struct workers *w, const char *queue)
+{
+	char *why = workers_no_consumer(w, queue);
+
+	json_object_set_new(place, "consumers",
+	    json_integer((json_int_t)workers_consumers(w, queue)));
+	json_object_set_new(
+	    place, "no_consumer", why ? json_string(why) : json_null());
+	free(why);
+}
+
 static json_t *
 queue_json(const struct services *s, const struct runner *r)
 {
-	return json_pack("{s:s, s:n, s:I, s:b}", "name", runner_queue(r),
-	    "depth", "running", (json_int_t)workers_running(s->workers, r),
-	    "paused", workers_is_paused(s->workers, runner_queue(r)));
+	const char *name = runner_queue(r);
+	json_t *queue = json_pack("{s:s, s:n, s:I, s:b}", "name", name, "depth",
+	    "running", (json_int_t)workers_running(s->workers, r), "paused",
+	    workers_is_paused(s->workers, name));
+
+	put_consumers(queue, s->workers, name);
+	return queue;
 }
 
 static unsigned long
@@ -334,22 +351,27 @@ age_json(const struct queue_depth *d)
 }
 
 static void
+put_depth(json_t *place, const struct queue_depth *d)
+{
+	json_object_set_new(place, "depth", depth_json(d->jobs));
+	json_object_set_new(place, "oldest_age", age_json(d));
+	json_object_set_new(place, "scheduled", depth_json(d->scheduled));
+	json_object_set_new(place, "elsewhere", depth_json(d->elsewhere));
+	if (d->elsewhere > 0)
+		json_object_set_new(place, "no_consumer", json_null());
+	if (d->jobs >= 0)
+		json_object_set_new(place, "paused", json_boolean(d->paused));
+}
+
+static void
 depths_are_there(void *arg, const struct queue_depth *d, size_t n)
 {
 	struct asking *a = arg;
 	long long sum = 0;
-	json_t *place;
 	size_t i;
 
 	for (i = 0; i < n; i++) {
-		place = json_array_get(a->places, i);
-		json_object_set_new(place, "depth", depth_json(d[i].jobs));
-		json_object_set_new(place, "oldest_age", age_json(&d[i]));
-		json_object_set_new(
-		    place, "scheduled", depth_json(d[i].scheduled));
-		if (d[i].jobs >= 0)
-			json_object_set_new(
-			    place, "paused", json_boolean(d[i].paused));
+		put_depth(json_array_get(a->places, i), &d[i]);
 		if (sum >= 0)
 			sum = d[i].jobs < 0 ? -1 : sum + d[i].jobs;
 	}
@@ -554,12 +576,12 @@ queues_json(const struct services *s)
 			continue;
 		queue = json_object_get(queues, runner_queue(r));
 		running = json_integer_value(json_object_get(queue, "running"));
-		json_object_set_new(queues, runner_queue(r),
-		    json_pack("{s:n, s:I, s:f, s:b}", "depth", "running",
-			running + (json_int_t)workers_running(s->workers, r),
-			"rate", workers_rate(s->workers, runner_queue(r)),
-			"paused",
-			workers_is_paused(s->workers, runner_queue(r))));
+		queue = json_pack("{s:n, s:I, s:f, s:b}", "depth", "running",
+		    running + (json_int_t)workers_running(s->workers, r),
+		    "rate", workers_rate(s->workers, runner_queue(r)), "paused",
+		    workers_is_paused(s->workers, runner_queue(r)));
+		put_consumers(queue, s->workers, runner_queue(r));
+		json_object_set_new(queues, runner_queue(r), queue);
 	}
 	return queues;
 }
@@ -1225,7 +1247,7 @@ counting_gone(void *arg)
 static void
 removed(void *arg, enum wait_end end)
 {
-	static const struct queue_depth none = {0, 0, 0, false};
+	static const struct queue_depth none = {0};
 	struct removing *m = arg;
 	const char *queue = m->queue;
 

@@ -514,6 +514,24 @@ say_log(struct tale *t, int stream, const char *name)
 	json_decref(log);
 }
 
+static void
+say_unserved(struct tale *t)
+{
+	const char *queue = runner_queue(t->runner);
+	char *line;
+
+	if (conf(t)->kind == KIND_SERVICE ||
+	    !workers_is_unserved(t->services->workers, queue))
+		return;
+	line = xasprintf("Jobs wait in the queue %s and nobody takes them%s.",
+	    queue,
+	    conf(t)->no_consumer == NO_CONSUMER_REFUSE
+		? "; more of them are refused (no_consumer)"
+		: "");
+	json_array_append_new(t->text, json_string(line));
+	free(line);
+}
+
 /* The one that tells most, then one for each other state. */
 static void
 say_all(struct tale *t, const struct instance *telling)
@@ -526,6 +544,7 @@ say_all(struct tale *t, const struct instance *telling)
 	RUNNER_FOREACH_INSTANCE (i, t->runner, k)
 		if (i->state != telling->state && !is_told(t->runner, i))
 			say_instance(t, i);
+	say_unserved(t);
 	say_log(t, CHILD_STDOUT, "stdout");
 	say_log(t, CHILD_STDERR, "stderr");
 }

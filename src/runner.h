@@ -344,6 +344,9 @@ bool instance_is_up(const struct instance *i);
 /* Its last process ended with one of exitcodes. */
 bool instance_ended_well(const struct instance *i);
 
+/* EXITED, or FATAL: nothing but an operator brings it up again. */
+bool instance_is_over_for_good(const struct instance *i);
+
 /* May be given a job now. */
 bool instance_takes_jobs(const struct instance *i);
 

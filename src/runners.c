@@ -682,9 +682,8 @@ on_sweep(struct ev_loop *loop, ev_timer *timer, int revents)
 	}
 }
 
-/* Nothing but an operator brings it up again. */
-static bool
-is_over_for_good(const struct instance *i)
+bool
+instance_is_over_for_good(const struct instance *i)
 {
 	return i->state == EXITED ||
 	    (i->state == FATAL && !i->blocked &&
@@ -715,7 +714,7 @@ look_at_essential(struct runner *r)
 	if (!r->conf.essential || r->wanted != WANTED_UP || r->all->ending)
 		return;
 	RUNNER_FOREACH_STAYING (i, r, k)
-		if (!is_over_for_good(i))
+		if (!instance_is_over_for_good(i))
 			return;
 	if (watch->lost)
 		watch->lost(watch->arg, r, worst_code(r));

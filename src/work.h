@@ -144,6 +144,10 @@ struct lane {
 	bool taking; /* a take is under way */
 	bool rang; /* something was put into it meanwhile */
 	struct rate rate;
+	/* worker_flow.c */
+	bool draws; /* a runner here takes from it, or will */
+	bool checking, check_again; /* whether jobs wait there */
+	bool unserved; /* they do, and nobody will take them */
 	/* worker_redis.c */
 	TAILQ_ENTRY(lane) external_next;
 	size_t externals; /* runners that draw themselves */
@@ -299,6 +303,24 @@ void place_label(const struct place *p, char *buf, size_t size);
 /* Ends the worker; its jobs are dealt with when it is over. */
 void place_kill(struct place *p, enum verdict verdict, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* ---- worker_flow.c ---- */
+
+/* Runners come, go and change: will any of them take jobs from it? */
+void flow_weigh(struct lane *l);
+
+/* Something was put into it, or it was looked at for other reasons: do jobs
+ * wait there that nobody will take?  Then that is told, once. */
+void flow_check(struct lane *l);
+
+/* Puts a job into a queue: lane_push(), or as it. */
+typedef int (*push_fn)(struct lane *l, struct job *stolen, bool named,
+    queue_fn fn, void *arg, struct err *e);
+
+/* push(), or a refusal (now, or by fn) when nobody will take it and its runner
+ * is to refuse it then. */
+int flow_offer(struct lane *l, struct job *stolen, bool named, push_fn push,
+    queue_fn fn, void *arg, struct err *e);
 
 /* ---- worker_redis.c ---- */
 

@@ -866,6 +866,7 @@ on_serve(struct ev_loop *loop, ev_prepare *prepare, int revents)
 		TAILQ_REMOVE(&dirty, l, dirty_next);
 		l->is_dirty = false;
 		lane_take(l);
+		flow_check(l);
 	}
 }
 
@@ -1720,6 +1721,7 @@ workers_runner_added(struct workers *w, struct runner *r)
 		redis_runner_added(l);
 	scale_begin(w, r);
 	l->maybe = true;
+	flow_weigh(l);
 	lane_look(l);
 }
 
@@ -1737,6 +1739,7 @@ draws_no_more(
 	lane_set_limits(l, r);
 	if (conf->kind == KIND_REDIS)
 		redis_runner_gone(l);
+	flow_weigh(l);
 }
 
 void

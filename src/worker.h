@@ -61,6 +61,22 @@ void workers_runner_gone(struct workers *w, struct runner *r);
 void workers_runner_changed(
     struct workers *w, struct runner *r, const struct runner_conf *before);
 
+/* An instance has a new state; a runner is wanted otherwise: there may be
+ * nobody any more, or again, who takes jobs from its queue. */
+void workers_instance_changed(struct workers *w, const struct instance *i);
+void workers_runner_wanted(struct workers *w, const struct runner *r);
+
+/* Instances here that can take jobs from that queue now. */
+size_t workers_consumers(struct workers *w, const char *queue);
+
+/* Why no runner here will take jobs from that queue until somebody acts: a new
+ * sentence; NULL when one does or will, or when there is none for it. */
+char *workers_no_consumer(struct workers *w, const char *queue);
+
+/* Jobs wait there, and nobody will take them, nor will another herod; as it was
+ * last seen. */
+bool workers_is_unserved(struct workers *w, const char *queue);
+
 /* What waits in queues, for status: in the order of the names. */
 void workers_depths(struct workers *w, const char *const *queues, size_t n,
     depths_fn fn, void *arg);

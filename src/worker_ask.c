@@ -132,7 +132,16 @@ workers_create(struct workers *w, const char *runner, const json_t *settings,
 	if (!j)
 		return -1;
 	named = is_named(j, id);
-	return lane_push(lane_open(w, j->queue), j, named, fn, arg, e);
+	return flow_offer(
+	    lane_open(w, j->queue), j, named, lane_push, fn, arg, e);
+}
+
+static int
+lane_hold(struct lane *l, struct job *stolen, bool named, queue_fn fn,
+    void *arg, struct err *e)
+{
+	(void)named;
+	return queue_hold(l->queue, stolen, fn, arg, e);
 }
 
 int
@@ -144,7 +153,8 @@ workers_hold(struct workers *w, const char *runner, const json_t *settings,
 	if (!j)
 		return -1;
 	is_named(j, id);
-	return queue_hold(queue_open(w->queues, j->queue), j, fn, arg, e);
+	return flow_offer(
+	    lane_open(w, j->queue), j, true, lane_hold, fn, arg, e);
 }
 
 int

@@ -34,6 +34,9 @@ enum autorestart {
 	AUTORESTART_NEVER
 };
 
+/* And of its no_consumer. */
+enum no_consumer { NO_CONSUMER_ACCEPT, NO_CONSUMER_REFUSE };
+
 /* The words of schedule.def's overlap, in its order. */
 enum overlap { OVERLAP_ALLOW, OVERLAP_FORBID, OVERLAP_REPLACE };
 
