@@ -401,6 +401,13 @@ struct queue_depth {
 	long long elsewhere; /* other herods that draw from it, and live */
 };
 
+/* Of a queue that programs draw from themselves: whether that id (NULL: none)
+ * still waits near its head.  fn is called later with it, or with the one at
+ * the head; NULL: there is none, or it is not known.  False: it cannot be
+ * asked. */
+typedef void (*head_fn)(void *arg, const char *id, long long jobs);
+bool queue_head(struct queue *q, const char *id, head_fn fn, void *arg);
+
 /* A runner of ours takes jobs from it, or will: other herods can see that. */
 void queue_set_draws(struct queue *q, bool draws);
 

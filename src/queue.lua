@@ -1260,6 +1260,18 @@ local function depth(keys, args)
 		drawn_elsewhere(args[1], keys[6], args[3]) }
 end
 
+-- KEYS list; ARGV id
+-- {that id, if it is still near the head, or else the one at the head; how many
+-- there are}; {} when there is none.
+local function head(keys, args)
+	local n, id = redis.call('LLEN', keys[1]), args[1]
+
+	if id == '' or not redis.call('LPOS', keys[1], id, 'MAXLEN', 1000) then
+		id = redis.call('LINDEX', keys[1], 0)
+	end
+	return id and { id, n } or {}
+end
+
 -- KEYS meta names; ARGV ns queue known time
 -- No job of the queue begins from then on; "" for time: they begin again.  ok,
 -- or none (nobody knows such a queue), or external (programs draw from it that
@@ -1506,6 +1518,7 @@ register('cancel', cancel)
 register('list', list)
 register('trim', trim)
 register('depth', depth)
+register('head', head)
 register('pause', pause)
 register('each', each)
 register('begin', begin)

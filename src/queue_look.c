@@ -585,6 +585,40 @@ queues_depths(struct queues *qs, const char *const *names, size_t n,
 		depths_end(d);
 }
 
+/* ---- the head ---- */
+
+struct head {
+	head_fn fn;
+	void *arg;
+};
+
+static void
+on_head(void *arg, const struct redis_reply *reply)
+{
+	struct head *h = arg;
+	bool known = reply && !reply_is_error(reply) && reply_count(reply) == 2;
+
+	h->fn(h->arg, known ? reply_text(reply_at(reply, 0), NULL) : NULL,
+	    known ? reply_number(reply_at(reply, 1)) : 0);
+	free(h);
+}
+
+bool
+queue_head(struct queue *q, const char *id, head_fn fn, void *arg)
+{
+	struct head *h = xmalloc(sizeof(*h));
+	struct redis_words w;
+
+	*h = (struct head){fn, arg};
+	call_begin(&w, "herod_head", 1);
+	words_add(&w, q->list);
+	words_add(&w, id ? id : "");
+	if (redis_send(q->all->redis, &w, on_head, h))
+		return true;
+	free(h);
+	return false;
+}
+
 /* ---- who draws from it ---- */
 
 void

@@ -148,6 +148,12 @@ struct lane {
 	bool draws; /* a runner here takes from it, or will */
 	bool checking, check_again; /* whether jobs wait there */
 	bool unserved; /* they do, and nobody will take them */
+	/* worker_stuck.c */
+	ev_timer stuck; /* the next look */
+	bool looking; /* Redis is asked */
+	char *head; /* id that is not taken, from head_since (clock.h) on; */
+	double head_since; /* or NULL: nothing waits, as far as is known */
+	unsigned looks; /* at which it was there */
 	/* worker_redis.c */
 	TAILQ_ENTRY(lane) external_next;
 	size_t externals; /* runners that draw themselves */
@@ -336,6 +342,19 @@ bool redis_rang(struct workers *w, const char *id);
  */
 bool redis_is_swept(struct workers *w, const struct instance *i);
 void redis_reread(struct workers *w);
+
+/* Is it one of those that draw from that lane themselves? */
+bool redis_draws(const struct instance *i, const struct lane *l);
+
+/* ---- worker_stuck.c ---- */
+
+/* A first program draws from it itself; none does any more. */
+void stuck_begin(struct lane *l);
+void stuck_end(struct lane *l);
+/* Jobs may wait there, or another program may be there to take them. */
+void stuck_look(struct lane *l);
+/* One was taken, or could not be. */
+void stuck_moves(struct lane *l);
 
 /* ---- worker_scale.c ---- */
 

@@ -867,6 +867,7 @@ on_serve(struct ev_loop *loop, ev_prepare *prepare, int revents)
 		l->is_dirty = false;
 		lane_take(l);
 		flow_check(l);
+		stuck_look(l);
 	}
 }
 

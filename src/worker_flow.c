@@ -210,6 +210,8 @@ workers_instance_changed(struct workers *w, const struct instance *i)
 	l = lane_open(w, runner_queue(i->runner));
 	if (!l->draws || !will_take(i))
 		flow_weigh(l);
+	if (i->state == RUNNING)
+		lane_look(l);
 }
 
 /* ---- no_consumer = refuse ---- */

@@ -30,8 +30,8 @@
 
 /* ---- who draws from a lane ---- */
 
-static bool
-draws(const struct instance *i, const struct lane *l)
+bool
+redis_draws(const struct instance *i, const struct lane *l)
 {
 	return instance_conf(i)->kind == KIND_REDIS &&
 	    strcmp(instance_queue(i), queue_name(l->queue)) == 0;
@@ -67,7 +67,7 @@ hands_without(struct lane *l, const struct instance *without)
 
 	RUNNERS_FOREACH (r, l->all->runners)
 		RUNNER_FOREACH_INSTANCE (i, r, k)
-			if (draws(i, l))
+			if (redis_draws(i, l))
 				count_hand(&h, place_of(l->all, i),
 				    i->child && i != without);
 	return h;
@@ -91,7 +91,7 @@ works_of(struct lane *l, size_t *n)
 	*n = 0;
 	RUNNERS_FOREACH (r, l->all->runners)
 		RUNNER_FOREACH_INSTANCE (i, r, at)
-			if (draws(i, l) && i->work)
+			if (redis_draws(i, l) && i->work)
 				TAILQ_FOREACH_REVERSE(k,
 				    &((struct place *)i->work)->works,
 				    work_list, next)
@@ -166,6 +166,7 @@ begin(struct lane *l, struct job *stolen, long long nodes)
 	if (!k)
 		return NULL;
 	k->elsewhere = nodes > 1;
+	stuck_moves(l);
 	counter_add(jobs_started, 1);
 	job_news(k, "started");
 	if (text_time(k->job->started_at, &at) && k->job->spec.timeout > 0)
@@ -488,6 +489,7 @@ redis_runner_added(struct lane *l)
 	ev_timer_init(&l->unbegun, on_unbegun, 0., 0.);
 	l->unbegun.data = l;
 	l->back = BACK_DIED;
+	stuck_begin(l);
 	queue_set_external(l->queue, true);
 	queues_watch_jobs(w->queues);
 	reread(l);
@@ -497,6 +499,7 @@ redis_runner_added(struct lane *l)
 static void
 lane_close(struct lane *l)
 {
+	stuck_end(l);
 	ev_timer_stop(l->all->loop, &l->unbegun);
 	strv_free(l->taken);
 	l->taken = NULL;
@@ -526,8 +529,10 @@ redis_reread(struct workers *w)
 {
 	struct lane *l;
 
-	TAILQ_FOREACH (l, &w->external_lanes, external_next)
+	TAILQ_FOREACH (l, &w->external_lanes, external_next) {
+		stuck_moves(l); /* it could not be taken meanwhile */
 		reread(l);
+	}
 	if (!TAILQ_EMPTY(&w->external_lanes))
 		scan(w);
 }
