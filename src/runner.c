@@ -33,6 +33,7 @@
 #include "ready.h"
 #include "process.h"
 #include "recycle.h"
+#include "runners.h"
 
 #define SHORT_LIFE 1.0 /* seconds */
 #define END_TEXT 256
@@ -784,6 +785,14 @@ undrain(struct instance *i)
 	return i->child && i->child->paused ? PAUSED : RUNNING;
 }
 
+/* Its state stays, but who waits for just that need not wait any more. */
+static void
+tell_started(const struct instance *i)
+{
+	if (runners_have_order(i->runner->all))
+		runners_look_again(i->runner->all);
+}
+
 static enum state
 started(struct instance *i)
 {
@@ -792,6 +801,7 @@ started(struct instance *i)
 	ready_executed(i);
 	if (i->state != STARTING)
 		return i->state; /* it had said that it was before */
+	tell_started(i);
 	probe_state(i);
 	if (ready_is_awaited(i)) {
 		arm(i, conf(i)->startwaitsecs);

@@ -67,6 +67,22 @@ test_it_waits_for_what_it_requires_and_says_so(void)
 }
 
 void
+test_who_waits_for_a_start_does_not_wait_for_startsecs(void)
+{
+	struct pair p;
+
+	open_pair(&p, "\"startsecs\": 1000", REQUIRES);
+	settle(&p);
+	turn(&p.h);
+	check_int(state_of(p.web), WAITING);
+	executed(p.db);
+	turn(&p.h);
+	check_int(state_of(p.db), STARTING);
+	check_int(state_of(p.web), STARTING);
+	close_house(&p.h);
+}
+
+void
 test_ready_is_running(void)
 {
 	struct pair p;
