@@ -126,15 +126,18 @@ add_queue(struct table *t, const json_t *runner)
 	table_add(t, text);
 }
 
-/* And that nobody takes the jobs that wait. */
+/* Why no job begins says more than that it is up; and that nobody takes the
+ * jobs that wait. */
 static void
 add_why(struct table *t, const json_t *runner)
 {
 	const json_t *queue = json_object_get(runner, "queue");
+	const char *held = json_string_value(json_object_get(queue, "held"));
 	bool is_unserved =
 	    json_is_string(json_object_get(queue, "no_consumer")) &&
 	    json_integer_value(json_object_get(queue, "depth")) > 0;
-	char *whole = xasprintf("%s%s", text_of(runner, "why"),
+	char *whole = xasprintf("%s%s%s", held ? "held: " : "",
+	    held ? held : text_of(runner, "why"),
 	    is_unserved ? "; jobs wait and nobody takes them" : "");
 
 	table_add(t, whole);

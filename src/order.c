@@ -181,6 +181,42 @@ order_missing(const struct runner *r, size_t *from)
 	return NULL;
 }
 
+/* ---- while it runs ---- */
+
+static void
+say_lack(const struct runner *other, const struct instance *i, const char *name,
+    char *why, size_t size)
+{
+	if (other == NULL)
+		snprintf(why, size, "requires %s, which is not there", name);
+	else
+		snprintf(why, size, "requires %s, which is %s", name,
+		    i->state == RUNNING ? "about to stop"
+					: state_name(i->state));
+}
+
+bool
+order_lacks(const struct runner *r, char *why, size_t size)
+{
+	const struct instance *i = NULL;
+	const struct runner *other;
+	char *const *word;
+	enum condition c;
+	struct depend d;
+
+	for (word = depend_words(&r->conf, DEPEND_REQUIRES); *word; word++) {
+		depend_parse(*word, &d);
+		other = runner_find(r->all, d.name);
+		c = other ? depend_condition(&d, &other->conf) : d.condition;
+		if (c == DEPEND_EXITED ||
+		    (other && verdict(other, c, &i) == MET))
+			continue;
+		say_lack(other, i, d.name, why, size);
+		return true;
+	}
+	return false;
+}
+
 /* ---- stop ---- */
 
 /* The condition under which d has r in the list; DEPEND_PLAIN: not in it. */

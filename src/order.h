@@ -32,6 +32,10 @@ const struct runner *order_holder(const struct runner *r);
  * at 0; NULL behind the last. */
 struct runner *order_missing(const struct runner *r, size_t *from);
 
+/* A runner that it requires to stay up is not as it should be: true, and why
+ * says which ("requires db, which is BACKOFF"). */
+bool order_lacks(const struct runner *r, char *why, size_t size);
+
 /* Does d require r to stay up? */
 bool order_requires(const struct runner *d, const struct runner *r);
 

@@ -132,6 +132,15 @@ is_paused(const struct tale *t)
 }
 
 static void
+say_held(struct tale *t)
+{
+	char why[WHY_MAX];
+
+	if (workers_held(t->services->workers, t->runner, why, sizeof(why)))
+		say(t, "No job begins before that is over: %s.", why);
+}
+
+static void
 say_queue(struct tale *t)
 {
 	const struct redis *redis = t->services->redis;
@@ -149,6 +158,7 @@ say_queue(struct tale *t)
 		    "No job begins, because the queue %s is paused; heroctl "
 		    "resume %s ends that.",
 		    runner_queue(t->runner), runner_queue(t->runner));
+	say_held(t);
 }
 
 /* ---- what its probe says ---- */

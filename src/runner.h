@@ -174,6 +174,8 @@ struct runner_hooks {
 	void (*abandon)(void *arg, struct instance *i);
 	/* Longest time from now that its jobs may still take. */
 	double (*longest)(void *arg, struct instance *i);
+	/* Others have changed, and with them perhaps what it requires. */
+	void (*order)(void *arg);
 	/* It is down and about to be freed, its runner is not. */
 	void (*gone)(void *arg, struct instance *i);
 };

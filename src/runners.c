@@ -655,6 +655,7 @@ forget(struct runners *rs, struct runner *r)
 void
 runners_look_at_order(struct runners *rs)
 {
+	const struct runner_hooks *hooks = rs->context.hooks;
 	struct instance *i;
 	struct runner *r;
 	size_t k;
@@ -663,6 +664,8 @@ runners_look_at_order(struct runners *rs)
 		RUNNER_FOREACH_INSTANCE (i, r, k)
 			if (i->state == WAITING || i->blocked || i->held)
 				instance_event(i, EVENT_ORDER);
+	if (hooks->order)
+		hooks->order(hooks->arg);
 }
 
 static void

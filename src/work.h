@@ -13,7 +13,9 @@
 #include <sys/queue.h>
 #include <sys/tree.h>
 
+#include "depend.h"
 #include "frame.h"
+#include "host.h"
 #include "journal.h"
 #include "queue.h"
 #include "transit.h"
@@ -154,6 +156,7 @@ struct lane {
 	char *head; /* id that is not taken, from head_since (clock.h) on; */
 	double head_since; /* or NULL: nothing waits, as far as is known */
 	unsigned looks; /* at which it was there */
+	TAILQ_HEAD(, hold) holds; /* worker_hold.c's */
 	/* worker_redis.c */
 	TAILQ_ENTRY(lane) external_next;
 	size_t externals; /* runners that draw themselves */
@@ -195,6 +198,9 @@ struct workers {
 	size_t nworks;
 	TAILQ_HEAD(, lane) external_lanes; /* see worker_redis.c */
 	TAILQ_HEAD(, scaler) scalers; /* worker_scale.c's */
+	const char *proc; /* where the host is read */
+	struct host host; /* as it was then (clock.h); 0: not yet */
+	double host_at;
 };
 
 /* ---- worker.c ---- */
@@ -259,6 +265,8 @@ void place_back(struct place *p, enum back how, const char *why);
 struct place *place_of(struct workers *w, struct instance *i);
 /* It may have room again. */
 void place_look(struct place *p);
+/* Jobs that it could take, were it not held. */
+size_t place_slots(const struct place *p);
 /* No new job for a second. */
 void place_hold(struct place *p);
 
@@ -366,6 +374,17 @@ void scale_look(struct lane *l);
 void scale_up(struct workers *w, const struct instance *i);
 /* It is not to be started, as there is nothing to do for it. */
 bool scale_hinders(struct workers *w, const struct instance *i);
+
+/* ---- worker_hold.c ---- */
+
+void hold_begin(struct lane *l, struct runner *r);
+void hold_end(struct lane *l, const struct runner *r);
+/* Jobs are about to be taken there: may its runners? */
+void hold_look(struct lane *l);
+/* Runners that others require have changed. */
+void hold_order(struct lane *l);
+/* It takes no job now. */
+bool hold_is_on(const struct place *p);
 
 /* ---- worker_ask.c ---- */
 

@@ -60,6 +60,7 @@ lane_open(struct workers *w, const char *name)
 	l->queue = wanted.queue;
 	l->maybe = true;
 	TAILQ_INIT(&l->ready);
+	TAILQ_INIT(&l->holds);
 	RB_INSERT(lane_tree, &w->lanes, l);
 	return l;
 }
@@ -104,8 +105,8 @@ place_room(const struct place *p)
 	return c->kind == KIND_EXEC ? 1 : (size_t)c->concurrency;
 }
 
-static size_t
-place_free_slots(const struct place *p)
+size_t
+place_slots(const struct place *p)
 {
 	size_t used = p->nworks + p->reserved, room;
 
@@ -114,6 +115,14 @@ place_free_slots(const struct place *p)
 		return 0;
 	room = place_room(p);
 	return used < room ? room - used : 0;
+}
+
+static size_t
+place_free_slots(const struct place *p)
+{
+	size_t n = place_slots(p);
+
+	return n && hold_is_on(p) ? 0 : n;
 }
 
 void
@@ -827,6 +836,7 @@ lane_take(struct lane *l)
 	if (!l->all->open || l->taking || !l->maybe ||
 	    ev_is_active(&l->all->retry))
 		return;
+	hold_look(l);
 	if (TAILQ_EMPTY(&l->ready)) {
 		scale_look(l);
 		return;
@@ -948,6 +958,18 @@ push_direct(
 	return -1;
 }
 
+/* A slot that it can have at once, before all others. */
+static bool
+reserve_direct(
+    struct lane *l, const struct job *j, bool named, struct place **p)
+{
+	if (named || !job_stands_in_line(j) || !l->all->open || l->maybe ||
+	    l->taking || queue_is_paused(l->queue) || queue_has_rate(l->queue))
+		return false;
+	hold_look(l);
+	return reserve(l, p, 1) > 0;
+}
+
 int
 lane_push(struct lane *l, struct job *stolen, bool named, queue_fn fn,
     void *arg, struct err *e)
@@ -955,9 +977,7 @@ lane_push(struct lane *l, struct job *stolen, bool named, queue_fn fn,
 	struct place *p;
 	int result;
 
-	if (!named && job_stands_in_line(stolen) && l->all->open && !l->maybe &&
-	    !l->taking && !queue_is_paused(l->queue) &&
-	    !queue_has_rate(l->queue) && reserve(l, &p, 1))
+	if (reserve_direct(l, stolen, named, &p))
 		return push_direct(p, stolen, fn, arg, e);
 	job_move(stolen, JOB_DISPATCHED, NULL);
 	result = queue_push(l->queue, stolen, named, fn, arg, e);
@@ -1612,6 +1632,16 @@ hook_longest(void *arg, struct instance *i)
 }
 
 static void
+hook_order(void *arg)
+{
+	struct workers *w = arg;
+	struct lane *l;
+
+	RB_FOREACH (l, lane_tree, &w->lanes)
+		hold_order(l);
+}
+
+static void
 place_gone(struct place *p)
 {
 	struct work *k;
@@ -1652,6 +1682,7 @@ workers_hooks(struct workers *w, struct runner_hooks *hooks)
 	    .jobs = hook_jobs,
 	    .abandon = hook_abandon,
 	    .longest = hook_longest,
+	    .order = hook_order,
 	    .gone = hook_gone,
 	};
 }
@@ -1721,6 +1752,7 @@ workers_runner_added(struct workers *w, struct runner *r)
 	if (r->conf.kind == KIND_REDIS)
 		redis_runner_added(l);
 	scale_begin(w, r);
+	hold_begin(l, r);
 	l->maybe = true;
 	flow_weigh(l);
 	lane_look(l);
@@ -1737,6 +1769,7 @@ draws_no_more(
 	l = lane_open(w, conf->queue ? conf->queue : r->name);
 	l->runners--;
 	scale_end(w, r);
+	hold_end(l, r);
 	lane_set_limits(l, r);
 	if (conf->kind == KIND_REDIS)
 		redis_runner_gone(l);
@@ -1886,6 +1919,7 @@ workers_new(struct ev_loop *loop, struct redis *redis,
 	w->loop = loop;
 	w->redis = redis;
 	w->conf = conf;
+	w->proc = "/proc";
 	RB_INIT(&w->works);
 	RB_INIT(&w->lanes);
 	RB_INIT(&w->watches);

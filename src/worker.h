@@ -84,6 +84,14 @@ void workers_depths(struct workers *w, const char *const *queues, size_t n,
 /* Is that queue paused, as far as is known here? */
 bool workers_is_paused(struct workers *w, const char *queue);
 
+/* Does no job of a runner that could take some begin, because of the host or of
+ * what it requires?  why says so. */
+bool workers_held(
+    struct workers *w, const struct runner *r, char *why, size_t size);
+
+/* Where load and memory of the host are read instead of in /proc; borrowed. */
+void workers_read_host(struct workers *w, const char *proc);
+
 /* Jobs of a queue that ended here, a second, over the last minute. */
 double workers_rate(struct workers *w, const char *queue);
 

@@ -98,9 +98,10 @@ begin_window(struct scaler *s)
 static void
 decide(struct scaler *s, const struct queue_depth *d)
 {
-	long long jobs = d->paused ? 0 : d->jobs;
+	char why[WHY_MAX], idle[32];
+	bool held = workers_held(s->all, s->runner, why, sizeof(why));
+	long long jobs = d->paused || held ? 0 : d->jobs;
 	size_t need = needed(s, jobs, d->oldest);
-	char why[96], idle[32];
 
 	if (need >= s->runner->nneeded) {
 		begin_window(s);

@@ -916,11 +916,15 @@ conf_check_runner(const char *name, const struct runner_conf *r, struct err *e)
 		    r->max_age > 0	 ? "max_age"
 			: r->max_rss > 0 ? "max_rss"
 					 : "essential");
-	if (r->kind == KIND_REDIS && r->rate_limit > 0)
+	if (r->kind == KIND_REDIS &&
+	    (r->rate_limit > 0 || r->max_load > 0 || r->min_memory > 0))
 		return err_set(e, ERR_PARAMS,
-		    "runner %s: rate_limit is for kind exec or stdio: programs "
-		    "of kind redis take jobs by themselves",
-		    name);
+		    "runner %s: %s is for kind exec or stdio: programs of kind "
+		    "redis take jobs by themselves",
+		    name,
+		    r->rate_limit > 0	  ? "rate_limit"
+			: r->max_load > 0 ? "max_load"
+					  : "min_memory");
 	if (r->numprocs_max > 0 && r->kind != KIND_STDIO &&
 	    r->kind != KIND_REDIS)
 		return err_set(e, ERR_PARAMS,

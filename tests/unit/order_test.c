@@ -82,6 +82,53 @@ test_who_waits_for_a_start_does_not_wait_for_startsecs(void)
 	close_house(&p.h);
 }
 
+/* "" when it has all that it requires. */
+static const char *
+lack(const struct runner *r)
+{
+	static char why[128];
+
+	why[0] = '\0';
+	check(order_lacks(r, why, sizeof(why)) == (why[0] != '\0'));
+	return why;
+}
+
+void
+test_what_it_requires_is_lacked_while_it_is_down(void)
+{
+	struct pair p;
+
+	open_running_pair(&p, REQUIRES);
+	check_str(lack(p.web), "");
+	over(p.db, 3);
+	check_str(lack(p.web), "requires db, which is STARTING");
+	executed(p.db);
+	check_str(lack(p.web), "");
+	runner_stop(p.db, false);
+	check_str(lack(p.web), "requires db, which is about to stop");
+	over(p.web, 0);
+	turn(&p.h);
+	over(p.db, 0);
+	check_str(lack(p.web), "requires db, which is STOPPED");
+	runner_remove(p.db);
+	turn(&p.h);
+	check_str(lack(p.web), "requires db, which is not there");
+	close_house(&p.h);
+}
+
+void
+test_what_it_only_wants_or_what_was_to_end_is_not_lacked(void)
+{
+	struct pair p;
+	struct runner *late;
+
+	open_pair(&p, "", "\"wants\": \"db\", \"after\": \"db nobody\"");
+	late = house_add(&p.h, "late", "\"requires\": \"db:exited\"");
+	check_str(lack(p.web), "");
+	check_str(lack(late), "");
+	close_house(&p.h);
+}
+
 void
 test_ready_is_running(void)
 {

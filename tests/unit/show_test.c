@@ -60,6 +60,19 @@ test_an_unknown_depth_is_a_question_mark(void)
 }
 
 void
+test_why_no_job_begins_stands_before_why_it_is_up(void)
+{
+	check_str(
+	    shown(plain(), "[RunnerStatus]",
+		"[{\"name\":\"w\",\"state\":\"RUNNING\",\"wanted\":\"up\","
+		"\"pid\":null,\"uptime\":0,\"restarts\":0,\"queue\":"
+		"{\"name\":\"w\",\"depth\":2,\"running\":1,"
+		"\"held\":\"load 7.31 is above max_load 4\"},"
+		"\"why\":\"ready for a job\",\"instances\":[]}]"),
+	    "w\tRUNNING\t-\t-\t0\t2/1\theld: load 7.31 is above max_load 4\n");
+}
+
+void
 test_controls_never_reach_the_terminal(void)
 {
 	const char *out = shown(plain(), "[RunnerStatus]", "[" UP "]");

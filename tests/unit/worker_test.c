@@ -1491,3 +1491,91 @@ test_claims_of_nobody_go_back_in_order(void)
 	check_str(FIELD(&next, "a", "deaths"), "");
 	close_house(&next);
 }
+
+/* ---- what waits for room on the host ---- */
+
+#define STDIO_MAX_LOAD \
+	"{\"kind\":\"stdio\",\"command\":[\"w\"],\"concurrency\":4," \
+	"\"startsecs\":0,\"stdout_logfile\":\"NONE\",\"max_load\":4}"
+
+static void
+load_is(struct house *h, const char *load)
+{
+	write_file("loadavg", load);
+	workers_read_host(h->workers, ".");
+}
+
+static const char *
+held(struct house *h)
+{
+	static char why[128];
+
+	return workers_held(h->workers, the_runner(h), why, sizeof(why)) ? why
+									 : "";
+}
+
+void
+test_a_held_job_begins_by_itself_when_the_load_is_down(void)
+{
+	struct house h;
+	struct fake *f = open_house(&h, STDIO_MAX_LOAD);
+	const char *b;
+	double since;
+
+	load_is(&h, "1.00");
+	put(&h, "a");
+	until(&h, has_request(f, "a"));
+	check_str(LIST(&h), ""); /* nor is a take under way */
+	load_is(&h, "9.00");
+	b = put_any(&h); /* there is a slot for it */
+	check_str(LIST(&h), b);
+	check_str(held(&h), "load 9.00 is above max_load 4");
+	answers(f, "a", "A");
+	check_str(end_of(&h, "a"), "finished A");
+	/* It looks each second. */
+	since = ev_now(h.loop);
+	until(&h, ev_now(h.loop) > since + 2.5);
+	check_str(LIST(&h), b);
+	load_is(&h, "2.00");
+	until(&h, has_request(f, b));
+	check_str(held(&h), "");
+	close_house(&h);
+}
+
+void
+test_a_held_job_begins_by_itself_after_redis_was_away(void)
+{
+	struct house h;
+	struct fake *f = open_house(&h, STDIO_MAX_LOAD);
+
+	load_is(&h, "9.00");
+	put(&h, "a");
+	check_str(LIST(&h), "a");
+	server_end(h.server, SIGTERM);
+	until(&h, !redis_is_up(h.redis));
+	h.server = server_start("");
+	until(&h, redis_is_up(h.redis));
+	put(&h, "b"); /* by then it was looked at */
+	check_str(LIST(&h), "a b");
+	load_is(&h, "2.00");
+	until(&h, has_request(f, "a"));
+	close_house(&h);
+}
+
+void
+test_a_held_runner_can_be_removed(void)
+{
+	struct house h;
+
+	open_house(&h, STDIO_MAX_LOAD);
+	load_is(&h, "9.00");
+	put(&h, "a");
+	check_str(LIST(&h), "a");
+	put(&h, "b");
+	runner_stop(the_runner(&h), false);
+	ends(&fakes[0], EXITED_WITH(0));
+	runner_remove(the_runner(&h));
+	until(&h, the_runner(&h) == NULL);
+	check_str(LIST(&h), "a b");
+	close_house(&h);
+}
