@@ -616,20 +616,24 @@ local function retry_unseen(ns, id, job, now)
 end
 
 -- KEYS job own (or open)
--- ARGV ns id died default_ttl_ms now_ms
--- Back to the head of its row.  died: a worker died of it; else the attempt did
+-- ARGV ns id died default_ttl_ms now_ms started_at
+-- Back to the head of its row.  A job of programs that draw by themselves may
+-- have been given back already, unheard of, and begun again: not the attempt of
+-- started_at.  died: a worker died of it; else the attempt did
 -- not happen.  {1}; {0}: it was not ours any more; {0, ids of those that ended
 -- with it}: it is over.  Then its daemon died between its end and taking the
 -- claim off, and its time begins now.
 local function give_back(keys, args)
 	local job, ns, id = keys[1], args[1], args[2]
-	local status = redis.call('HGET', job, 'status')
+	local v = redis.call('HMGET', job, 'status', 'started_at')
+	local status = v[1]
+	local open = keys[2] == own_key(ns, 'open', queue_of(job))
 
-	if redis.call('HDEL', keys[2], id) == 0 or not status then
+	if not status or open and (v[2] or '') ~= args[6] or
+	    redis.call('HDEL', keys[2], id) == 0 then
 		return { 0 }
 	end
-	if keys[2] == own_key(ns, 'open', queue_of(job)) and
-	    retry_unseen(ns, id, job, tonumber(args[5])) then
+	if open and retry_unseen(ns, id, job, tonumber(args[5])) then
 		return { 0 }
 	end
 	if OVER[status] then

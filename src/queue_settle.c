@@ -352,6 +352,7 @@ send_back(struct settle *s)
 	words_add(&w, s->how == BACK_DIED ? "1" : "0");
 	add_default_ttl(&w, qs);
 	words_add_number(&w, now_ms());
+	words_add(&w, s->job->started_at);
 	s->sent = redis_send(qs->redis, &w, on_settled, s);
 }
 

@@ -377,6 +377,38 @@ test_what_goes_back_is_theirs_again(void)
 	close_place(&p);
 }
 
+static void
+give_back_unheard(struct place *p, const struct job *j)
+{
+	REDIS(p,
+	    "FCALL herod_give_back 2 hero:job:a herod:open:q hero a 1 1000 99 "
+	    "%s",
+	    j->started_at);
+}
+
+/* The answer was lost with Redis: what is sent again does nothing, neither
+ * while it stands in its row nor when the next one has begun it. */
+void
+test_what_went_back_unheard_goes_back_once(void)
+{
+	struct place p;
+	struct job *first, *next;
+
+	open_external(&p);
+	push(&p, "a", false);
+	first = begin_a(&p).job;
+	give_back_unheard(&p, first);
+	give_back_unheard(&p, first);
+	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "a");
+	next = begin_a(&p).job;
+	give_back_unheard(&p, first);
+	check_int(NUMBER(&p, "EXISTS hero:work_queue:q"), 0);
+	check_str(REDIS(&p, "HMGET hero:job:a status deaths"), "started 1");
+	job_free(first);
+	job_free(next);
+	close_place(&p);
+}
+
 void
 test_a_job_ended_meanwhile_does_not_go_back(void)
 {
