@@ -208,10 +208,10 @@ queue_json(const struct services *s, const struct runner *r)
 	const char *name = runner_queue(r);
 	char why[WHY_MAX];
 	bool held = workers_held(s->workers, r, why, sizeof(why));
-	json_t *queue = json_pack("{s:s, s:n, s:I, s:b, s:s?}", "name", name,
-	    "depth", "running", (json_int_t)workers_running(s->workers, r),
-	    "paused", workers_is_paused(s->workers, name), "held",
-	    held ? why : NULL);
+	json_t *queue =
+	    json_pack("{s:s, s:n, s:I, s:b, s:s?}", "name", name, "depth",
+		"running", (json_int_t)workers_running(s->workers, r), "paused",
+		workers_is_paused(s->workers, name), "held", held ? why : NULL);
 
 	put_consumers(queue, s->workers, name);
 	return queue;

@@ -671,6 +671,7 @@ test_another_user_may_look_but_not_touch(void)
 
 	if (!can_become_nobody())
 		skip("cannot become another user here");
+	wait_for(is_state(h, "web", "RUNNING"));
 	for (i = 0; i < 2; i++) {
 		r = as_nobody(h, doors[i], "status web");
 		check_has(r.out, "web");

@@ -25,22 +25,6 @@ struct two {
 
 /* Herods a and b with runners of kind exec as said: the first one's name is
  * "it". */
-static void
-start_two(struct two *t, const char *of_a, const char *of_b)
-{
-	const char *head;
-
-	t->redis = here("redis.sock");
-	redis_start(t->redis);
-	head = text(
-	    "[herod]\nredis_url = unix://%s\nnode_timeout = 3\nnode = %%s\n" AT_ONCE,
-	    t->redis);
-	t->a = herod_start_beside("-a", "%s%s", text(head, "a"), of_a);
-	t->b = herod_start_beside("-b", "%s%s", text(head, "b"), of_b);
-	wait_for_redis(t->a);
-	wait_for_redis(t->b);
-}
-
 static const char *
 runner_it(const char *body)
 {
@@ -73,6 +57,24 @@ is_alive_node(struct herod *h, const char *name)
 	json_t *it = node(h, name);
 
 	return it && json_is_true(at(it, "alive"));
+}
+
+static void
+start_two(struct two *t, const char *of_a, const char *of_b)
+{
+	const char *head;
+
+	t->redis = here("redis.sock");
+	redis_start(t->redis);
+	head = text(
+	    "[herod]\nredis_url = unix://%s\nnode_timeout = 3\nnode = %%s\n" AT_ONCE,
+	    t->redis);
+	t->a = herod_start_beside("-a", "%s%s", text(head, "a"), of_a);
+	t->b = herod_start_beside("-b", "%s%s", text(head, "b"), of_b);
+	wait_for_redis(t->a);
+	wait_for_redis(t->b);
+	wait_for(is_alive_node(t->a, "b"));
+	wait_for(is_alive_node(t->b, "a"));
 }
 
 /* What the long job writes: its process and id. */
@@ -111,8 +113,6 @@ test_nodes_see_each_other(void)
 
 	start_two(&t, "", "");
 	check(json_is_true(at(node(t.a, "a"), "self")));
-	wait_for(is_alive_node(t.a, "b"));
-	wait_for(is_alive_node(t.b, "a"));
 	check_has(heroctl(t.a, "--plain nodes").out, "b\tyes\t");
 	/* Who ends in order is no node any more. */
 	herod_stop(t.b);

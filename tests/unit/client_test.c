@@ -2,13 +2,26 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "check.h"
 #include "client.h"
 #include "sock.h"
+
+static bool
+is_listening(void)
+{
+	struct sockaddr_un un = {AF_UNIX, "herod/herod.sock"};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool good = connect(fd, (struct sockaddr *)&un, sizeof(un)) == 0;
+
+	close(fd);
+	return good;
+}
 
 /* In a process of its own: listens where somebody's herod should be. */
 static pid_t
@@ -24,7 +37,7 @@ listen_as(uid_t uid)
 			_exit(1);
 		pause();
 	}
-	wait_for(access("herod/herod.sock", F_OK) == 0);
+	wait_for(is_listening());
 	return pid;
 }
 

@@ -1098,13 +1098,14 @@ test_stop_ends_with_its_signal(void)
 {
 	setup();
 	start_sh("a",
-	    "trap 'echo asked; exit 7' USR1; while :; do sleep 0.01; "
-	    "done");
+	    "trap 'echo asked; exit 7' USR1; echo up; while :; do "
+	    "sleep 0.01; done");
 	start_sh("b", "exec sleep 1000");
+	wait_for(output_has("up"));
 	tell("stop", "a", "60", "0", "1", "10", NULL);
 	check_str(event("over a "), "exit 7");
 	check_has(event("how a "), "stopping=1 killed=0");
-	check_str(output(), "asked\n");
+	check_str(output(), "up\nasked\n");
 	tell("stop", "b", "60", "1", "1", "15", NULL);
 	check_str(event("over b "), "SIGTERM");
 	teardown();
