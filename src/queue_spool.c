@@ -241,17 +241,31 @@ queue_spool(struct queue *q, struct job *j, bool held, queue_fn fn, void *arg,
 	return refuse_spool(qs, why, e);
 }
 
-struct job *
-spooled_job(const struct queues *qs, const char *id)
+static const struct spooled *
+spooled_find(const struct queues *qs, const char *id)
 {
 	const struct spooled *s;
-	struct job *copy;
-	char *line;
-	json_t *o;
 
 	TAILQ_FOREACH (s, &qs->spooled, next)
 		if (!strcmp(s->job->spec.id, id))
 			break;
+	return s;
+}
+
+bool
+queues_is_spooled(const struct queues *qs, const char *id)
+{
+	return spooled_find(qs, id) != NULL;
+}
+
+struct job *
+spooled_job(const struct queues *qs, const char *id)
+{
+	const struct spooled *s = spooled_find(qs, id);
+	struct job *copy;
+	char *line;
+	json_t *o;
+
 	if (!s)
 		return NULL;
 	line = line_of(s->job, s->held);

@@ -201,6 +201,8 @@ struct workers {
 	const char *proc; /* where the host is read */
 	struct host host; /* as it was then (clock.h); 0: not yet */
 	double host_at;
+	struct copies
+	    *copies; /* worker_durable.c's; NULL: none was asked for */
 };
 
 /* ---- worker.c ---- */
@@ -335,6 +337,13 @@ typedef int (*push_fn)(struct lane *l, struct job *stolen, bool named,
  * is to refuse it then. */
 int flow_offer(struct lane *l, struct job *stolen, bool named, push_fn push,
     queue_fn fn, void *arg, struct err *e);
+
+/* ---- worker_durable.c ---- */
+
+/* flow_offer(); fn is told of success when the job is as durable as it asks. */
+int durable_offer(struct lane *l, struct job *stolen, bool named, push_fn push,
+    queue_fn fn, void *arg, struct err *e);
+void durable_free(struct workers *w);
 
 /* ---- worker_redis.c ---- */
 

@@ -2041,6 +2041,7 @@ workers_free(struct workers *w)
 	redis_hang_up(w->redis);
 	ev_prepare_stop(w->loop, &w->serve);
 	ev_timer_stop(w->loop, &w->retry);
+	durable_free(w);
 	watches_free(w);
 	queues_free(w->queues);
 	while ((l = RB_MIN(lane_tree, &w->lanes))) {

@@ -85,6 +85,8 @@ fill_job(struct job *j, const struct runner *r, const json_t *settings,
 		j->spec.timeout = r->conf.job_timeout;
 	if (j->spec.retries < 0)
 		j->spec.retries = r->conf.job_retries;
+	if (j->spec.durability == DURABILITY_RUNNER)
+		j->spec.durability = r->conf.durability + DURABILITY_REDIS;
 	strlcpy(
 	    j->created_at, time_text(ev_time(), now), sizeof(j->created_at));
 	return 0;
@@ -132,7 +134,7 @@ workers_create(struct workers *w, const char *runner, const json_t *settings,
 	if (!j)
 		return -1;
 	named = is_named(j, id);
-	return flow_offer(
+	return durable_offer(
 	    lane_open(w, j->queue), j, named, lane_push, fn, arg, e);
 }
 
@@ -153,7 +155,7 @@ workers_hold(struct workers *w, const char *runner, const json_t *settings,
 	if (!j)
 		return -1;
 	is_named(j, id);
-	return flow_offer(
+	return durable_offer(
 	    lane_open(w, j->queue), j, true, lane_hold, fn, arg, e);
 }
 

@@ -37,6 +37,15 @@ enum autorestart {
 /* And of its no_consumer. */
 enum no_consumer { NO_CONSUMER_ACCEPT, NO_CONSUMER_REFUSE };
 
+/* The words of job.def's durability; those of runner.def's are the same without
+ * the first. */
+enum durability {
+	DURABILITY_RUNNER,
+	DURABILITY_REDIS,
+	DURABILITY_FSYNC,
+	DURABILITY_REPLICA
+};
+
 /* The words of schedule.def's overlap, in its order. */
 enum overlap { OVERLAP_ALLOW, OVERLAP_FORBID, OVERLAP_REPLACE };
 

@@ -988,6 +988,15 @@ redis_start_loading(const char *socket)
 }
 
 pid_t
+redis_start_primary(const char *socket, int *port)
+{
+	*port = free_port();
+	return redis_server(socket,
+	    (const char *const[]){
+		"--save", "", "--port", text("%d", *port), NULL});
+}
+
+pid_t
 redis_start_in(const char *socket, const char *dir)
 {
 	return redis_server(

@@ -189,6 +189,8 @@ pid_t redis_start(const char *socket);
 /* The same; what it has acknowledged is there again when it is killed and
  * started again. */
 pid_t redis_start_durable(const char *socket);
+/* One of which others can be replicas, at that port of 127.0.0.1. */
+pid_t redis_start_primary(const char *socket, int *port);
 /* One that knows what the dump in that directory has. */
 pid_t redis_start_in(const char *socket, const char *dir);
 /* One that reads the dump in the test's directory, slowly: a tenth of a second
