@@ -331,6 +331,16 @@ note_event(struct waiting *w, const json_t *event)
 		    json_object_get(event, "healthy"));
 }
 
+/* Nobody here would hear of it. */
+static bool
+is_external(const char *name, const json_t *runner)
+{
+	if (runner == NULL || !is_state(runner, "UNKNOWN"))
+		return false;
+	ctl_say("%s is external: whether it runs is not known to herod", name);
+	return true;
+}
+
 static bool
 is_reached(const struct waiting *w, const json_t *runner)
 {
@@ -355,6 +365,8 @@ look_at(const struct waiting *w, const char *name, const json_t *runner)
 		    json_string_value(json_object_get(runner, "why")));
 		return STATUS_REFUSED;
 	}
+	if (is_external(name, runner))
+		return STATUS_REFUSED;
 	return runner == NULL || is_reached(w, runner) ? STATUS_DONE
 						       : STATUS_TIMED_OUT;
 }

@@ -812,6 +812,8 @@ on_added(void *arg, struct runner *r)
 
 	workers_runner_added(h->workers, r);
 	news_added(&h->services, r);
+	if (h->keep && runner_is_external(r))
+		keep_touch(h->keep);
 }
 
 static void
@@ -1167,7 +1169,8 @@ descriptors_of(const struct runner_conf *c)
 	static const unsigned each[] = {[KIND_SERVICE] = 3,
 	    [KIND_EXEC] = 4,
 	    [KIND_STDIO] = 5,
-	    [KIND_REDIS] = 3};
+	    [KIND_REDIS] = 3,
+	    [KIND_EXTERNAL] = 0};
 
 	return conf_instances(c) * each[c->kind];
 }

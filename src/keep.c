@@ -191,6 +191,18 @@ restore_instances(struct runners *rs, const char *name, const json_t *scaled)
 		runner_set_instances(r, (size_t)n);
 }
 
+/* What the configuration has meanwhile goes before. */
+static void
+restore_external(struct runners *rs, const char *name, const char *queue)
+{
+	struct err e = {0};
+
+	if (queue && name_is_valid(name) && name_is_valid(queue) &&
+	    !runner_add_external(rs, name, queue, &e))
+		log_warnx(
+		    "registered runner %s: not known here: %s", name, e.text);
+}
+
 void
 keep_restore(struct keep *k, struct runners *rs)
 {
@@ -200,6 +212,9 @@ keep_restore(struct keep *k, struct runners *rs)
 	json_object_foreach (json_object_get(k->kept, "runners"), name, value)
 		if (name_is_valid(name))
 			restore_runner(rs, name, value);
+	json_object_foreach (
+	    json_object_get(k->kept, "registered"), name, value)
+		restore_external(rs, name, json_string_value(value));
 	json_object_foreach (json_object_get(k->kept, "wanted"), name, value)
 		restore_wanted(rs, name, json_string_value(value));
 	json_object_foreach (json_object_get(k->kept, "instances"), name, value)
@@ -234,11 +249,19 @@ add_instances(json_t *instances, const struct runner *r)
 			"instead_of", (json_int_t)settings));
 }
 
+static void
+add_registered(json_t *registered, const struct runner *r)
+{
+	if (r->wanted != WANTED_REMOVED)
+		json_object_set_new(
+		    registered, r->name, json_string(runner_queue(r)));
+}
+
 static json_t *
 everything(const struct keep *k)
 {
 	json_t *runners = json_object(), *wanted = json_object();
-	json_t *instances = json_object();
+	json_t *instances = json_object(), *registered = json_object();
 	struct runner *r;
 
 	RUNNERS_FOREACH (r, k->runners) {
@@ -246,6 +269,10 @@ everything(const struct keep *k)
 		if (r->wanted == WANTED_REMOVED &&
 		    runners_are_ending(k->runners))
 			continue;
+		if (runner_is_external(r)) {
+			add_registered(registered, r);
+			continue;
+		}
 		add_wanted(wanted, r);
 		add_instances(instances, r);
 		/* One that is going is stopped by its own rules to the end. */
@@ -253,8 +280,9 @@ everything(const struct keep *k)
 			json_object_set_new(runners, r->name,
 			    settings_to_json(runner_settings, &r->conf, false));
 	}
-	return json_pack("{s:i, s:o, s:o, s:o}", "version", KEPT_VERSION,
-	    "runners", runners, "wanted", wanted, "instances", instances);
+	return json_pack("{s:i, s:o, s:o, s:o, s:o}", "version", KEPT_VERSION,
+	    "runners", runners, "wanted", wanted, "instances", instances,
+	    "registered", registered);
 }
 
 static int

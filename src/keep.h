@@ -1,8 +1,9 @@
 /*
- * What survives on disk in the state directory: runners added by RPC and
- * what the operator wants (up or down, how many instances).  runners.json is
- * replaced atomically (write, fsync, rename, fsync of the directory) once per
- * loop turn at most.
+ * What survives on disk in the state directory: runners added by RPC, what the
+ * operator wants (up or down, how many instances), and which external runners
+ * Redis knew last, so that they are known before it can be asked.  runners.json
+ * is replaced atomically (write, fsync, rename, fsync of the directory) once
+ * per loop turn at most.
  */
 #ifndef KEEP_H
 #define KEEP_H

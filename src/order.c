@@ -37,6 +37,8 @@ verdict_of(const struct instance *i, enum condition c)
 	case RUNNING:
 	case PAUSED:
 		return verdict_up(i, c);
+	case UNKNOWN:
+		return MET; /* nobody here could wait for it */
 	case EXITED:
 		return c != DEPEND_READY && instance_ended_well(i) ? MET
 								   : FAILED;

@@ -83,7 +83,7 @@ static bool
 should_be_up(const struct runner *r)
 {
 	return r->conf.autostart && r->wanted == WANTED_UP &&
-	    runner_state(r) != EXITED;
+	    !runner_is_external(r) && runner_state(r) != EXITED;
 }
 
 static void
@@ -141,20 +141,28 @@ put_counters(struct sink *s)
 	}
 }
 
+static size_t
+count_in(struct runners *runners, enum state state)
+{
+	struct runner *r;
+	size_t n = 0;
+
+	RUNNERS_FOREACH (r, runners)
+		n += runner_state(r) == state;
+	return n;
+}
+
 static void
 put_runners(struct sink *s, struct runners *runners)
 {
 	static const enum state states[] = {STOPPED, WAITING, STARTING, RUNNING,
-	    PAUSED, BACKOFF, DRAINING, STOPPING, EXITED, FATAL};
-	size_t i, count[FATAL + 1] = {0};
-	struct runner *r;
+	    PAUSED, BACKOFF, DRAINING, STOPPING, EXITED, FATAL, UNKNOWN};
+	size_t i;
 
-	RUNNERS_FOREACH (r, runners)
-		count[runner_state(r)]++;
 	metric(s, "runners", "gauge", "Runners by state");
 	for (i = 0; i < sizeof(states) / sizeof(states[0]); i++)
 		print(s, "herod_runners{state=\"%s\"} %zu\n",
-		    state_name(states[i]), count[states[i]]);
+		    state_name(states[i]), count_in(runners, states[i]));
 }
 
 static void

@@ -355,6 +355,11 @@ queues_rung(struct queues *qs, const char *key, size_t len, const char **id)
 		queues_read_mail(qs);
 		return NULL;
 	}
+	if (!strcmp(key, qs->runners)) {
+		if (qs->ops && qs->ops->enrolled)
+			qs->ops->enrolled(qs->arg);
+		return NULL;
+	}
 	if ((name = behind(qs->list_prefix, key, len)) ||
 	    (name = behind(qs->row_prefix, key, len)))
 		return find_row(qs, name);
@@ -402,6 +407,7 @@ queues_new(struct ev_loop *loop, struct redis *redis, const char *ns,
 	qs->delay_prefix = xasprintf("%sd:delay:", ns);
 	qs->meta_prefix = xasprintf("%sd:meta:", ns);
 	qs->names = xasprintf("%sd:queues", ns);
+	qs->runners = xasprintf("%sd:runners", ns);
 	qs->result_ttl = result_ttl;
 	RB_INIT(&qs->tree);
 	settles_init(qs);
@@ -413,6 +419,7 @@ queues_new(struct ev_loop *loop, struct redis *redis, const char *ns,
 	redis_add_bell(redis, qs->row_prefix);
 	redis_add_bell(redis, qs->delay_prefix);
 	redis_add_bell(redis, qs->meta_prefix);
+	redis_add_bell(redis, qs->runners);
 	return qs;
 }
 
@@ -446,6 +453,7 @@ queues_free(struct queues *qs)
 	free(qs->delay_prefix);
 	free(qs->meta_prefix);
 	free(qs->names);
+	free(qs->runners);
 	free(qs->inbox);
 	free(qs);
 }

@@ -17,6 +17,8 @@
  *	NSd:done:QUEUE		zset id by when it may be forgotten (ms)
  *	NSd:meta:QUEUE		hash; paused (since when) while no job begins
  *	NSd:queues		set of names
+ *	NSd:runners		hash name -> queue of external runners, which
+ *				somebody else starts
  *	NSd:schedule:NAME	hash; tick: the last one (ms), tick_job: its
  *				job; job: the last one made, by hand or not
  *	NSd:node:NODE		hash; epoch counts the daemons before us
@@ -56,6 +58,9 @@ struct queues_ops {
 	void (*purged)(void *arg, const char *id);
 	/* No job begins any more, or they begin again. */
 	void (*paused)(void *arg, struct queue *q, bool paused);
+	/* Another herod has registered an external runner, or unregistered one:
+	 * queues_enrolled(). */
+	void (*enrolled)(void *arg);
 	/* Others took us for dead: our claims may not be ours any more. */
 	void (*fenced)(void *arg);
 	/* Redis has not heard of us for two thirds of our timeout: soon they
@@ -328,6 +333,20 @@ void queues_scan(
 
 /* Asks who has it to end it. */
 void queue_ask_stop(struct queue *q, const char *id);
+
+/* ---- external runners, which all herods know that share the Redis ---- */
+
+/* Its queue, which is another one when that name was taken; or NULL and e. */
+typedef void (*enrol_fn)(void *arg, const char *queue, const struct err *e);
+int queues_enrol(struct queues *qs, const char *name, const char *queue,
+    enrol_fn fn, void *arg, struct err *e);
+/* Forgets it; ERR_NO_RUNNER when it is not there. */
+int queues_strike(
+    struct queues *qs, const char *name, queue_fn fn, void *arg, struct err *e);
+
+/* All: {name: queue}, borrowed; not called when Redis is lost. */
+typedef void (*enrolled_fn)(void *arg, const json_t *queues);
+void queues_enrolled(struct queues *qs, enrolled_fn fn, void *arg);
 
 /* ---- looking ---- */
 

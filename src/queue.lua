@@ -963,6 +963,13 @@ local function unbegun(keys, args)
 	return n
 end
 
+-- KEYS runners; ARGV name queue
+-- An external runner; one of that name keeps its queue.  The queue it has now.
+local function enroll(keys, args)
+	redis.call('HSETNX', keys[1], args[1], args[2])
+	return redis.call('HGET', keys[1], args[1])
+end
+
 -- ARGV ns cursor
 -- A page of all jobs: {cursor, ids that a program which draws by itself may
 -- have taken while no herod looked}.
@@ -1507,6 +1514,7 @@ end
 redis.register_function('herod_create', create)
 redis.register_function('herod_create_again', create_again)
 redis.register_function('herod_tick', tick)
+redis.register_function('herod_enroll', enroll)
 register('seen', seen)
 redis.register_function('herod_start', start)
 register('take', take)

@@ -12,6 +12,7 @@
  *	queue_bulk.c    many jobs at once
  *	queue_pause.c   queues that are paused
  *	queue_external.c  what programs do that draw from Redis themselves
+ *	queue_enrol.c   external runners
  */
 #ifndef QUEUE_IMPL_H
 #define QUEUE_IMPL_H
@@ -60,7 +61,7 @@ struct queues {
 	char *ns, *node, *id;
 	char *job_prefix, *list_prefix, *row_prefix, *delay_prefix,
 	    *meta_prefix;
-	char *names;
+	char *names, *runners;
 	double result_ttl;
 	long long epoch, sequence, last_score;
 	bool registered, watches_jobs;

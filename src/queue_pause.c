@@ -67,9 +67,11 @@ refuse(const struct queue *q, const char *what, struct err *e)
 	if (!strcmp(what, "external")) {
 		err_set(e, ERR_ILLEGAL_MOVE,
 		    "queue %s cannot be paused: programs take its jobs from "
-		    "Redis themselves (kind redis)",
+		    "Redis themselves (kind redis or external)",
 		    q->name);
-		err_hint(e, "heroctl stop ends them; its jobs wait then");
+		err_hint(e,
+		    "its jobs wait when these end: heroctl stop ends "
+		    "those of kind redis");
 	} else {
 		err_set(e, ERR_NO_RUNNER, "there is no runner or queue %s",
 		    q->name);

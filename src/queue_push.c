@@ -333,7 +333,7 @@ refuse_key(const struct queue *q, const struct job *j, struct err *e)
 		return false;
 	err_set(e, ERR_PARAMS,
 	    "job: concurrency_key is not for queue %s: its programs (kind "
-	    "redis) take jobs by themselves",
+	    "redis or external) take jobs by themselves",
 	    q->name);
 	return true;
 }

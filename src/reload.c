@@ -66,6 +66,15 @@ compare_daemon(struct reload *d)
 }
 
 static void
+refuse_external(struct reload *d, const struct conf_runner *c)
+{
+	refuse(d,
+	    "runner %s (%s): an external one of that name is registered; "
+	    "unregister it first (heroctl unregister %s)",
+	    c->name, c->origin, c->name);
+}
+
+static void
 refuse_rpc(struct reload *d, const struct conf_runner *c)
 {
 	refuse(d,
@@ -84,6 +93,8 @@ compare_runner(struct reload *d, const struct conf_runner *c)
 		json_array_append_new(d->added, json_string(c->name));
 	} else if (r->internal) {
 		refuse(d, "runner %s (%s): is herod's own", c->name, c->origin);
+	} else if (runner_is_external(r)) {
+		refuse_external(d, c);
 	} else if (!runner_is_of_file(r)) {
 		refuse_rpc(d, c);
 	} else {
@@ -361,6 +372,10 @@ configured_update(struct runner *r, const json_t *settings, struct err *e)
 		    e, ERR_FORBIDDEN, "runner %s is herod's own", r->name);
 	if (runner_is_of_file(r))
 		return refuse_file(r, e);
+	if (runner_is_external(r))
+		return err_set(e, ERR_EXTERNAL,
+		    "runner %s is external: it has no settings but its queue",
+		    r->name);
 	if (r->wanted == WANTED_REMOVED)
 		return err_set(
 		    e, ERR_NO_RUNNER, "runner %s is being removed", r->name);
@@ -409,7 +424,6 @@ static json_t *
 show_runner(const struct runner *r)
 {
 	json_t *settings = settings_to_json(runner_settings, &r->conf, true);
-
 	hide_environment(settings, "environment");
 	return json_pack(
 	    "{s:s, s:o}", "origin", r->origin, "settings", settings);

@@ -46,9 +46,20 @@ read_since(const char *text, double *since, struct err *e)
 	    text);
 }
 
-HANDLER(get_runner_logs)
+/* NULL after refusing. */
+static struct runner *
+runner_with_logs(struct call *call)
 {
 	struct runner *r = runner_of(call);
+
+	if (r && is_external(call, r, "what its programs write is not known"))
+		return NULL;
+	return r;
+}
+
+HANDLER(get_runner_logs)
+{
+	struct runner *r = runner_with_logs(call);
 	struct output_filter f = {.instance = -1};
 	struct err e = {0};
 
@@ -243,7 +254,7 @@ follower_line(void *arg, const struct output_line *line)
 
 HANDLER(follow_logs)
 {
-	struct runner *r = runner_of(call);
+	struct runner *r = runner_with_logs(call);
 	struct output_filter filter = {.instance = -1};
 	struct follower *f;
 

@@ -289,6 +289,8 @@ put_ready(json_t *status, const struct runner *r)
 static size_t
 wanted_instances(const struct runner *r)
 {
+	if (runner_is_external(r))
+		return 0; /* others know */
 	return r->nneeded < r->nwanted ? r->nneeded : r->nwanted;
 }
 
@@ -498,6 +500,28 @@ is_herods_own(struct call *call, const struct runner *r)
 	err_set(&e, ERR_FORBIDDEN, "runner %s is herod's own", r->name);
 	call_refuse(call, &e);
 	return true;
+}
+
+bool
+is_external(struct call *call, const struct runner *r, const char *what)
+{
+	struct err e = {0};
+
+	if (!runner_is_external(r))
+		return false;
+	err_set(&e, ERR_EXTERNAL, "runner %s is external: %s", r->name, what);
+	err_subject(&e, r->name);
+	call_refuse(call, &e);
+	return true;
+}
+
+/* The same for what is done to its processes. */
+static bool
+is_others(struct call *call, const struct runner *r)
+{
+	return is_external(call, r,
+	    "others start and stop its processes, herod only feeds its queue "
+	    "and looks after its jobs");
 }
 
 bool
@@ -751,7 +775,7 @@ HANDLER(start_runner)
 	char **also = NULL;
 	struct waiting *w;
 
-	if (r == NULL || is_ending(call))
+	if (r == NULL || is_others(call, r) || is_ending(call))
 		return;
 	if (!call->again)
 		runner_start_also(r, &also);
@@ -771,7 +795,7 @@ HANDLER(stop_runner)
 {
 	struct runner *r = runner_of(call);
 
-	if (r == NULL)
+	if (r == NULL || is_others(call, r))
 		return;
 	if (!call->again)
 		runner_stop(r, call_bool(call, "drain"));
@@ -845,7 +869,7 @@ HANDLER(restart_runner)
 {
 	struct runner *r = runner_of(call);
 
-	if (r == NULL || is_ending(call))
+	if (r == NULL || is_others(call, r) || is_ending(call))
 		return;
 	if (call_bool(call, "rolling")) {
 		restart_rolling(call, r);
@@ -880,8 +904,8 @@ HANDLER(scale_runner)
 	struct waiting *w;
 	size_t before;
 
-	if (r == NULL || is_herods_own(call, r) || is_ending(call) ||
-	    scales_itself(call, r))
+	if (r == NULL || is_herods_own(call, r) || is_others(call, r) ||
+	    is_ending(call) || scales_itself(call, r))
 		return;
 	before = call->again ? 0 : r->nwanted;
 	if (!call->again)
@@ -1007,7 +1031,7 @@ bulk_do(struct call *call, enum wanted what)
 		runners_stop_all(
 		    call->services->runners, call_bool(call, "drain"));
 	RUNNERS_FOREACH (r, call->services->runners)
-		if (!r->internal && r->wanted != WANTED_REMOVED)
+		if (runner_is_in_all(r))
 			bulk_add(b, r, what);
 	b->nwaiting--;
 	bulk_reply_if_over(b);
@@ -1264,42 +1288,53 @@ removed(void *arg, enum wait_end end)
 	workers_depths(m->call->services->workers, &queue, 1, removed_depth, m);
 }
 
-/* True after answering: it went while the herod before made way for us, and
- * nobody knows any more which queue was its. */
-static bool
+void
+reply_was_removed(struct call *call)
+{
+	call_reply(call,
+	    json_pack("{s:s, s:b, s:n}", "name", call_string(call, "name"),
+		"removed", 1, "queued_jobs"));
+}
+
+bool
 is_removed(struct call *call)
 {
 	const char *name = call_string(call, "name");
 
 	if (!call->again || runner_find(call->services->runners, name))
 		return false;
-	call_reply(call,
-	    json_pack(
-		"{s:s, s:b, s:n}", "name", name, "removed", 1, "queued_jobs"));
+	reply_was_removed(call);
 	return true;
 }
 
-HANDLER(remove_runner)
+void
+reply_removed(struct call *call, struct runner *r)
 {
-	struct runner *r;
-	struct removing *m;
+	struct removing *m = xcalloc(1, sizeof(*m));
 
-	if (is_removed(call))
-		return;
-	r = runner_of(call);
-	if (r == NULL || is_herods_own(call, r))
-		return;
-	m = xcalloc(1, sizeof(*m));
 	m->call = call;
 	m->name = xstrdup(r->name);
 	if (r->conf.kind != KIND_SERVICE)
 		m->queue = xstrdup(runner_queue(r));
 	call_on_gone(call, removing_gone, m);
+	m->wait = runner_wait(r, WANTED_REMOVED, 0, removed, m);
+}
+
+HANDLER(remove_runner)
+{
+	struct runner *r;
+
+	if (is_removed(call))
+		return;
+	r = runner_of(call);
+	if (r == NULL || is_herods_own(call, r) ||
+	    is_external(call, r, "unregister_runner forgets it"))
+		return;
 	call_outlives(call);
 	runner_remove(r);
 	if (runner_is_of_file(r)) /* or the next herod has it again */
 		configured_keep(call->services->configured);
-	m->wait = runner_wait(r, WANTED_REMOVED, 0, removed, m);
+	reply_removed(call, r);
 }
 
 static size_t
@@ -1324,7 +1359,7 @@ HANDLER(signal_runner)
 	int number = signal_number(text);
 	struct err e = {0};
 
-	if (r == NULL)
+	if (r == NULL || is_others(call, r))
 		return;
 	if (number < 0)
 		err_set(&e, ERR_PARAMS,

@@ -33,6 +33,18 @@ const char *wanted_word(enum wanted w);
 /* The runner of the parameter "name", or NULL after refusing. */
 struct runner *runner_of(struct call *call);
 
+/* True after refusing: others start and stop it, and what says the rest. */
+bool is_external(struct call *call, const struct runner *r, const char *what);
+
+/* Answers (Removed) when it is gone, which it is about to be. */
+void reply_removed(struct call *call, struct runner *r);
+
+/* The same of one whose queue nobody knows any more. */
+void reply_was_removed(struct call *call);
+
+/* True after answering that: it went while the herod before made way for us. */
+bool is_removed(struct call *call);
+
 /* True after refusing: nothing new is begun while herod ends. */
 bool is_ending(struct call *call);
 

@@ -402,6 +402,18 @@ say_fatal(struct tale *t)
 		    t->runner->name);
 }
 
+static void
+say_external(struct tale *t)
+{
+	say(t,
+	    "Others start and stop its programs: herod does not know whether "
+	    "they run, nor how many they are.");
+	say(t, "They take their jobs from the queue %s of Redis themselves.",
+	    runner_queue(t->runner));
+	say_jobs(t, " of its time limit");
+	say(t, "It is known until: heroctl unregister %s.", t->runner->name);
+}
+
 static void (*const states[])(struct tale *t) = {
     [STOPPED] = say_stopped,
     [WAITING] = say_waiting,
@@ -457,7 +469,10 @@ static void
 say_instance(struct tale *t, const struct instance *i)
 {
 	t->instance = i;
-	states[i->state](t);
+	if (i->state == UNKNOWN)
+		say_external(t);
+	else
+		states[i->state](t);
 	if (i->held)
 		say(t, "It is to stop, but not yet: %s.", i->why);
 	say_last_exit(t);

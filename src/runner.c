@@ -84,6 +84,8 @@ state_name(enum state s)
 		return "EXITED";
 	case FATAL:
 		return "FATAL";
+	case UNKNOWN:
+		return "UNKNOWN";
 	}
 	return "?";
 }
@@ -544,6 +546,10 @@ start_now(struct instance *i)
 {
 	struct err e = {0};
 
+	if (runner_is_external(i->runner)) {
+		because(i, "started by others: whether it runs is not known");
+		return UNKNOWN;
+	}
 	if (is_exec(i)) {
 		because(i, "ready for a job");
 		return RUNNING;
@@ -1257,11 +1263,20 @@ instance_go_on(struct instance *i)
 	past_keep(context(i)->past, i);
 }
 
+/* supervisord's number for it is far away from the others. */
+#define ROW_UNKNOWN (FATAL + 1)
+
+static size_t
+row_of(enum state s)
+{
+	return s == UNKNOWN ? ROW_UNKNOWN : (size_t)s;
+}
+
 /*
  * What is to be done in which state; an empty place means nothing.
  * EVENT_OVER's actions still see the process that is over.
  */
-static const action_fn table[FATAL + 1][EVENT_COUNT] = {
+static const action_fn table[ROW_UNKNOWN + 1][EVENT_COUNT] = {
     [STOPPED] =
 	{
 	    [EVENT_ADOPT] = adopted,
@@ -1344,12 +1359,17 @@ static const action_fn table[FATAL + 1][EVENT_COUNT] = {
 	    [EVENT_ORDER] = start_if_blocked,
 	    [EVENT_TIMER] = retry_fatal,
 	},
+    [ROW_UNKNOWN] =
+	{
+	    [EVENT_STOP] = stop_nothing,
+	    [EVENT_KILL] = stop_nothing,
+	},
 };
 
 void
 instance_event(struct instance *i, enum runner_event event)
 {
-	action_fn act = table[i->state][event];
+	action_fn act = table[row_of(i->state)][event];
 	struct child *over = event == EVENT_OVER ? i->child : NULL;
 	enum state next = act ? act(i) : i->state;
 
@@ -1494,6 +1514,12 @@ runner_queue(const struct runner *r)
 	return r->conf.queue ? r->conf.queue : r->name;
 }
 
+bool
+runner_is_external(const struct runner *r)
+{
+	return r->conf.kind == KIND_EXTERNAL;
+}
+
 const char *
 instance_queue(const struct instance *i)
 {
@@ -1527,7 +1553,8 @@ instance_new(struct runner *r, int n)
 	i->runner = r;
 	i->n = n;
 	i->since = ev_time();
-	i->cgroup = cgroup_of(i);
+	if (!runner_is_external(r))
+		i->cgroup = cgroup_of(i);
 	because(i, "not started since herod began");
 	ev_timer_init(&i->timer, on_timer, 0, 0);
 	i->timer.data = i;

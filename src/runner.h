@@ -37,7 +37,8 @@ enum state {
 	DRAINING = 35,
 	STOPPING = 40,
 	EXITED = 100,
-	FATAL = 200
+	FATAL = 200,
+	UNKNOWN = 1000 /* others start it (kind external) */
 };
 
 /* What a process is ended for that nobody asked to stop. */
@@ -129,7 +130,7 @@ struct runner {
 	RB_ENTRY(runner) entry;
 	struct runners *all;
 	char *name;
-	char *origin; /* "file:line", "rpc", "herod" */
+	char *origin; /* "file:line", "rpc", "registered", "herod" */
 	struct runner_conf conf; /* for what is started from now on */
 	enum wanted wanted;
 	bool internal; /* herod's own: not in start_all, stop_all */
@@ -353,6 +354,9 @@ bool instance_is_over_for_good(const struct instance *i);
 bool instance_takes_jobs(const struct instance *i);
 
 const char *runner_queue(const struct runner *r);
+
+/* Others start and stop it; all that herod does is for its jobs. */
+bool runner_is_external(const struct runner *r);
 const char *instance_queue(const struct instance *i);
 
 #define RUNNER_FOREACH_INSTANCE(i, r, k) \

@@ -129,7 +129,20 @@ runner_nearest(struct runners *rs, const char *typo)
 bool
 runner_is_of_file(const struct runner *r)
 {
-	return !r->internal && strcmp(r->origin, "rpc") != 0;
+	return !r->internal && !runner_is_external(r) &&
+	    strcmp(r->origin, "rpc") != 0;
+}
+
+static int
+refuse_taken(const struct runner *r, struct err *e)
+{
+	err_subject(e, r->name);
+	if (runner_is_external(r))
+		err_hint(e, "heroctl unregister %s", r->name);
+	return err_set(e, ERR_EXISTS, "runner %s exists (%s%s)%s", r->name,
+	    runner_is_external(r) ? "external, queue " : "from ",
+	    runner_is_external(r) ? runner_queue(r) : r->origin,
+	    r->wanted == WANTED_REMOVED ? " and is being removed" : "");
 }
 
 struct runner *
@@ -139,10 +152,7 @@ runner_add(struct runners *rs, const char *name,
 	struct runner *r = runner_find(rs, name);
 
 	if (r) {
-		err_set(e, ERR_EXISTS, "runner %s exists (from %s)%s", name,
-		    r->origin,
-		    r->wanted == WANTED_REMOVED ? " and is being removed" : "");
-		err_subject(e, name);
+		refuse_taken(r, e);
 		return NULL;
 	}
 	r = runner_new(rs, name, settings, origin);
@@ -150,6 +160,32 @@ runner_add(struct runners *rs, const char *name,
 	rs->ordered = rs->ordered || depends_at_all(settings);
 	if (rs->context.watch->added)
 		rs->context.watch->added(rs->context.watch->arg, r);
+	return r;
+}
+
+static bool
+is_the_same(const struct runner *r, const char *queue)
+{
+	return runner_is_external(r) && r->wanted != WANTED_REMOVED &&
+	    strcmp(runner_queue(r), queue) == 0;
+}
+
+struct runner *
+runner_add_external(
+    struct runners *rs, const char *name, const char *queue, struct err *e)
+{
+	struct runner_conf conf = {0};
+	struct runner *r = runner_find(rs, name);
+
+	if (r && is_the_same(r, queue))
+		return r;
+	settings_init(runner_settings, &conf);
+	conf.kind = KIND_EXTERNAL;
+	conf.queue = xstrdup(queue);
+	free(conf.stdout_logfile); /* it writes nothing to us */
+	conf.stdout_logfile = xstrdup("NONE");
+	r = runner_add(rs, name, &conf, "registered", e);
+	settings_clear(runner_settings, &conf);
 	return r;
 }
 
@@ -791,10 +827,11 @@ in_order(struct runners *rs, size_t *n)
 	return list;
 }
 
-static bool
-is_in_all(const struct runner *r)
+bool
+runner_is_in_all(const struct runner *r)
 {
-	return !r->internal && r->wanted != WANTED_REMOVED;
+	return !r->internal && !runner_is_external(r) &&
+	    r->wanted != WANTED_REMOVED;
 }
 
 /* It was being ended for a fault of its own. */
@@ -833,7 +870,7 @@ runners_start_all(struct runners *rs)
 
 	list = in_order(rs, &n);
 	for (i = 0; i < n; i++)
-		if (is_in_all(list[i]))
+		if (runner_is_in_all(list[i]))
 			runner_start(list[i]);
 	free(list);
 }
@@ -847,10 +884,10 @@ runners_stop_all(struct runners *rs, bool drain)
 
 	list = in_order(rs, &n);
 	for (i = 0; i < n; i++)
-		if (is_in_all(list[i]))
+		if (runner_is_in_all(list[i]))
 			want(list[i], WANTED_DOWN);
 	for (i = n; i-- > 0;)
-		if (is_in_all(list[i]))
+		if (runner_is_in_all(list[i]))
 			runner_stop(list[i], drain);
 	free(list);
 }

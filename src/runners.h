@@ -50,6 +50,12 @@ bool runner_is_of_file(const struct runner *r);
 struct runner *runner_add(struct runners *rs, const char *name,
     const struct runner_conf *settings, const char *origin, struct err *e);
 
+/* The same for one that others start, which takes its jobs from that queue
+ * itself.  It is added again under the same name and queue, and the one that is
+ * there returned. */
+struct runner *runner_add_external(
+    struct runners *rs, const char *name, const char *queue, struct err *e);
+
 /*
  * Wants.  Each returns at once; the instances follow, in the order that
  * requires, wants and after ask for (order.h).  A start also starts what
@@ -62,7 +68,8 @@ void runner_start_also(struct runner *r, char ***also);
 void runner_stop(struct runner *r, bool drain);
 void runner_restart(struct runner *r, bool drain);
 
-/* All but herod's own. */
+/* All but herod's own and those that others start. */
+bool runner_is_in_all(const struct runner *r);
 void runners_start_all(struct runners *rs);
 void runners_stop_all(struct runners *rs, bool drain);
 

@@ -160,6 +160,7 @@ struct lane {
 	/* worker_redis.c */
 	TAILQ_ENTRY(lane) external_next;
 	size_t externals; /* runners that draw themselves */
+	size_t unknown; /* of these, those that others start */
 	size_t hands; /* room of those that lived when the last one died */
 	size_t proved; /* suspects that were in these hands */
 	enum back back; /* after the last death; why it died, or NULL */
@@ -168,6 +169,7 @@ struct lane {
 	bool sweep_again;
 	size_t sweeps; /* that are not answered */
 	bool is_swept; /* what dead ones had begun is marked */
+	double sweep_at, sweep_took; /* (clock.h) the last one; seconds */
 	ev_timer unbegun;
 };
 
@@ -347,8 +349,10 @@ void durable_free(struct workers *w);
 
 /* ---- worker_redis.c ---- */
 
-void redis_runner_added(struct lane *l);
-void redis_runner_gone(struct lane *l);
+void redis_runner_added(struct lane *l, const struct runner_conf *c);
+void redis_runner_gone(struct lane *l, const struct runner_conf *c);
+/* Somebody may have taken something out of its list. */
+void redis_drawn(struct lane *l);
 void redis_lane_free(struct lane *l);
 void redis_died(struct place *p, const struct child *c, bool asked);
 void redis_stop(struct work *k, enum fate fate);
@@ -372,6 +376,12 @@ void stuck_end(struct lane *l);
 void stuck_look(struct lane *l);
 /* One was taken, or could not be. */
 void stuck_moves(struct lane *l);
+
+/* ---- worker_external.c ---- */
+
+/* Redis is there, or says that something has changed: what external runners are
+ * there? */
+void external_read(struct workers *w);
 
 /* ---- worker_scale.c ---- */
 

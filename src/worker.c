@@ -80,6 +80,7 @@ lane_rang(struct lane *l)
 {
 	l->maybe = l->rang = true;
 	lane_look(l);
+	redis_drawn(l);
 }
 
 /* ---- places ---- */
@@ -1014,6 +1015,7 @@ open_up(struct workers *w)
 	}
 	watch_reread(w);
 	redis_reread(w);
+	external_read(w);
 	if (w->on_open)
 		w->on_open(w->on_open_arg);
 }
@@ -1405,6 +1407,7 @@ on_bell(void *arg, const char *key, size_t len)
 		queues_catch_up(w->queues);
 		watch_reread(w);
 		redis_reread(w);
+		external_read(w);
 		return;
 	}
 	q = queues_rung(w->queues, key, len, &id);
@@ -1418,6 +1421,12 @@ static void
 on_created(void *arg, struct queue *q, const char *id)
 {
 	publish(arg, &(struct job_news){"created", id, q, NULL, NULL});
+}
+
+static void
+on_enrolled(void *arg)
+{
+	external_read(arg);
 }
 
 static void
@@ -1646,6 +1655,10 @@ place_gone(struct place *p)
 {
 	struct work *k;
 
+	/* Whoever has them goes on with them. */
+	while (runner_is_external(p->instance->runner) &&
+	    (k = TAILQ_FIRST(&p->works)))
+		work_drop(k);
 	/* It is down, so this finds jobs only when herod ends in a hurry. */
 	TAILQ_FOREACH (k, &p->works, next) {
 		exec_forget(k);
@@ -1749,8 +1762,8 @@ workers_runner_added(struct workers *w, struct runner *r)
 	l = lane_open(w, runner_queue(r));
 	l->runners++;
 	lane_set_limits(l, NULL);
-	if (r->conf.kind == KIND_REDIS)
-		redis_runner_added(l);
+	if (r->conf.kind >= KIND_REDIS)
+		redis_runner_added(l, &r->conf);
 	scale_begin(w, r);
 	hold_begin(l, r);
 	l->maybe = true;
@@ -1771,8 +1784,8 @@ draws_no_more(
 	scale_end(w, r);
 	hold_end(l, r);
 	lane_set_limits(l, r);
-	if (conf->kind == KIND_REDIS)
-		redis_runner_gone(l);
+	if (conf->kind >= KIND_REDIS)
+		redis_runner_gone(l, conf);
 	flow_weigh(l);
 }
 
@@ -1786,6 +1799,8 @@ workers_runner_gone(struct workers *w, struct runner *r)
 		if (i->work)
 			place_gone(i->work);
 	draws_no_more(w, r, &r->conf);
+	if (runner_is_external(r))
+		external_read(w); /* it may be there again */
 }
 
 void
@@ -1909,6 +1924,7 @@ workers_new(struct ev_loop *loop, struct redis *redis,
 	    .ended = on_ended,
 	    .purged = on_purged,
 	    .paused = on_paused,
+	    .enrolled = on_enrolled,
 	    .vanished = on_vanished,
 	    .fenced = on_fenced,
 	    .cut_off = on_cut_off,

@@ -162,6 +162,20 @@ int workers_retry(
 int workers_delete(
     struct workers *w, const char *id, queue_fn fn, void *arg, struct err *e);
 
+/*
+ * An external runner: somebody else starts its programs, which take jobs from
+ * that queue of Redis themselves.  All herods that share the Redis know it,
+ * until it is unregistered.  fn is called once, later: with the runner, or with
+ * NULL and why not.  -1 with a refusal and no fn: it cannot be tried.
+ */
+typedef void (*registered_fn)(void *arg, struct runner *r, const struct err *e);
+int workers_register(struct workers *w, const char *name, const char *queue,
+    registered_fn fn, void *arg, struct err *e);
+/* Redis does not know it any more; it is being removed here, too.  Jobs that
+ * wait for it stay in their queue. */
+int workers_unregister(
+    struct workers *w, const char *name, queue_fn fn, void *arg, struct err *e);
+
 /* Pauses the queue of that name, or that of a runner of that name, or lets its
  * jobs begin again; name of the queue into buf. */
 int workers_pause(struct workers *w, const char *name, bool pause,

@@ -14,8 +14,15 @@
  * started, so that no herod ever has to guess it, whenever it was killed
  * itself.  An id that was taken out of the list and never begun is put back
  * UNBEGUN seconds after a death, if it is still not begun.
+ *
+ * Those that others start (kind external) are not seen to die.  How many they
+ * are is not known either, so that nothing is ever concluded from whose hands
+ * are full; what they had when they died ends with its time limit.  What they
+ * have taken and not begun is looked for UNBEGUN seconds after something was
+ * taken: when nothing is, nothing is looked for.
  */
 #define LOG_MODULE "worker"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,18 +34,27 @@
 #include "work.h"
 
 #define UNBEGUN 5.0
+#define SWEEP_PART 100.0 /* of the time at most one part goes into sweeps */
+#define ROOM_UNKNOWN 1000000 /* of those that nobody has counted */
 
 /* ---- who draws from a lane ---- */
 
 bool
 redis_draws(const struct instance *i, const struct lane *l)
 {
-	return instance_conf(i)->kind == KIND_REDIS &&
+	return instance_conf(i)->kind >= KIND_REDIS &&
 	    strcmp(instance_queue(i), queue_name(l->queue)) == 0;
+}
+
+static bool
+is_external(const struct instance *i)
+{
+	return runner_is_external(i->runner);
 }
 
 struct hands {
 	size_t processes, room; /* that live; jobs at once of all */
+	bool unknown; /* among them those that others start */
 	struct place *freest; /* of them; NULL: there are none */
 	struct place *any; /* with or without a process; NULL: none */
 };
@@ -48,8 +64,12 @@ count_hand(struct hands *h, struct place *p, bool lives)
 {
 	if (!h->any)
 		h->any = p;
-	if (!lives)
+	if (is_external(p->instance)) {
+		h->unknown = true;
+		h->room += ROOM_UNKNOWN;
+	} else if (!lives) {
 		return;
+	}
 	h->processes++;
 	h->room += (size_t)instance_conf(p->instance)->concurrency;
 	if (!h->freest || p->nworks < h->freest->nworks)
@@ -165,7 +185,7 @@ begin(struct lane *l, struct job *stolen, long long nodes)
 	k = work_new(p, stolen);
 	if (!k)
 		return NULL;
-	k->elsewhere = nodes > 1;
+	k->elsewhere = nodes > 1 || h.unknown;
 	stuck_moves(l);
 	counter_add(jobs_started, 1);
 	job_news(k, "started");
@@ -310,11 +330,38 @@ on_unbegun(struct ev_loop *loop, ev_timer *t, int revents)
 
 	(void)loop;
 	(void)revents;
+	if (!l->taken) { /* redis_drawn() */
+		sweep(l, OBSERVED_NOTHING);
+		return;
+	}
 	queue_unbegun(l->queue, l->taken);
 	strv_free(l->taken);
 	l->taken = NULL;
-	if (l->sweep_again)
+	if (l->sweep_again && l->unknown)
+		redis_drawn(l);
+	else if (l->sweep_again)
 		sweep(l, OBSERVED_NOTHING);
+}
+
+static void
+look_in(struct lane *l, double seconds)
+{
+	struct ev_loop *loop = l->all->loop;
+
+	ev_timer_stop(loop, &l->unbegun);
+	ev_timer_set(&l->unbegun, seconds, 0.);
+	ev_timer_start(loop, &l->unbegun);
+}
+
+void
+redis_drawn(struct lane *l)
+{
+	if (!l->unknown)
+		return;
+	if (ev_is_active(&l->unbegun))
+		l->sweep_again = true;
+	else
+		look_in(l, fmax(UNBEGUN, SWEEP_PART * l->sweep_took));
 }
 
 static void
@@ -325,12 +372,14 @@ on_swept(void *arg, char *const *taken, char *const *begun)
 	l->sweeps--;
 	if (!taken)
 		return; /* Redis was lost */
+	l->sweep_took = clock_monotonic() - l->sweep_at;
 	for (; *begun; begun++)
 		look_at(l->all, *begun);
 	if (*taken && !l->taken) {
 		l->taken = strv_copy(taken);
-		ev_timer_set(&l->unbegun, UNBEGUN, 0.);
-		ev_timer_start(l->all->loop, &l->unbegun);
+		/* Something was drawn while this was asked. */
+		l->sweep_again = l->sweep_again || ev_is_active(&l->unbegun);
+		look_in(l, UNBEGUN);
 	}
 	l->is_swept = l->sweeps == 0;
 	if (l->is_swept)
@@ -344,6 +393,7 @@ sweep(struct lane *l, enum observed mark)
 {
 	l->sweep_again = l->taken != NULL;
 	l->is_swept = false;
+	l->sweep_at = clock_monotonic();
 	if (l->all->open && queue_sweep(l->queue, mark, on_swept, l))
 		l->sweeps++;
 }
@@ -401,17 +451,25 @@ redis_died(struct place *p, const struct child *c, bool asked)
 
 /* It may still be at work, so it is not tried again. */
 static void
-end_uncertain(struct work *k, size_t processes)
+end_uncertain(struct work *k, const struct hands *h)
 {
 	char text[32];
 
+	duration_text(k->job->spec.timeout, text);
 	if (k->fate == FATE_CANCEL) {
 		work_end_cancelled(k);
 		return;
 	}
-	job_set_error(k->job,
-	    "timeout after %s; which of %zu processes has it is not known",
-	    duration_text(k->job->spec.timeout, text), processes);
+	if (h->unknown)
+		job_set_error(k->job,
+		    "timeout after %s; who has it is not known to herod and "
+		    "may still be at work",
+		    text);
+	else
+		job_set_error(k->job,
+		    "timeout after %s; which of %zu processes has it is not "
+		    "known",
+		    text, h->processes);
 	work_end(k, JOB_TIMEOUT);
 }
 
@@ -423,15 +481,16 @@ on_grace_over(struct ev_loop *loop, ev_timer *t, int revents)
 
 	(void)loop;
 	(void)revents;
-	if (k->suspect && k->fate == FATE_TIMEOUT) {
+	if (k->suspect && k->fate == FATE_TIMEOUT && !h.unknown) {
 		k->fate = FATE_OPEN; /* nobody has it, or nobody cares */
 		orphan(k);
-	} else if (h.processes == 1 && !k->elsewhere && !k->suspect) {
+	} else if (h.processes == 1 && !h.unknown && !k->elsewhere &&
+	    !k->suspect) {
 		place_kill(h.freest, VERDICT_OURS,
 		    "job %s did not end after %s", k->job->spec.id,
 		    k->fate == FATE_TIMEOUT ? "its timeout" : "a cancel");
 	} else {
-		end_uncertain(k, h.processes);
+		end_uncertain(k, &h);
 	}
 }
 
@@ -479,10 +538,11 @@ scan(struct workers *w)
 }
 
 void
-redis_runner_added(struct lane *l)
+redis_runner_added(struct lane *l, const struct runner_conf *c)
 {
 	struct workers *w = l->all;
 
+	l->unknown += c->kind == KIND_EXTERNAL;
 	if (l->externals++)
 		return;
 	TAILQ_INSERT_TAIL(&w->external_lanes, l, external_next);
@@ -508,10 +568,15 @@ lane_close(struct lane *l)
 }
 
 void
-redis_runner_gone(struct lane *l)
+redis_runner_gone(struct lane *l, const struct runner_conf *c)
 {
-	if (--l->externals)
+	l->unknown -= c->kind == KIND_EXTERNAL;
+	if (--l->externals) {
+		/* What it seemed to have may be others'. */
+		if (hands_of(l).processes)
+			reread(l);
 		return;
+	}
 	TAILQ_REMOVE(&l->all->external_lanes, l, external_next);
 	lane_close(l);
 	queue_set_external(l->queue, false);

@@ -872,6 +872,14 @@ conf_check_runner(const char *name, const struct runner_conf *r, struct err *e)
 		return err_set(e, ERR_PARAMS,
 		    "runner all: 'all' stands for all runners (heroctl stop "
 		    "all); wanted another name");
+	if (r->kind == KIND_EXTERNAL) {
+		err_hint(e, "heroctl register %s %s", name,
+		    r->queue ? r->queue : name);
+		return err_set(e, ERR_PARAMS,
+		    "runner %s: kind external is not configured: what others "
+		    "start is registered",
+		    name);
+	}
 	if (r->command == NULL)
 		return err_set(e, ERR_PARAMS,
 		    "runner %s: command is missing (wanted the program to run)",

@@ -22,7 +22,13 @@
 #define SETTING_OF_ONE SETTING
 
 /* The words of runner.def's kind, in its order. */
-enum runner_kind { KIND_SERVICE, KIND_EXEC, KIND_STDIO, KIND_REDIS };
+enum runner_kind {
+	KIND_SERVICE,
+	KIND_EXEC,
+	KIND_STDIO,
+	KIND_REDIS,
+	KIND_EXTERNAL /* registered, never configured */
+};
 
 /* And of its health_action. */
 enum health_action { HEALTH_RESTART, HEALTH_TELL };

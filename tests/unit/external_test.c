@@ -466,3 +466,114 @@ test_a_high_priority_goes_to_the_head_of_their_only_row(void)
 	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "b a");
 	close_place(&p);
 }
+
+/* ---- external runners ---- */
+
+struct reply {
+	bool done;
+	char queue[64];
+	enum err_code code;
+};
+
+static void
+on_enrolled(void *arg, const char *queue, const struct err *e)
+{
+	struct reply *t = arg;
+
+	t->done = true;
+	t->code = e ? e->code : ERR_NONE;
+	strlcpy(t->queue, queue ? queue : "", sizeof(t->queue));
+}
+
+static void
+on_struck(void *arg, const struct err *e)
+{
+	on_enrolled(arg, NULL, e);
+}
+
+static void
+on_all(void *arg, const json_t *queues)
+{
+	struct reply *t = arg;
+	char *all = json_dumps(queues, JSON_SORT_KEYS | JSON_COMPACT);
+
+	strlcpy(t->queue, all, sizeof(t->queue));
+	free(all);
+	t->done = true;
+}
+
+static struct reply
+enrol(struct place *p, const char *name, const char *queue)
+{
+	struct reply t = {0};
+
+	check_int(queues_enrol(p->all, name, queue, on_enrolled, &t, NULL), 0);
+	UNTIL_TOLD(p, t);
+	return t;
+}
+
+static struct reply
+strike(struct place *p, const char *name)
+{
+	struct reply t = {0};
+
+	check_int(queues_strike(p->all, name, on_struck, &t, NULL), 0);
+	UNTIL_TOLD(p, t);
+	return t;
+}
+
+void
+test_an_enrolled_name_keeps_its_queue(void)
+{
+	struct place p;
+	struct reply t = {0};
+
+	open_place(&p);
+	check_str(enrol(&p, "far", "q1").queue, "q1");
+	check_str(enrol(&p, "far", "q1").queue, "q1");
+	check_str(enrol(&p, "far", "q2").queue, "q1");
+	check_str(enrol(&p, "near", "q2").queue, "q2");
+	/* What no name can be is left out. */
+	REDIS(&p, "HSET herod:runners 'a b' q bad 'q/'");
+	queues_enrolled(p.all, on_all, &t);
+	UNTIL_TOLD(&p, t);
+	check_str(t.queue, "{\"far\":\"q1\",\"near\":\"q2\"}");
+	check_int(strike(&p, "far").code, ERR_NONE);
+	check_int(strike(&p, "far").code, ERR_NO_RUNNER);
+	check_str(enrol(&p, "far", "q2").queue, "q2");
+	close_place(&p);
+}
+
+static void
+count_news(void *arg)
+{
+	((struct place *)arg)->settled++;
+}
+
+void
+test_another_herods_registration_is_told(void)
+{
+	static const struct queues_ops ops = {.enrolled = count_news};
+	struct place p;
+	const char *id;
+
+	open_place(&p);
+	queues_set_ops(p.all, &ops, &p);
+	check(queues_rung(p.all, "herod:runners", 13, &id) == NULL);
+	check(id == NULL);
+	check_int(p.settled, 1);
+	close_place(&p);
+}
+
+void
+test_a_full_redis_registers_nothing(void)
+{
+	struct place p;
+
+	open_place(&p);
+	REDIS(&p, "CONFIG SET maxmemory 1");
+	check_int(enrol(&p, "far", "q").code, ERR_REDIS);
+	REDIS(&p, "CONFIG SET maxmemory 0");
+	check_str(enrol(&p, "far", "q").queue, "q");
+	close_place(&p);
+}
