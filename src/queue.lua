@@ -616,7 +616,7 @@ local function retry_unseen(ns, id, job, now)
 end
 
 -- KEYS job own (or open)
--- ARGV ns id died default_ttl_ms now_ms started_at
+-- ARGV ns id died default_ttl_ms now_ms [started_at]
 -- Back to the head of its row.  A job of programs that draw by themselves may
 -- have been given back already, unheard of, and begun again: not the attempt of
 -- started_at.  died: a worker died of it; else the attempt did
@@ -629,7 +629,7 @@ local function give_back(keys, args)
 	local status = v[1]
 	local open = keys[2] == own_key(ns, 'open', queue_of(job))
 
-	if not status or open and (v[2] or '') ~= args[6] or
+	if not status or open and args[6] and (v[2] or '') ~= args[6] or
 	    redis.call('HDEL', keys[2], id) == 0 then
 		return { 0 }
 	end
