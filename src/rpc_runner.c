@@ -92,6 +92,48 @@ is_unhealthy(const json_t *health)
 	return status && strcmp(status, "unhealthy") == 0;
 }
 
+/* In whole seconds, as it is looked at again. */
+static double
+left_of(const struct instance *i)
+{
+	ev_timer *timer = (ev_timer *)(uintptr_t)&i->timer;
+
+	return ev_is_active(timer)
+	    ? ceil(ev_timer_remaining(
+		  runners_context(i->runner->all)->loop, timer))
+	    : 0;
+}
+
+static json_t *
+jobs_json(const struct instance *i)
+{
+	const struct runner_hooks *hooks =
+	    runners_context(i->runner->all)->hooks;
+	json_t *jobs = json_array();
+
+	if (hooks->jobs)
+		hooks->jobs(hooks->arg, (struct instance *)(uintptr_t)i, jobs);
+	return jobs;
+}
+
+/* Whose end it waits for, and how long at most from now on. */
+static const char *
+draining_why(const struct instance *i, char *buf, size_t size)
+{
+	json_t *jobs = jobs_json(i);
+	size_t n = json_array_size(jobs);
+	char left[32];
+
+	duration_text(left_of(i), left);
+	if (n == 1)
+		snprintf(buf, size, "%s: job %s, %s left", i->why,
+		    json_string_value(json_array_get(jobs, 0)), left);
+	else
+		snprintf(buf, size, "%s: %zu jobs, %s left", i->why, n, left);
+	json_decref(jobs);
+	return buf;
+}
+
 /* With what the process says of itself, which may be any bytes, and what its
  * probe says. */
 static json_t *
@@ -100,7 +142,9 @@ why_json(const struct instance *i)
 	char buf[WHY_MAX + 320], all[sizeof(buf) + 320];
 	json_t *health = probe_json(i);
 
-	snprintf(all, sizeof(all), "%s", ready_why(i, buf, sizeof(buf)));
+	snprintf(all, sizeof(all), "%s",
+	    i->state == DRAINING ? draining_why(i, buf, sizeof(buf))
+				 : ready_why(i, buf, sizeof(buf)));
 	if (is_unhealthy(health))
 		snprintf(all + strlen(all), sizeof(all) - strlen(all),
 		    "; unhealthy: %s",
@@ -112,19 +156,15 @@ why_json(const struct instance *i)
 static json_t *
 instance_json(const struct instance *i)
 {
-	const struct runner_hooks *hooks =
-	    runners_context(i->runner->all)->hooks;
-	json_t *jobs = json_array(), *object;
+	json_t *object;
 
-	if (hooks->jobs)
-		hooks->jobs(hooks->arg, (struct instance *)(uintptr_t)i, jobs);
 	object = json_pack("{s:i, s:s, s:b, s:o, s:o, s:o, s:f, s:I, s:o, s:o, "
 			   "s:o}",
 	    "n", i->n, "state", state_name(i->state), "ready", ready_is_so(i),
 	    "ready_at", ready_at_json(i->ready_at), "pid", pid_json(i), "since",
 	    time_json(i->since), "uptime", uptime(i), "restarts",
 	    (json_int_t)i->restarts, "why", why_json(i), "exit", exit_json(i),
-	    "jobs", jobs);
+	    "jobs", jobs_json(i));
 	ready_put_status(i, object);
 	json_object_set_new(object, "health", probe_json(i));
 	if (instance_is_leaving(i))

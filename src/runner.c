@@ -654,13 +654,11 @@ stop(struct instance *i)
 {
 	bool drain = i->drain && i->state != PAUSED;
 	size_t n = drain ? jobs_in_hand(i) : 0;
-	char limit[32];
 
 	i->held = false;
 	if (n == 0)
 		return end(i);
-	because(i, "%zu job%s in hand, %s left", n, n == 1 ? "" : "s",
-	    duration_text(drain_time(i), limit));
+	because(i, "stops after %zu job%s in hand", n, n == 1 ? "" : "s");
 	return DRAINING;
 }
 

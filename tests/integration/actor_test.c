@@ -246,11 +246,17 @@ test_a_stop_waits_for_the_job(void)
 	struct herod *h = start_actor(
 	    "", "begin; until [ -e ../go ]; do sleep 0.02; done; end done");
 	const char *id = queue_job(h, "a");
+	const char *first;
 	int stopping;
 
 	wait_for(job_is(h, id, "started"));
 	stopping = rpc_begin(h, "stop_runner", "[s]", "it");
 	wait_for(is_state(h, "it", "DRAINING"));
+	check_has(heroctl(h, "status it").out,
+	    text("stops after 1 job in hand: job %s, ", id));
+	first = text_at(status_of(h, "it"), "why");
+	check_has(first, " left");
+	wait_for(strcmp(text_at(status_of(h, "it"), "why"), first) != 0);
 	run("touch %s", here("go"));
 	check(at(rpc_end(stopping), "result") != NULL);
 	check_str(job_outcome(h, id), "done");
