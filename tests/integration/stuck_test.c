@@ -81,6 +81,20 @@ test_an_actor_that_takes_nothing_is_named_and_renewed(void)
 	herod_stop(h);
 }
 
+/* Hero's supervisor asks those that are idle; here a schedule does. */
+void
+test_an_idle_actor_that_is_deaf_is_found_by_a_ping(void)
+{
+	struct herod *h =
+	    start("[runner:it]\n[schedule:ping]\nrunner = it\nevery = 1\n"
+		  "overlap = forbid\npayload = ping\n");
+
+	wait_for(restarts(h, "it") > 0);
+	check_has(text_at(status_of(h, "it"), "instances.0.exit.reason"),
+	    "took no job for ");
+	herod_stop(h);
+}
+
 void
 test_an_actor_without_a_job_that_waits_is_let_alone(void)
 {
