@@ -22,6 +22,7 @@
  *	NSd:schedule:NAME	hash; tick: the last one (ms), tick_job: its
  *				job; job: the last one made, by hand or not
  *	NSd:node:NODE		hash; epoch counts the daemons before us
+ *	NSd:wait:NODE		written before a WAIT (worker_durable.c)
  *	NSd:seq:NODE		"RUN NUMBER": so much of what was acknowledged
  *				to that process is here (queue_recent.c)
  *
@@ -45,6 +46,8 @@ struct queue;
 typedef void (*queue_fn)(void *arg, const struct err *e);
 
 struct queues_ops {
+	/* Is that job in hand? */
+	bool (*has)(void *arg, const char *id);
 	/* A job given back stands in its queue again. */
 	void (*given_back)(void *arg, struct queue *q);
 	/* Redis has a new job. */
@@ -257,7 +260,8 @@ enum back { BACK_HEAD, BACK_DIED, BACK_RETRY, BACK_LATER };
 void queue_give_back(struct queue *q, struct job *stolen, enum back how,
     void (*settled)(void *arg), void *arg);
 
-/* Sends again what is not settled.  forgot: as redis_forgot(). */
+/* Sends again what is not settled, for which it waits after each
+ * queues_register().  forgot: as redis_forgot(). */
 void queues_resend(struct queues *qs, bool forgot);
 /* Is that job waiting to be settled?  For telling claims apart. */
 bool queues_is_settling(struct queues *qs, const char *id);

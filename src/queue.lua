@@ -157,6 +157,9 @@ local function leave_key(ns, id, job)
 	elseif redis.call('LREM', own_key(ns, 'held', queue .. ':' .. name), 1,
 	    id) == 1 then
 		count_out(ns, queue, name)
+	else
+		-- It was let out already, and another one may be instead.
+		next_of_key(ns, queue, name)
 	end
 end
 
@@ -392,12 +395,15 @@ end
 -- plain way came (the job is there, but stands in no row).
 local function create_again(keys, args)
 	local made, ns, id = create(keys, args), args[1], args[2]
-	local v = redis.call('HMGET', keys[1], 'status', 'priority')
-	local list = list_key(ns, args[8], v[2])
+	local queue = args[8]
+	local v = redis.call('HMGET', keys[1], 'status', 'priority',
+		'concurrency_key')
+	local held = own_key(ns, 'held', queue .. ':' .. (v[3] or ''))
 
 	if made[1] == 'exists' and v[1] == 'dispatched' and
-	    redis.call('HEXISTS', own_key(ns, 'open', args[8]), id) == 0 and
-	    not redis.call('LPOS', list, id) then
+	    redis.call('HEXISTS', own_key(ns, 'open', queue), id) == 0 and
+	    not redis.call('LPOS', list_key(ns, queue, v[2]), id) and
+	    not (v[3] and redis.call('LPOS', held, id)) then
 		push(ns, id, keys[1], 'RPUSH')
 		redis.call('ZADD', keys[2], args[3], id)
 		return { 'ok', v[1] }
@@ -705,8 +711,7 @@ end
 -- queued by herod.  0: it is over, or somebody else has begun it.
 local function keep(keys, args)
 	local job, ns, id, queue = keys[1], args[1], args[2], args[5]
-	local v = redis.call('HMGET', job, 'status', 'node', 'priority',
-		'concurrency_key')
+	local v = redis.call('HMGET', job, 'status', 'node', 'priority')
 
 	if OVER[v[1]] or v[2] and v[2] ~= args[4] then
 		return 0
@@ -716,11 +721,12 @@ local function keep(keys, args)
 		redis.call('ZREM', own_key(ns, 'delay', queue), id)
 	end
 	redis.call('HSET', keys[2], id, args[3])
-	if v[4] then
-		redis.call('SADD', own_key(ns, 'busy', queue .. ':' .. v[4]),
-			id)
+	redis.call('HSET', job, unpack(args, 8))
+	redis.call('ZADD', own_key(ns, 'jobs', queue), 'NX', args[7], id)
+	local name = redis.call('HGET', job, 'concurrency_key')
+	if name then
+		redis.call('SADD', own_key(ns, 'busy', queue .. ':' .. name), id)
 	end
-	redis.call('HSET', job, unpack(args, 7))
 	redis.call('HDEL', job, 'reason', 'error', 'exit')
 	if args[6] == '1' then
 		redis.call('HDEL', job, 'herod')

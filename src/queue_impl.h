@@ -51,6 +51,7 @@ struct queue {
 
 TAILQ_HEAD(recent_list, recent);
 TAILQ_HEAD(spooled_list, spooled);
+RB_HEAD(spooled_tree, spooled);
 RB_HEAD(queue_tree, queue);
 
 struct queues {
@@ -91,6 +92,7 @@ struct queues {
 	struct spool *spool; /* or NULL */
 	size_t spool_max; /* bytes */
 	struct spooled_list spooled;
+	struct spooled_tree spooled_by_id;
 	size_t nspooled;
 	bool is_unsure; /* until claims are read: others may have taken ours */
 	char told[24]; /* how the refusal began that was logged last */

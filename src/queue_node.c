@@ -242,6 +242,7 @@ queues_register(
 
 	forget_refused(qs);
 	qs->is_unsure = qs->timeout > 0 && qs->registered;
+	qs->fence_held = true;
 	r->queues = qs;
 	r->fn = fn;
 	r->arg = arg;

@@ -23,6 +23,7 @@ struct recent {
 	struct queue *queue;
 	enum recent_kind kind;
 	long long number;
+	bool untold; /* the last time it could not be told again */
 	char *id;
 	struct job *job; /* or NULL */
 	size_t bytes;
@@ -190,6 +191,7 @@ told_again(struct recent *r, const struct err *e)
 		recent_free(r);
 		return;
 	}
+	r->untold = e != NULL;
 	keep(qs, r);
 	if (!e) {
 		queue_may_go_on(q);
@@ -263,19 +265,37 @@ end_again(struct recent *r)
 	recent_free(r);
 }
 
-/* Ends first: what is over must not be taken again.  last: what is kept from
- * now on is not looked at. */
+static bool
+is_lacking(const struct queues *qs, const struct recent *r, bool forgot)
+{
+	return r->untold || (forgot && r->number > qs->recent_seen);
+}
+
+/* What is in hand here was claimed again, and tells its own end. */
+static bool
+is_in_hand(const struct queues *qs, const struct recent *r)
+{
+	return qs->ops && qs->ops->has && qs->ops->has(qs->arg, r->id);
+}
+
+static bool
+is_of_ended(const struct recent *r)
+{
+	return r->kind == RECENT_ENDED || r->kind == RECENT_AGAIN;
+}
+
+/* last: what is kept from now on is not looked at. */
 static size_t
-replay(struct queues *qs, bool ends, long long last)
+replay(struct queues *qs, bool forgot, bool ended, long long last)
 {
 	struct recent *r, *next;
 	size_t n = 0;
 
 	TAILQ_FOREACH_SAFE (r, &qs->recents, next, next) {
-		if (r->number <= qs->recent_seen || r->number > last ||
-		    (r->kind == RECENT_ENDED) != ends)
+		if (r->number > last || is_of_ended(r) != ended ||
+		    !is_lacking(qs, r, forgot) || is_in_hand(qs, r))
 			continue;
-		if (ends)
+		if (r->kind == RECENT_ENDED)
 			end_again(r);
 		else
 			tell_again(r);
@@ -284,17 +304,20 @@ replay(struct queues *qs, bool ends, long long last)
 	return n;
 }
 
+/* First what is over, so that it is not taken again, unless it was to be tried
+ * again since. */
 void
 recents_replay(struct queues *qs, bool forgot)
 {
 	long long last = qs->recent_number;
 	size_t n = 0;
 
+	qs->fence_held = false;
 	if (forgot || qs->must_replay) {
 		qs->must_replay = false;
-		n = replay(qs, true, last) + replay(qs, false, last);
+		n = replay(qs, forgot, true, last);
+		n += replay(qs, forgot, false, last);
 	}
-	qs->fence_held = false;
 	if (n)
 		log_warnx("Redis does not know what it had acknowledged last: "
 			  "%zu deed%s told again",

@@ -78,6 +78,19 @@ lets_go_on(const struct settle *s)
 	    s->job->spec.concurrency_key;
 }
 
+/* What has gone back waits again as if it were new. */
+static void
+remember(struct settle *s)
+{
+	if (!s->is_back)
+		recent_job(s->queue, RECENT_ENDED, s->job);
+	else if (*s->job->created_at && !job_is_over(s->job->status) &&
+	    job_move(s->job, JOB_DISPATCHED, NULL) == 0)
+		recent_job(s->queue, RECENT_CREATED, s->job);
+	else
+		job_free(s->job);
+}
+
 static void
 settle_end(struct settle *s)
 {
@@ -93,10 +106,7 @@ settle_end(struct settle *s)
 		queue_await_due(s->queue, s->job->due);
 	if (lets_go_on(s))
 		queue_may_go_on(s->queue);
-	if (s->is_back)
-		job_free(s->job);
-	else
-		recent_job(s->queue, RECENT_ENDED, s->job);
+	remember(s);
 	free(s);
 }
 
@@ -356,16 +366,26 @@ send_back(struct settle *s)
 	s->sent = redis_send(qs->redis, &w, on_settled, s);
 }
 
+/* Before the answer to what was sent behind it. */
+static void
+on_kept(void *arg, const char *id, bool kept)
+{
+	struct settle *s = arg;
+
+	(void)id;
+	(void)kept;
+	s->keep = false;
+}
+
 static void
 send_settle(struct settle *s)
 {
 	struct queues *qs = s->queue->all;
 
-	if (!redis_is_up(qs->redis) || !qs->registered)
+	if (!redis_is_up(qs->redis) || !qs->registered || qs->fence_held)
 		return;
 	if (s->keep)
-		queue_keep(s->queue, s->job, "settling", NULL, NULL);
-	s->keep = false;
+		queue_keep(s->queue, s->job, "settling", on_kept, s);
 	if (s->is_back && s->how >= BACK_RETRY)
 		send_later(s);
 	else if (s->is_back)

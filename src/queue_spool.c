@@ -3,8 +3,9 @@
  * as soon as it takes them.
  *
  * A line is the job's hash as a JSON object, with its id and, where it is held,
- * "held".  The file is emptied when Redis has all of them; so one may be told
- * again after a crash, which does nothing where it is known.
+ * "held".  {"done": ID} says that Redis has it, or that it was refused after
+ * all; the file is emptied when that is so of all.  A crash in between lets one
+ * be told again, which does nothing where it is known.
  */
 #define LOG_MODULE "queue"
 #include "queue_impl.h"
@@ -22,7 +23,9 @@
 
 struct spooled {
 	TAILQ_ENTRY(spooled) next;
+	RB_ENTRY(spooled) entry;
 	struct queue *queue;
+	char *id;
 	struct job *job;
 	bool held;
 	bool stored; /* on the disk */
@@ -31,15 +34,45 @@ struct spooled {
 	void *arg;
 };
 
+static int
+spooled_compare(const struct spooled *a, const struct spooled *b)
+{
+	return strcmp(a->id, b->id);
+}
+
+#define LOCAL __attribute__((unused)) static
+RB_GENERATE_INTERNAL(spooled_tree, spooled, entry, spooled_compare, LOCAL)
+
+static struct spooled *
+spooled_find(const struct queues *qs, const char *id)
+{
+	struct spooled wanted = {.id = (char *)(uintptr_t)id};
+
+	return RB_FIND(spooled_tree,
+	    (struct spooled_tree *)(uintptr_t)&qs->spooled_by_id, &wanted);
+}
+
 static void
 spooled_free(struct spooled *s)
 {
 	struct queues *qs = s->queue->all;
 
 	TAILQ_REMOVE(&qs->spooled, s, next);
+	if (spooled_find(qs, s->id) == s)
+		RB_REMOVE(spooled_tree, &qs->spooled_by_id, s);
 	qs->nspooled--;
 	job_free(s->job);
+	free(s->id);
 	free(s);
+}
+
+static void
+note_done(struct queues *qs, const char *id)
+{
+	char line[200];
+
+	snprintf(line, sizeof(line), "{\"done\":\"%s\"}", id);
+	spool_note(qs->spool, line);
 }
 
 static struct spooled *
@@ -48,9 +81,11 @@ spooled_new(struct queue *q, struct job *stolen, bool held)
 	struct spooled *s = xcalloc(1, sizeof(*s));
 
 	s->queue = q;
+	s->id = xstrdup(stolen->spec.id);
 	s->job = stolen;
 	s->held = held;
 	TAILQ_INSERT_TAIL(&q->all->spooled, s, next);
+	RB_INSERT(spooled_tree, &q->all->spooled_by_id, s);
 	q->all->nspooled++;
 	return s;
 }
@@ -106,11 +141,16 @@ on_line(void *arg, const char *line, size_t len)
 	json_t *o = json_loadb(line, len, 0, NULL);
 	const char *queue = json_string_value(json_object_get(o, "queue"));
 
-	if (queue && json_is_string(json_object_get(o, "id")))
+	const char *done = json_string_value(json_object_get(o, "done"));
+	struct spooled *s = done ? spooled_find(qs, done) : NULL;
+
+	if (done && s)
+		spooled_free(s);
+	else if (queue && json_is_string(json_object_get(o, "id")))
 		spooled_new(queue_open(qs, queue), job_of(o),
 		    json_is_true(json_object_get(o, "held")))
 		    ->stored = true;
-	else
+	else if (!done)
 		log_errorx(
 		    "spool: what is no job is passed over: %.200s", line);
 	json_decref(o);
@@ -154,6 +194,7 @@ on_sent(void *arg, const struct err *e)
 		recent_job(q, s->held ? RECENT_HELD : RECENT_CREATED, s->job);
 		s->job = NULL;
 	}
+	note_done(qs, s->id);
 	spooled_free(s);
 	queue_may_go_on(q);
 	if (TAILQ_EMPTY(&qs->spooled)) {
@@ -195,10 +236,12 @@ on_stored(void *arg, int error)
 		err_set(&e, ERR_INTERNAL, "spool: %s", strerror(error));
 	s->fn(s->arg, error ? &e : NULL);
 	s->stored = true;
-	if (error)
+	if (error) {
+		note_done(qs, s->id);
 		spooled_free(s);
-	else
+	} else if (!ev_is_active(&qs->retry)) {
 		spooled_send(qs);
+	}
 }
 
 static int
@@ -221,7 +264,7 @@ queue_spool(struct queue *q, struct job *j, bool held, queue_fn fn, void *arg,
 	char *line, why[128];
 	int bad;
 
-	if (!qs->spool)
+	if (!qs->spool || !qs->spool_max)
 		return -1;
 	if (spool_size(qs->spool) >= qs->spool_max)
 		return refuse_spool(qs, "is full (spool_maxbytes)", e);
@@ -241,17 +284,6 @@ queue_spool(struct queue *q, struct job *j, bool held, queue_fn fn, void *arg,
 	return refuse_spool(qs, why, e);
 }
 
-static const struct spooled *
-spooled_find(const struct queues *qs, const char *id)
-{
-	const struct spooled *s;
-
-	TAILQ_FOREACH (s, &qs->spooled, next)
-		if (!strcmp(s->job->spec.id, id))
-			break;
-	return s;
-}
-
 bool
 queues_is_spooled(const struct queues *qs, const char *id)
 {
@@ -266,7 +298,7 @@ spooled_job(const struct queues *qs, const char *id)
 	char *line;
 	json_t *o;
 
-	if (!s)
+	if (!s || !s->job)
 		return NULL;
 	line = line_of(s->job, s->held);
 	o = json_loads(line, 0, NULL);
@@ -302,6 +334,7 @@ void
 spooled_init(struct queues *qs)
 {
 	TAILQ_INIT(&qs->spooled);
+	RB_INIT(&qs->spooled_by_id);
 }
 
 void

@@ -384,6 +384,7 @@ queue_keep(struct queue *q, const struct job *j, const char *label,
 	words_add(&w, q->all->node);
 	words_add(&w, q->name);
 	words_add(&w, j->foreign ? "1" : "0");
+	words_add_number(&w, next_score(q->all));
 	job_put_asked(j, &w);
 	job_put_started(j, &w);
 	if (redis_send(q->all->redis, &w, on_kept, k))

@@ -164,21 +164,37 @@ spool_read(struct spool *s, void (*fn)(void *arg, const char *line, size_t len),
 		cut(s, good);
 }
 
-int
-spool_add(struct spool *s, const char *line, size_t len, spool_fn fn, void *arg)
+static int
+append(struct spool *s, const char *line, size_t len)
 {
 	struct iovec v[] = {{(char *)line, len}, {(char *)"\n", 1}};
 	ssize_t n = writev(s->fd, v, 2);
+	int error;
+
+	if (n == (ssize_t)len + 1) {
+		s->size += len + 1;
+		return 0;
+	}
+	error = n == -1 ? errno : ENOSPC;
+	cut(s, s->size);
+	errno = error;
+	return -1;
+}
+
+void
+spool_note(struct spool *s, const char *line)
+{
+	if (append(s, line, strlen(line)) == -1)
+		log_warnx("%s: %s", s->path, strerror(errno));
+}
+
+int
+spool_add(struct spool *s, const char *line, size_t len, spool_fn fn, void *arg)
+{
 	struct line *l;
 
-	if (n != (ssize_t)len + 1) {
-		int error = n == -1 ? errno : ENOSPC;
-
-		cut(s, s->size);
-		errno = error;
+	if (append(s, line, len) == -1)
 		return -1;
-	}
-	s->size += len + 1;
 	l = xcalloc(1, sizeof(*l));
 	l->fn = fn;
 	l->arg = arg;

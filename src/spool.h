@@ -28,6 +28,9 @@ typedef void (*spool_fn)(void *arg, int error);
 int spool_add(
     struct spool *s, const char *line, size_t len, spool_fn fn, void *arg);
 
+/* A line of which nobody needs to know when it is on the disk. */
+void spool_note(struct spool *s, const char *line);
+
 size_t spool_size(const struct spool *s); /* bytes */
 
 /* Forgets all; only while no fn is awaited. */

@@ -196,6 +196,8 @@ struct workers {
 	bool adopted; /* the keeper has told what lives */
 	bool recovered; /* claims of the herod before us are settled */
 	bool open; /* Redis is there and its claims are ours */
+	bool forgot; /* it is another one, which was not told yet what it lacks
+		      */
 	size_t asked; /* queues whose claims are being read */
 	size_t nworks;
 	TAILQ_HEAD(, lane) external_lanes; /* see worker_redis.c */

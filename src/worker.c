@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "clock.h"
@@ -1000,7 +1001,8 @@ open_up(struct workers *w)
 	w->open = true;
 	ev_timer_stop(w->loop, &w->retry);
 	/* First what Redis does not know: none of it must be taken again. */
-	queues_resend(w->queues, redis_forgot(w->redis));
+	queues_resend(w->queues, w->forgot);
+	w->forgot = false;
 	look_everywhere(w);
 	if (!w->recovered) {
 		w->recovered = true;
@@ -1371,6 +1373,7 @@ on_up(void *arg)
 {
 	struct workers *w = arg;
 
+	w->forgot = w->forgot || redis_forgot(w->redis);
 	event_publish(w->events, "redis", redis_news_json, w);
 	reconcile(w);
 }
@@ -1415,6 +1418,12 @@ on_bell(void *arg, const char *key, size_t len)
 		watch_rang(w, id);
 	if (q)
 		queue_rang(w, q);
+}
+
+static bool
+on_has(void *arg, const char *id)
+{
+	return work_find(arg, id) != NULL;
 }
 
 static void
@@ -1920,6 +1929,7 @@ workers_new(struct ev_loop *loop, struct redis *redis,
 	};
 	static const struct queues_ops queues_ops = {
 	    .given_back = on_given_back,
+	    .has = on_has,
 	    .created = on_created,
 	    .ended = on_ended,
 	    .purged = on_purged,
@@ -2000,16 +2010,28 @@ workers_set_result_ttl(struct workers *w, double result_ttl)
 	queues_set_result_ttl(w->queues, result_ttl);
 }
 
+static bool
+has_bytes(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && st.st_size > 0;
+}
+
+/* What is there is told to Redis in any case. */
 int
 workers_open_spool(struct workers *w, const char *state_dir, struct err *e)
 {
 	char *path;
 	int result;
 
-	if (!w->conf->spool)
-		return 0;
 	path = xasprintf("%s/spool", state_dir);
-	result = queues_open_spool(w->queues, path, w->conf->spool_maxbytes, e);
+	if (!w->conf->spool && !has_bytes(path)) {
+		free(path);
+		return 0;
+	}
+	result = queues_open_spool(
+	    w->queues, path, w->conf->spool ? w->conf->spool_maxbytes : 0, e);
 	free(path);
 	return result;
 }

@@ -9,6 +9,7 @@
  * job.  Those that come while it waits are waited for together, next.
  */
 #define LOG_MODULE "worker"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,12 +106,14 @@ be_late(struct copies *cs)
 	ev_timer_start(cs->all->loop, &cs->late);
 }
 
-/* WAIT is about what Redis has done before the last command of its connection:
- * PING is that. */
+/* WAIT is about what Redis has written before the last write of its connection.
+ */
 static void
 copies_wait(struct copies *cs)
 {
+	const struct daemon_conf *conf = cs->all->conf;
 	struct redis_words w;
+	char key[300];
 
 	if (!TAILQ_EMPTY(&cs->waiting) || TAILQ_EMPTY(&cs->queued))
 		return;
@@ -120,7 +123,13 @@ copies_wait(struct copies *cs)
 	}
 	ev_timer_stop(cs->all->loop, &cs->late);
 	TAILQ_CONCAT(&cs->waiting, &cs->queued, next);
-	words_begin(&w, "PING");
+	snprintf(key, sizeof(key), "%sd:wait:%s", conf->namespace,
+	    queues_node(cs->all->queues));
+	words_begin(&w, "SET");
+	words_add(&w, key);
+	words_add(&w, "1");
+	words_add(&w, "EX");
+	words_add(&w, "60");
 	redis_send(cs->redis, &w, NULL, NULL);
 	words_begin(&w, "WAIT");
 	words_add(&w, "1");

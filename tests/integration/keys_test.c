@@ -51,6 +51,14 @@ depth(struct herod *h)
 	return int_at(status_of(h, "w"), "queue.depth");
 }
 
+/* Those that wait in the row of the key k. */
+static const char *
+held(struct herod *h)
+{
+	return redis(
+	    text("%s/redis/redis.sock", h->state), "llen herod:held:w:k");
+}
+
 static long long
 running(struct herod *h)
 {
@@ -287,5 +295,25 @@ test_what_may_not_begin_waits(void)
 	check_str(job_outcome(h, "j1"), "me");
 	check_int(depth(h), 1);
 	check(job_is(h, "j2", "dispatched"));
+	herod_stop(h);
+}
+
+/* It was let out of the row of its key, and had not begun. */
+void
+test_a_cancelled_job_lets_the_next_of_its_key_out(void)
+{
+	struct herod *h = start("");
+
+	queue_long(h, "a", "k");
+	wait_for(running(h) == 1);
+	queue_long(h, "b", "k");
+	queue_long(h, "c", "k");
+	wait_for(strcmp(held(h), "2\n") == 0);
+	rpc(h, "pause_queue", "[s]", "w");
+	end(h, "a");
+	wait_for(strcmp(held(h), "1\n") == 0);
+	rpc(h, "job.stop", "[s]", "b");
+	rpc(h, "resume_queue", "[s]", "w");
+	end(h, "c");
 	herod_stop(h);
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "herod.h"
 
@@ -175,6 +176,48 @@ test_who_was_started_or_tried_again_is_so(void)
 	rpc(f.h, "resume_queue", "[s]", "moody");
 	check_str(job_outcome(f.h, "failed"), "well");
 	check_int(begun("new"), 0);
+	herod_stop(f.h);
+}
+
+/* The end of the second attempt stands, and nothing of the first. */
+void
+test_who_was_tried_again_and_is_over_is_not_done_again(void)
+{
+	struct fixture f;
+
+	start(&f, "");
+	queue_job(&f, "moody", "failed");
+	check_has(job_outcome(f.h, "failed"), "exit");
+	fork_off();
+	write_file(here("go"), "");
+	rpc(f.h, "job.retry", "[s]", "failed");
+	check_str(job_outcome(f.h, "failed"), "well");
+	unlink(here("go"));
+	fail_over(&f);
+	queue_job(&f, "moody", "last");
+	check_has(job_outcome(f.h, "last"), "exit");
+	check_str(job_outcome(f.h, "failed"), "well");
+	herod_stop(f.h);
+}
+
+void
+test_a_key_is_taken_by_who_is_at_work(void)
+{
+	static const char key[] = "{s:s, s:{s:s, s:s}}";
+	struct fixture f;
+
+	start(&f, "");
+	run("mkdir %s", here("two"));
+	rpc(f.h, "queue_job_to_runner", key, "runner", "slow", "job", "id",
+	    "first", "concurrency_key", "k");
+	wait_for(begun("first") == 1);
+	fail_over(&f);
+	check_str(
+	    redis(here("two.sock"), "smembers herod:busy:slow:k"), "first\n");
+	check_has(
+	    redis(here("two.sock"), "zrange herod:jobs:slow 0 -1"), "first");
+	write_file(here("go"), "");
+	check_str(job_outcome(f.h, "first"), "slowly");
 	herod_stop(f.h);
 }
 

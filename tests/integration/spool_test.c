@@ -162,6 +162,48 @@ test_half_a_line_is_dropped(void)
 	herod_stop(f.h);
 }
 
+/* Others in the file may wait for long: what Redis has had, and forgotten when
+ * its time was over, is not queued once more. */
+void
+test_what_redis_has_had_is_not_told_again(void)
+{
+	struct fixture f;
+	const char *one;
+
+	start_herod(&f, "");
+	one = queue_job(&f, "one");
+	herod_kill_both(f.h);
+	run("echo '{\"done\":\"%s\"}' >>%s", one, spool(&f));
+	redis_start(f.socket);
+	herod_again(f.h);
+	wait_for_redis(f.h);
+	check_int(spooled(&f), 0);
+	check_int(
+	    int_at(rpc_error(f.h, "job.status", "[s]", one), "code"), -32020);
+	herod_stop(f.h);
+}
+
+/* It is switched off, and yet what was accepted is done. */
+void
+test_without_the_setting_what_is_there_is_told(void)
+{
+	struct fixture f;
+	const char *one;
+
+	start_herod(&f, "");
+	one = queue_job(&f, "one");
+	herod_kill_both(f.h);
+	f.h->options = text("--redis_url unix://%s", f.socket);
+	herod_again(f.h);
+	check_int(
+	    int_at(rpc_error(f.h, "queue_job_to_runner", "[s]", "it"), "code"),
+	    -32030);
+	redis_start(f.socket);
+	wait_for_redis(f.h);
+	check_str(job_outcome(f.h, one), "one");
+	herod_stop(f.h);
+}
+
 void
 test_a_full_redis_gets_them_when_it_has_room(void)
 {

@@ -235,7 +235,8 @@ test_tree_shows_children_below_their_parents(void)
 	json_t *top, *child;
 	struct ran r;
 
-	wait_for(process_of(h, "web", "sleep 1001") != NULL &&
+	wait_for(is_state(h, "web", "RUNNING") &&
+	    process_of(h, "web", "sleep 1001") != NULL &&
 	    process_of(h, "web", "sleep 1002") != NULL);
 	top = at(rpc(h, "get_runner_processes", "{s:s}", "name", "web"),
 	    "processes.0");

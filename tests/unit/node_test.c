@@ -44,6 +44,7 @@ share(struct place *p, double timeout)
 	p->begun = false;
 	queues_register(p->all, on_name, p);
 	wait_for(is_begun(p));
+	queues_resend(p->all, false);
 }
 
 /* Another one on the same server, which says once that it lives. */

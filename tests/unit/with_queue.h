@@ -92,6 +92,7 @@ open_node(struct place *p, const char *id)
 	queues_set_ops(p->all, &queues_ops, p);
 	p->q = queue_open(p->all, "q");
 	wait_for(is_begun(p));
+	queues_resend(p->all, false);
 	free(url);
 }
 
