@@ -88,6 +88,7 @@ struct queues {
 	long long recent_run; /* of this process */
 	long long recent_number, recent_seen; /* the last; that Redis has */
 	bool fence_held, must_replay;
+	char *fence_key;
 	ev_prepare fence;
 	struct spool *spool; /* or NULL */
 	size_t spool_max; /* bytes */

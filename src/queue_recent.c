@@ -131,20 +131,18 @@ on_fence(struct ev_loop *loop, ev_prepare *w, int revents)
 {
 	struct queues *qs = w->data;
 	struct redis_words words;
-	char text[64], *key;
+	char text[64];
 
 	(void)revents;
 	ev_prepare_stop(loop, w);
 	if (qs->fence_held || !redis_is_up(qs->redis))
 		return;
-	key = own_key(qs, "seq", qs->id);
 	snprintf(
 	    text, sizeof(text), "%lld %lld", qs->recent_run, qs->recent_number);
 	words_begin(&words, "SET");
-	words_add(&words, key);
+	words_add(&words, qs->fence_key);
 	words_add(&words, text);
 	redis_send(qs->redis, &words, NULL, NULL);
-	free(key);
 }
 
 static void
@@ -165,13 +163,11 @@ void
 recents_look(struct queues *qs)
 {
 	struct redis_words w;
-	char *key = own_key(qs, "seq", qs->id);
 
 	qs->fence_held = true;
 	words_begin(&w, "GET");
-	words_add(&w, key);
+	words_add(&w, qs->fence_key);
 	redis_send(qs->redis, &w, on_seen_fence, qs);
-	free(key);
 }
 
 /* ---- telling it again ---- */
@@ -339,6 +335,7 @@ recents_init(struct queues *qs)
 	TAILQ_INIT(&qs->recents);
 	TAILQ_INIT(&qs->replaying);
 	qs->recent_run = now_ms();
+	qs->fence_key = own_key(qs, "seq", qs->id);
 	qs->fence_held = true;
 	ev_prepare_init(&qs->fence, on_fence);
 	ev_set_priority(&qs->fence, 1); /* before what was sent leaves */
@@ -351,6 +348,7 @@ recents_free(struct queues *qs)
 	struct recent *r;
 
 	ev_prepare_stop(qs->loop, &qs->fence);
+	free(qs->fence_key);
 	while ((r = TAILQ_FIRST(&qs->recents)))
 		recent_free(take_out(qs, r));
 	while ((r = TAILQ_FIRST(&qs->replaying))) {

@@ -140,7 +140,6 @@ on_line(void *arg, const char *line, size_t len)
 	struct queues *qs = arg;
 	json_t *o = json_loadb(line, len, 0, NULL);
 	const char *queue = json_string_value(json_object_get(o, "queue"));
-
 	const char *done = json_string_value(json_object_get(o, "done"));
 	struct spooled *s = done ? spooled_find(qs, done) : NULL;
 

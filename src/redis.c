@@ -547,22 +547,6 @@ on_library_loaded(void *arg, const struct redis_reply *reply)
 		greeting_done(arg);
 }
 
-/* The code of the one library in FUNCTION LIST ... WITHCODE's answer. */
-static const char *
-library_code(const struct redis_reply *list)
-{
-	const struct redis_reply *library = reply_at(list, 0);
-	const char *name;
-	size_t i;
-
-	for (i = 0; i + 1 < reply_count(library); i += 2) {
-		name = reply_text(reply_at(library, i), NULL);
-		if (name && !strcmp(name, "library_code"))
-			return reply_text(reply_at(library, i + 1), NULL);
-	}
-	return NULL;
-}
-
 static void
 on_library(void *arg, const struct redis_reply *reply)
 {
@@ -572,7 +556,7 @@ on_library(void *arg, const struct redis_reply *reply)
 
 	if (!greeting_is_good(r, reply))
 		return;
-	code = library_code(reply);
+	code = reply_value(reply_at(reply, 0), "library_code");
 	if (code && !strcmp(code, r->code)) {
 		greeting_done(r);
 		return;
@@ -1396,4 +1380,18 @@ reply_at(const struct redis_reply *reply, size_t i)
 	if (i >= reply_count(reply))
 		return NULL;
 	return (const struct redis_reply *)real(reply)->element[i];
+}
+
+const char *
+reply_value(const struct redis_reply *reply, const char *name)
+{
+	const char *text;
+	size_t i;
+
+	for (i = 0; i + 1 < reply_count(reply); i += 2) {
+		text = reply_text(reply_at(reply, i), NULL);
+		if (text && !strcmp(text, name))
+			return reply_text(reply_at(reply, i + 1), NULL);
+	}
+	return NULL;
 }

@@ -125,6 +125,8 @@ long long reply_number(const struct redis_reply *reply);
 /* Members of an array, else 0; NULL when there is no such member. */
 size_t reply_count(const struct redis_reply *reply);
 const struct redis_reply *reply_at(const struct redis_reply *reply, size_t i);
+/* The text behind that name in an array of names and values; or NULL. */
+const char *reply_value(const struct redis_reply *reply, const char *name);
 
 /* Refuses with ERR_REDIS: why it is not up, or (reply not NULL) what the
  * error says, as a sentence with a hint.  Returns -1. */

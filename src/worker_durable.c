@@ -245,28 +245,13 @@ struct synced {
 	void *arg;
 };
 
-/* The value behind that name in CONFIG GET's answer. */
-static const char *
-value_of(const struct redis_reply *reply, const char *name)
-{
-	const char *text;
-	size_t i;
-
-	for (i = 0; i + 1 < reply_count(reply); i += 2) {
-		text = reply_text(reply_at(reply, i), NULL);
-		if (text && !strcmp(text, name))
-			return reply_text(reply_at(reply, i + 1), NULL);
-	}
-	return NULL;
-}
-
 /* When it does not, with a refusal. */
 static void
 refuse_sync(
     const struct workers *w, const struct redis_reply *reply, struct err *e)
 {
-	const char *log = value_of(reply, "appendonly");
-	const char *sync = value_of(reply, "appendfsync");
+	const char *log = reply_value(reply, "appendonly");
+	const char *sync = reply_value(reply, "appendfsync");
 
 	if (!reply)
 		; /* it is away, as is seen next */
