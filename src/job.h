@@ -117,8 +117,7 @@ json_t *job_json(const struct job *j, bool brief);
  * that is over; new. */
 json_t *job_result_json(const struct job *j);
 
-/* One line for a stdio worker's stdin, with its newline; free(3) it; NULL when
- * something of it is no text (its id).  Its id
+/* One line for a stdio worker's stdin, with its newline; free(3) it.  Its id
  * is the job's, with #N behind it at the N-th try (retries and deferrals; from
  * 2), so that no answer counts for another one. */
 char *job_request(const struct job *j, size_t *len);

@@ -33,7 +33,8 @@ RB_GENERATE_INTERNAL(queue_tree, queue, entry, queue_compare, LOCAL)
 const char *
 job_key(const struct queues *qs, const char *id, char buf[KEY_MAX])
 {
-	snprintf(buf, KEY_MAX, "%s%s", qs->job_prefix, id);
+	strlcpy(buf, qs->job_prefix, KEY_MAX);
+	strlcat(buf, id, KEY_MAX);
 	return buf;
 }
 

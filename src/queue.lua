@@ -492,6 +492,87 @@ local function rate_count(key, n, period)
 	end
 end
 
+-- The next ids of three rows, at most n.
+local function pop(rows, n)
+	local ids = {}
+
+	for row = 1, 3 do
+		local left = n - #ids
+		local more = left > 0 and redis.call('LPOP', rows[row], left)
+		for _, id in ipairs(more or {}) do
+			ids[#ids + 1] = id
+		end
+	end
+	return ids
+end
+
+-- A hash as a table, and as it came; nil when there is none.
+local function hash(key)
+	local list = redis.pcall('HGETALL', key)
+	local fields = {}
+
+	if list.err or #list == 0 then
+		return nil
+	end
+	for i = 1, #list, 2 do
+		fields[list[i]] = list[i + 1]
+	end
+	return fields, list
+end
+
+-- Those of ids that may begin, as {id, fields}; lost gets those without a job.
+local function may_begin(args, ids, lost)
+	local ns, found, seen = args[1], {}, {}
+
+	for _, id in ipairs(ids) do
+		local job, list = hash(job_key(ns, id))
+		local name = job and job.concurrency_key
+		local again = seen[id]
+		seen[id] = true
+		if not job then
+			lost[#lost + 1] = id
+		elseif again or job.status ~= 'dispatched' and
+		    (job.status ~= 'created' or job.herod) then
+			-- cancelled, or pushed twice
+		elseif not name or enter_key(ns, args[8], id, name,
+		    tonumber(args[9])) then
+			found[#found + 1] = { id, list, job }
+		end
+	end
+	return found
+end
+
+-- The claims first: what is begun has one, whatever comes.
+local function claim(keys, args, found, at)
+	local epoch, sequence, claims = args[2], tonumber(args[3]) - 12, {}
+
+	if #found == 0 then
+		return
+	end
+	for i, one in ipairs(found) do
+		local label = args[at + i - 1]
+		claims[#claims + 1] = one[1]
+		claims[#claims + 1] = epoch .. ' ' .. sequence + at + i - 1 ..
+			' ' .. label
+	end
+	redis.call('HSET', keys[4], unpack(claims))
+end
+
+local function set_started(keys, args, one, label)
+	local id, fields = one[1], one[3]
+	local job = job_key(args[1], id)
+
+	redis.call('HSET', job, 'status', 'started', 'started_at', args[5],
+		'node', args[4], 'instance', string.match(label, '/(%d+)'),
+		'attempts', (tonumber(fields.attempts) or 0) + 1)
+	if not fields.herod then
+		redis.call('PERSIST', job)
+		redis.call('HSET', job, 'queue', args[8])
+		redis.call('ZADD', keys[5], 'NX', args[6], id)
+	end
+	one[3] = nil
+end
+
 -- KEYS high list low own index open meta rate
 -- ARGV ns epoch sequence node now score limit queue key_concurrency rate_limit
 -- rate_period label...
@@ -501,65 +582,41 @@ end
 -- {more, {id, fields}..., {id without job...}, 1 when the queue is paused, ms
 -- until more may begin (0: now)}
 local function take(keys, args)
-	local ns, epoch, sequence = args[1], args[2], tonumber(args[3])
-	local node, now, score = args[4], args[5], args[6]
-	local at, looked, lost, found, row = 12, 0, {}, {}, 1
+	local at, looked, lost, all = 12, 0, {}, {}
 	local rate = tonumber(args[10])
 
 	if redis.call('HEXISTS', keys[7], 'paused') == 1 then
-		return { 0, found, lost, 1, 0 }
+		return { 0, all, lost, 1, 0 }
 	end
 	local left = rate_left(keys[8], rate)
 	local shared = redis.call('EXISTS', keys[6]) == 1
-	while at <= #args and #found < left and
-	    looked < tonumber(args[7]) do
-		local id = redis.call('LPOP', keys[row])
-		while not id and row < 3 do
-			row = row + 1
-			id = redis.call('LPOP', keys[row])
-		end
-		if not id then
+	while at <= #args and #all < left and looked < tonumber(args[7]) do
+		local ids = pop(keys, math.min(#args - at + 1, left - #all,
+			tonumber(args[7]) - looked))
+		if #ids == 0 then
 			break
 		end
-		looked = looked + 1
+		looked = looked + #ids
 		if shared then
-			redis.call('HDEL', keys[6], id)
+			redis.call('HDEL', keys[6], unpack(ids))
 		end
-		local job = job_key(ns, id)
-		local v = redis.call('HMGET', job, 'status', 'herod',
-			'concurrency_key')
-		local status, herods, name = v[1], v[2], v[3]
-		if status ~= 'dispatched' and (status ~= 'created' or herods)
-		then
-			lost[#lost + 1] = not status and id or nil
-		elseif not name or enter_key(ns, args[8], id, name,
-		    tonumber(args[9])) then
-			local fields = redis.call('HGETALL', job)
-			redis.call('HSET', keys[4], id,
-				epoch .. ' ' .. sequence .. ' ' .. args[at])
-			redis.call('HSET', job, 'status', 'started',
-				'started_at', now, 'node', node,
-				'instance', string.match(args[at], '/(%d+)'))
-			redis.call('HINCRBY', job, 'attempts', 1)
-			if not herods then
-				redis.call('PERSIST', job)
-				redis.call('HSET', job, 'queue', args[8])
-				redis.call('ZADD', keys[5], 'NX', score, id)
-			end
-			found[#found + 1] = { id, fields }
-			sequence = sequence + 1
+		local found = may_begin(args, ids, lost)
+		claim(keys, args, found, at)
+		for _, one in ipairs(found) do
+			set_started(keys, args, one, args[at])
+			all[#all + 1] = one
 			at = at + 1
 		end
 	end
 	if rate > 0 then
-		rate_count(keys[8], #found, args[11])
+		rate_count(keys[8], #all, args[11])
 	end
 	local more = redis.call('EXISTS', keys[1], keys[2], keys[3]) > 0
-	if more and #found >= left then
-		return { 0, found, lost, 0,
+	if more and #all >= left then
+		return { 0, all, lost, 0,
 			math.max(1, redis.call('PTTL', keys[8])) }
 	end
-	return { more and 1 or 0, found, lost, 0, 0 }
+	return { more and 1 or 0, all, lost, 0, 0 }
 end
 
 -- KEYS job own done

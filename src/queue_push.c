@@ -23,7 +23,7 @@ struct push {
 	bool lost;
 	bool named;
 	bool held;
-	struct err e;
+	struct err *e; /* or NULL; most have none, and it is large */
 };
 
 static void
@@ -32,7 +32,16 @@ push_free(struct push *p)
 	if (!p->again)
 		job_free(p->job);
 	free(p->id);
+	free(p->e);
 	free(p);
+}
+
+static struct err *
+push_err(struct push *p)
+{
+	if (!p->e)
+		p->e = xcalloc(1, sizeof(*p->e));
+	return p->e;
 }
 
 static void
@@ -90,8 +99,8 @@ push_remember(struct push *p)
 static bool
 push_spooled(struct push *p)
 {
-	if (p->again || !p->job || p->e.code != ERR_REDIS ||
-	    queue_spool(p->queue, p->job, p->held, p->fn, p->arg, &p->e) != 0)
+	if (p->again || !p->job || !p->e || p->e->code != ERR_REDIS ||
+	    queue_spool(p->queue, p->job, p->held, p->fn, p->arg, p->e) != 0)
 		return false;
 	p->job = NULL;
 	push_free(p);
@@ -104,16 +113,16 @@ push_done(struct push *p)
 	if (push_spooled(p))
 		return;
 	if (p->lost)
-		err_hint(&p->e,
+		err_hint(push_err(p),
 		    "the job may have been queued; with an id of "
 		    "your own you can safely ask again");
-	else if (err_is_set(&p->e) && !p->named)
+	else if (p->e && !p->named)
 		undo_push(p);
-	if (!err_is_set(&p->e) && !p->again) {
+	if (!p->e && !p->again) {
 		queue_tell_created(p->queue, p->id, !p->held);
 		push_remember(p);
 	}
-	p->fn(p->arg, err_is_set(&p->e) ? &p->e : NULL);
+	p->fn(p->arg, p->e);
 	push_free(p);
 }
 
@@ -124,9 +133,10 @@ on_pushed(void *arg, const struct redis_reply *reply)
 
 	if (!reply && !p->lost) {
 		p->lost = true;
-		err_clear(&p->e);
+		err_clear(push_err(p));
 	}
-	queues_refused(p->queue->all, reply, &p->e);
+	if (!reply || reply_is_error(reply))
+		queues_refused(p->queue->all, reply, push_err(p));
 	if (!--p->open)
 		push_done(p);
 }
@@ -176,7 +186,7 @@ on_made(void *arg, const struct redis_reply *reply)
 	const char *id = reply_text(reply_at(reply, 1), NULL);
 
 	if (what && id && strcmp(what, "ok") != 0)
-		refuse_new(p->queue, what, id, &p->e);
+		refuse_new(p->queue, what, id, push_err(p));
 	else if (what && p->job->due > 0 && !p->held)
 		queue_await_due(p->queue, p->job->due);
 	on_pushed(p, reply);
@@ -200,8 +210,8 @@ push_send(struct push *p, const struct redis_words *w, redis_fn fn)
 	if (redis_send(p->queue->all->redis, w, fn, p))
 		p->open++;
 	else
-		err_set(
-		    &p->e, ERR_REDIS, "Redis: too much waits to be sent to it");
+		err_set(push_err(p), ERR_REDIS,
+		    "Redis: too much waits to be sent to it");
 }
 
 /* Nothing could be sent: the refusal is the answer. */
@@ -211,7 +221,7 @@ push_sent(struct push *p, struct err *e)
 	if (p->open)
 		return 0;
 	if (e)
-		*e = p->e;
+		*e = *p->e;
 	push_free(p);
 	return -1;
 }

@@ -35,6 +35,7 @@
 #include "counters.h"
 #include "log.h"
 #include "mem.h"
+#include "type.h"
 
 #define NEEDED_MAJOR 7
 #define ADDRESSES_MAX 4
@@ -261,15 +262,8 @@ out_room(struct link *l, size_t want)
 static char *
 put_head(char *at, char mark, size_t n)
 {
-	char digits[24];
-	size_t i = 0;
-
 	*at++ = mark;
-	do
-		digits[i++] = '0' + n % 10;
-	while (n /= 10);
-	while (i)
-		*at++ = digits[--i];
+	at += number_text((long long)n, at);
 	*at++ = '\r';
 	*at++ = '\n';
 	return at;
@@ -1302,7 +1296,7 @@ words_add_number(struct redis_words *w, long long n)
 	char *at = w->numbers + w->used;
 
 	assert(w->used + 32 <= sizeof(w->numbers));
-	words_add_mem(w, at, snprintf(at, 32, "%lld", n));
+	words_add_mem(w, at, number_text(n, at));
 	w->used += 32;
 }
 
@@ -1311,6 +1305,10 @@ words_add_real(struct redis_words *w, double n)
 {
 	char *at = w->numbers + w->used;
 
+	if (n == (double)(int)n) {
+		words_add_number(w, (long long)n);
+		return;
+	}
 	assert(w->used + 32 <= sizeof(w->numbers));
 	words_add_mem(w, at, snprintf(at, 32, "%.15g", n));
 	w->used += 32;

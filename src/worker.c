@@ -327,7 +327,8 @@ publish(struct workers *w, const struct job_news *n)
 {
 	char topic[160];
 
-	snprintf(topic, sizeof(topic), "job.%s", queue_name(n->queue));
+	strlcpy(topic, "job.", sizeof(topic));
+	strlcat(topic, queue_name(n->queue), sizeof(topic));
 	event_publish(w->events, topic, news_json, n);
 }
 

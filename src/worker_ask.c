@@ -28,8 +28,9 @@ struct job_wait {
 	bool fresh;
 	job_wait_fn fn;
 	void *arg;
+	double timeout; /* as asked */
 	ev_timer timer;
-	struct err e; /* what the timer tells */
+	struct err *e; /* what the timer tells, if not that time is over */
 };
 
 static int
@@ -234,18 +235,34 @@ job_wait_cancel(struct job_wait *wait)
 {
 	ev_timer_stop(wait->all->loop, &wait->timer);
 	wait_leave(wait);
+	free(wait->e);
 	free(wait);
+}
+
+static void
+refuse_slow(const struct job_wait *wait, struct err *e)
+{
+	const char *id = wait->watch->id;
+	char text[32];
+
+	err_set(e, ERR_TIMED_OUT, "job %s is not over after %s", id,
+	    duration_text(wait->timeout, text));
+	err_subject(e, id);
 }
 
 static void
 on_wait_timer(struct ev_loop *loop, ev_timer *t, int revents)
 {
 	struct job_wait *wait = t->data;
+	struct err slow = {0};
 
 	(void)loop;
 	(void)revents;
+	if (!wait->e)
+		refuse_slow(wait, &slow);
 	wait_leave(wait);
-	wait->fn(wait->arg, NULL, &wait->e);
+	wait->fn(wait->arg, NULL, wait->e ? wait->e : &slow);
+	free(wait->e);
 	free(wait);
 }
 
@@ -254,7 +271,8 @@ static void
 wait_fail_soon(struct job_wait *wait, const struct err *e)
 {
 	wait_leave(wait);
-	wait->e = *e;
+	wait->e = xmalloc(sizeof(*e));
+	*wait->e = *e;
 	ev_timer_stop(wait->all->loop, &wait->timer);
 	ev_timer_set(&wait->timer, 0., 0.);
 	ev_timer_start(wait->all->loop, &wait->timer);
@@ -385,7 +403,6 @@ workers_wait(struct workers *w, const char *id, double timeout, bool fresh,
 {
 	struct job_wait *wait = xcalloc(1, sizeof(*wait));
 	struct err e = {0};
-	char text[32];
 
 	wait->all = w;
 	wait->fresh = fresh;
@@ -397,10 +414,8 @@ workers_wait(struct workers *w, const char *id, double timeout, bool fresh,
 	TAILQ_INSERT_TAIL(&wait->watch->waits, wait, next);
 	ev_timer_init(&wait->timer, on_wait_timer, 0., 0.);
 	wait->timer.data = wait;
+	wait->timeout = timeout;
 	if (timeout > 0) {
-		err_set(&wait->e, ERR_TIMED_OUT, "job %s is not over after %s",
-		    id, duration_text(timeout, text));
-		err_subject(&wait->e, id);
 		ev_timer_set(&wait->timer, timeout, 0.);
 		ev_timer_start(w->loop, &wait->timer);
 	}

@@ -438,10 +438,7 @@ stdio_begin(struct work *k)
 	if (p->nworks <= 2)
 		read_stderr(p);
 	stdio_hands(p);
-	if (!text) {
-		job_set_error(k->job, "it cannot be written as JSON");
-		work_end(k, JOB_ERROR);
-	} else if (feed(p, text, len)) {
+	if (feed(p, text, len)) {
 		p->last_epoch = k->job->epoch;
 		p->last_sequence = k->job->sequence;
 	} else {
@@ -587,23 +584,48 @@ take_late(struct place *p, const char *id)
 }
 
 static void
+take_answer(
+    struct place *p, const char *id, const json_t *result, const json_t *error)
+{
+	struct work *k = work_of_request(p, id);
+
+	p->garbage = 0;
+	if (!k || !job_is_request_id(k->job, id))
+		take_late(p, id);
+	else
+		end_as_answered(k, result, error);
+}
+
+static void
 take_response(
     struct place *p, const json_t *message, const char *line, size_t len)
 {
 	const char *id = json_string_value(json_object_get(message, "id"));
 	const json_t *result = json_object_get(message, "result");
 	const json_t *error = json_object_get(message, "error");
-	struct work *k = id ? work_of_request(p, id) : NULL;
 
-	if (!id || (!result && !error)) {
-		garbage(p, "neither a response nor a notification", line, len);
-		return;
-	}
-	p->garbage = 0;
-	if (!k || !job_is_request_id(k->job, id))
-		take_late(p, id);
+	if (id && (result || error))
+		take_answer(p, id, result, error);
 	else
-		end_as_answered(k, result, error);
+		garbage(p, "neither a response nor a notification", line, len);
+}
+
+/* True when it was one. */
+static bool
+take_plain(struct place *p, const char *line, size_t len)
+{
+	char id[JOB_REQUEST_ID_SIZE];
+	struct jsonrpc_plain a;
+	json_t *result;
+
+	if (!jsonrpc_read_plain(line, len, &a) || a.id_len >= sizeof(id))
+		return false;
+	memcpy(id, a.id, a.id_len);
+	id[a.id_len] = '\0';
+	result = json_stringn_nocheck(a.result, a.result_len);
+	take_answer(p, id, result, NULL);
+	json_decref(result);
+	return true;
 }
 
 static void
@@ -674,7 +696,7 @@ take_line(struct place *p, const char *line, size_t len)
 
 	for (; len && p->replaying && !*line; len--)
 		line++; /* erased */
-	if (!len)
+	if (!len || take_plain(p, line, len))
 		return;
 	message = jsonrpc_parse(line, len, &e);
 	if (!json_is_object(message))

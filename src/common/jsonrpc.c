@@ -1,11 +1,11 @@
 /* JSON-RPC 2.0 envelopes, read and written. */
 #include "jsonrpc.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "mem.h"
+#include "type.h"
 
 #define DUMP_FLAGS (JSON_COMPACT | JSON_ENCODE_ANY)
 
@@ -174,6 +174,60 @@ jsonrpc_read(json_t *member, struct jsonrpc_call *call)
 		call->method = NULL;
 }
 
+/* ---- reading without a tree ---- */
+
+/* So many bytes at its beginning stand in a JSON string as they are. */
+static size_t
+plain_length(const char *text, size_t len)
+{
+	size_t i = 0;
+
+	while (i < len && (unsigned char)text[i] >= ' ' &&
+	    (unsigned char)text[i] < 0x7f && text[i] != '"' && text[i] != '\\')
+		i++;
+	return i;
+}
+
+/* Steps over a word and the blanks in front of it. */
+static bool
+step(const char **at, const char *end, const char *word)
+{
+	size_t len = strlen(word);
+
+	while (*at < end && **at == ' ')
+		++*at;
+	if ((size_t)(end - *at) < len || memcmp(*at, word, len) != 0)
+		return false;
+	*at += len;
+	return true;
+}
+
+static bool
+step_string(const char **at, const char *end, const char **text, size_t *len)
+{
+	if (!step(at, end, "\""))
+		return false;
+	*text = *at;
+	*len = plain_length(*at, (size_t)(end - *at));
+	*at += *len;
+	return *at < end && *(*at)++ == '"';
+}
+
+bool
+jsonrpc_read_plain(const char *text, size_t len, struct jsonrpc_plain *a)
+{
+	const char *at = text, *end = text + len;
+
+	return step(&at, end, "{") && step(&at, end, "\"jsonrpc\"") &&
+	    step(&at, end, ":") && step(&at, end, "\"2.0\"") &&
+	    step(&at, end, ",") && step(&at, end, "\"id\"") &&
+	    step(&at, end, ":") && step_string(&at, end, &a->id, &a->id_len) &&
+	    step(&at, end, ",") && step(&at, end, "\"result\"") &&
+	    step(&at, end, ":") &&
+	    step_string(&at, end, &a->result, &a->result_len) &&
+	    step(&at, end, "}") && at == end;
+}
+
 /* ---- writing trees ---- */
 
 json_t *
@@ -208,8 +262,6 @@ sink_put(struct sink *s, const char *text, size_t len)
 	s->len += len;
 }
 
-#define sink_literal(s, text) sink_put((s), (text), sizeof(text) - 1)
-
 static int
 put_dumped(const char *text, size_t len, void *arg)
 {
@@ -232,17 +284,78 @@ jsonrpc_text(const json_t *value, size_t *len)
 	return s.buf;
 }
 
-static int
+static const char *
+escape_of(char c)
+{
+	switch (c) {
+	case '"':
+		return "\\\"";
+	case '\\':
+		return "\\\\";
+	case '\n':
+		return "\\n";
+	case '\t':
+		return "\\t";
+	}
+	return NULL;
+}
+
+/* A string of ASCII and these; false, leaving the sink as it was, when there is
+ * more in it, or no room. */
+static bool
+put_ascii(struct sink *s, const char *text, size_t len)
+{
+	size_t before = s->len, i, n;
+	const char *escape;
+
+	sink_literal(s, "\"");
+	for (i = 0; i < len; i += n) {
+		n = plain_length(text + i, len - i);
+		sink_put(s, text + i, n);
+		if (n)
+			continue;
+		if (!(escape = escape_of(text[i])))
+			break;
+		sink_put(s, escape, 2);
+		n = 1;
+	}
+	sink_literal(s, "\"");
+	if (i == len && (s->limit == 0 || s->len <= s->limit))
+		return true;
+	s->len = before;
+	return false;
+}
+
+void
+sink_number(struct sink *s, long long n)
+{
+	char number[NUMBER_TEXT_SIZE];
+
+	sink_put(s, number, number_text(n, number));
+}
+
+int
 sink_value(struct sink *s, const json_t *value)
 {
-	char number[32];
-
+	if (json_is_string(value) &&
+	    put_ascii(s, json_string_value(value), json_string_length(value)))
+		return 0;
 	if (!json_is_integer(value))
 		return json_dump_callback(value, put_dumped, s, DUMP_FLAGS);
-	sink_put(s, number,
-	    (size_t)snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT,
-		json_integer_value(value)));
+	sink_number(s, json_integer_value(value));
 	return 0;
+}
+
+void
+sink_bytes(struct sink *s, const char *bytes, size_t len)
+{
+	json_t *text;
+
+	if (put_ascii(s, bytes, len))
+		return;
+	text = text_json(bytes, len);
+	sink_value(s, text);
+	json_decref(text);
 }
 
 static int

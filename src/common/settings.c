@@ -10,15 +10,17 @@
  * GROUP() rows become the group of the rows that follow them: each is an
  * entry without kind that the readers below step over.
  */
-#define GROUP(title) {"", {TYPE_COUNT_, NULL}, NULL, 0, LIVE, NULL, title},
+#define GROUP(title) \
+	{"", {TYPE_COUNT_, NULL}, NULL, 0, LIVE, NULL, title, NULL},
 #define SETTING(name, type, limits, fallback, apply, meaning) \
 	{#name, {TYPE_##type, limits}, fallback, \
-	    offsetof(struct CONF, WITHIN name), apply, meaning, NULL},
+	    offsetof(struct CONF, WITHIN name), apply, meaning, NULL, \
+	    &(json_t *){NULL}},
 #define WITHIN /* the member that holds them, and a dot */
 #define SETTING_OF_ONE SETTING
 #define END \
 	{ \
-		NULL, {TYPE_COUNT_, NULL}, NULL, 0, LIVE, NULL, NULL \
+		NULL, {TYPE_COUNT_, NULL}, NULL, 0, LIVE, NULL, NULL, NULL \
 	}
 
 #define CONF runner_conf
@@ -93,18 +95,22 @@ setting_nearest(const struct setting *table, const char *typo)
 	return nearest_word(typo, name_at, table);
 }
 
-/* The default in canonical form, json null where there is none; new. */
+/* The default in canonical form, json null where there is none; new reference.
+ * Made of the text when it is first wanted; none of them is an object, which
+ * its owner might change. */
 static json_t *
 fallback(const struct setting *s)
 {
-	json_t *text, *value;
+	json_t *text;
 
 	if (s->fallback == NULL)
 		return json_null();
-	text = json_string(s->fallback);
-	value = type_check(&s->kind, s->name, text, NULL);
-	json_decref(text);
-	return value;
+	if (*s->canonical == NULL) {
+		text = json_string(s->fallback);
+		*s->canonical = type_check(&s->kind, s->name, text, NULL);
+		json_decref(text);
+	}
+	return json_incref(*s->canonical);
 }
 
 /* A value in canonical form, null standing for the default; new. */
@@ -200,8 +206,10 @@ settings_from_json(const struct setting *table, void *conf,
 			break;
 	}
 	if (!bad)
-		json_object_foreach (checked, name, value)
-			settings_set(table, conf, name, value, e);
+		json_object_foreach (checked, name, value) {
+			s = setting_find(table, name);
+			type_store(&s->kind, FIELD(conf, s), value);
+		}
 	json_decref(checked);
 	return bad;
 }

@@ -90,6 +90,7 @@ struct setting {
 	enum setting_apply apply;
 	const char *meaning;
 	const char *group; /* a heading of the manual: not a setting */
+	json_t **canonical; /* of the default; settings.c's */
 };
 
 extern const struct setting runner_settings[];

@@ -72,7 +72,9 @@ alternative(const char *limits, int i, char *buf, size_t size)
 		limits++;
 	}
 	bar = strchrnul(limits, '|');
-	snprintf(buf, size, "%.*s", (int)(bar - limits), limits);
+	if ((size_t)(bar - limits) < size)
+		size = (size_t)(bar - limits) + 1;
+	strlcpy(buf, limits, size);
 	return true;
 }
 

@@ -95,6 +95,10 @@ const char *nearest_word(const char *typo,
 #define TIME_TEXT_SIZE 28
 const char *time_text(double unix_seconds, char buf[TIME_TEXT_SIZE]);
 
+/* A whole number; gives its length. */
+#define NUMBER_TEXT_SIZE 24
+size_t number_text(long long n, char buf[NUMBER_TEXT_SIZE]);
+
 /* Reads that form (the fraction may be missing); false if it is not. */
 bool text_time(const char *text, double *unix_seconds);
 

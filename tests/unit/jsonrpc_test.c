@@ -5,6 +5,7 @@
 #include "check.h"
 #include "jsonrpc.h"
 #include "mem.h"
+#include "type.h"
 
 static void
 check_text(json_t *stolen, const char *want)
@@ -155,4 +156,98 @@ test_an_absent_id_is_not_a_null_one(void)
 	jsonrpc_read(member, &call);
 	check(json_is_null(call.id));
 	json_decref(member);
+}
+
+/* ---- by hand, as jansson would have it ---- */
+
+/* Every byte, and some of them behind others. */
+static size_t
+odd_bytes(int i, char buf[8])
+{
+	memcpy(buf, "ab\xc3\xa4\xe2", 5);
+	buf[i % 5] = (char)(i / 5);
+	return 5;
+}
+
+void
+test_bytes_become_the_string_that_the_library_makes(void)
+{
+	struct sink s = {0};
+	json_t *want;
+	char buf[8], *text;
+	size_t len;
+	int i;
+
+	for (i = 0; i < 5 * 256; i++) {
+		len = odd_bytes(i, buf);
+		sink_bytes(&s, buf, len);
+		sink_put(&s, "\n", 1);
+		want = text_json(buf, len);
+		text = jsonrpc_text(want, &len);
+		check_str(taken(&s), text);
+		free(text);
+		json_decref(want);
+	}
+	free(s.buf);
+}
+
+void
+test_a_string_is_bounded_by_the_limit_and_leaves_nothing(void)
+{
+	struct sink s = {.limit = 10};
+	json_t *fits = json_string("\"234\"6"), *not = json_string("\"234\"67");
+
+	check_int(sink_value(&s, fits), 0);
+	check_str(taken(&s), "\"\\\"234\\\"6\"");
+	check_int(sink_value(&s, not ), -1);
+	json_decref(fits);
+	json_decref(not );
+	free(s.buf);
+}
+
+static bool
+is_plain(const char *text, const char *id, const char *result)
+{
+	struct jsonrpc_plain a;
+
+	return jsonrpc_read_plain(text, strlen(text), &a) &&
+	    a.id_len == strlen(id) && memcmp(a.id, id, a.id_len) == 0 &&
+	    a.result_len == strlen(result) &&
+	    memcmp(a.result, result, a.result_len) == 0;
+}
+
+void
+test_plain_answers_are_read_without_a_tree(void)
+{
+	check(is_plain(
+	    "{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"result\":\"\"}", "a", ""));
+	check(is_plain(
+	    " { \"jsonrpc\": \"2.0\", \"id\": \"a#2\", \"result\" : \"x y\" }",
+	    "a#2", "x y"));
+}
+
+void
+test_what_is_not_plain_is_left_to_the_library(void)
+{
+	static const char *const others[] = {
+	    "",
+	    "{",
+	    "{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"result\":\"b",
+	    "{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"result\":\"b\"",
+	    "{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"result\":\"b\"}}",
+	    "{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"result\":\"b\\n\"}",
+	    "{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"result\":\"\xc3\xa4\"}",
+	    "{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"result\":\"\t\"}",
+	    "{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"result\":1}",
+	    "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"b\"}",
+	    "{\"jsonrpc\":\"1.0\",\"id\":\"a\",\"result\":\"b\"}",
+	    "{\"id\":\"a\",\"jsonrpc\":\"2.0\",\"result\":\"b\"}",
+	    "{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"result\":\"b\",\"id\":\"c\"}",
+	    "{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"error\":\"b\"}",
+	};
+	struct jsonrpc_plain a;
+	size_t i;
+
+	for (i = 0; i < sizeof(others) / sizeof(*others); i++)
+		check(!jsonrpc_read_plain(others[i], strlen(others[i]), &a));
 }

@@ -100,6 +100,8 @@ test_ids_without_a_waiting_job_are_passed_over(void)
 
 	open_place(&p);
 	REDIS(&p, "RPUSH hero:work_queue:q ghost");
+	REDIS(&p, "SET hero:job:no-hash x");
+	REDIS(&p, "RPUSH hero:work_queue:q no-hash");
 	push(&p, "a", false);
 	REDIS(&p, "RPUSH hero:work_queue:q a");
 	push(&p, "b", false);
@@ -109,6 +111,12 @@ test_ids_without_a_waiting_job_are_passed_over(void)
 	check_str(t.jobs[1]->spec.id, "b");
 	job_free(t.jobs[0]);
 	job_free(t.jobs[1]);
+	REDIS(&p, "RPUSH hero:work_queue:q a");
+	push(&p, "c", false);
+	t = take(&p, 4);
+	check_int((long long)t.n, 1);
+	check_str(t.jobs[0]->spec.id, "c");
+	job_free(t.jobs[0]);
 	close_place(&p);
 }
 

@@ -1,5 +1,7 @@
 /* Words: names, splitting, typos, signals, times. */
+#include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -176,4 +178,20 @@ test_broken_utf8_is_shown_as_replacement(void)
 	check_text("\xc0\x80", 2, "\xef\xbf\xbd\xef\xbf\xbd");
 	check_text("\xed\xa0\x80", 3, "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
 	check_text("\xf0\x9f\x98\x80!\xfe", 6, "\xf0\x9f\x98\x80!\xef\xbf\xbd");
+}
+
+void
+test_whole_numbers_are_written_as_printf_does(void)
+{
+	static const long long all[] = {
+	    0, 9, 10, -1, 1234567890, LLONG_MAX, LLONG_MIN};
+	char text[NUMBER_TEXT_SIZE], want[32];
+	size_t i;
+
+	for (i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		snprintf(want, sizeof(want), "%lld", all[i]);
+		check_int((long long)number_text(all[i], text),
+		    (long long)strlen(want));
+		check_str(text, want);
+	}
 }
