@@ -764,7 +764,6 @@ job_put_asked(const struct job *j, struct redis_words *w)
 void
 job_put_started(const struct job *j, struct redis_words *w)
 {
-	put_status(j, w);
 	put(w, "started_at", j->started_at);
 	put(w, "node", j->node);
 	put_number(w, "instance", j->instance);

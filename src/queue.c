@@ -89,6 +89,8 @@ queue_open(struct queues *qs, const char *name)
 	q->rate = own_key(qs, "rate", name);
 	q->limits.key_concurrency = 1;
 	take_init(q);
+	TAILQ_INIT(&q->pushes);
+	TAILQ_INIT(&q->stored);
 	RB_INSERT(queue_tree, &qs->tree, q);
 	return q;
 }
@@ -411,6 +413,7 @@ queues_new(struct ev_loop *loop, struct redis *redis, const char *ns,
 	qs->runners = xasprintf("%sd:runners", ns);
 	qs->result_ttl = result_ttl;
 	RB_INIT(&qs->tree);
+	TAILQ_INIT(&qs->collecting);
 	settles_init(qs);
 	recents_init(qs);
 	spooled_init(qs);

@@ -123,6 +123,9 @@ const char *queue_name(const struct queue *q);
  * *id is set instead when it is a job's key. */
 struct queue *queues_rung(
     struct queues *qs, const char *key, size_t len, const char **id);
+/* What was collected in this turn of the loop goes to Redis; called when that
+ * turn's commands leave (redis_ops.leaving). */
+void queues_send(struct queues *qs);
 /* Anything may have changed: looks whether jobs are due (and whenever one will
  * be), and for words of others. */
 void queues_catch_up(struct queues *qs);

@@ -13,9 +13,12 @@
 /* ---- into the queue ---- */
 
 struct push {
+	TAILQ_ENTRY(push) next; /* of those collected */
 	struct queue *queue;
 	char *id;
 	struct job *job; /* or NULL */
+	const struct job *begun; /* the caller's; it is not queued */
+	char *claim; /* of that one */
 	bool again; /* the job is the caller's */
 	queue_fn fn;
 	void *arg;
@@ -32,6 +35,7 @@ push_free(struct push *p)
 	if (!p->again)
 		job_free(p->job);
 	free(p->id);
+	free(p->claim);
 	free(p->e);
 	free(p);
 }
@@ -205,13 +209,19 @@ push_new(struct queue *q, const char *id, queue_fn fn, void *arg)
 }
 
 static void
+refuse_unsent(struct push *p)
+{
+	err_set(
+	    push_err(p), ERR_REDIS, "Redis: too much waits to be sent to it");
+}
+
+static void
 push_send(struct push *p, const struct redis_words *w, redis_fn fn)
 {
 	if (redis_send(p->queue->all->redis, w, fn, p))
 		p->open++;
 	else
-		err_set(push_err(p), ERR_REDIS,
-		    "Redis: too much waits to be sent to it");
+		refuse_unsent(p);
 }
 
 /* Nothing could be sent: the refusal is the answer. */
@@ -238,18 +248,6 @@ queue_announce(struct queue *q)
 	words_add(&w, q->all->names);
 	words_add(&w, q->name);
 	q->announced = redis_send(q->all->redis, &w, NULL, NULL);
-}
-
-static void
-send_index(struct push *p)
-{
-	struct redis_words w;
-
-	words_begin(&w, "ZADD");
-	words_add(&w, p->queue->index);
-	words_add_number(&w, next_score(p->queue->all));
-	words_add(&w, p->id);
-	push_send(p, &w, on_pushed);
 }
 
 static size_t
@@ -303,37 +301,165 @@ push_by_function(struct push *p)
 	push_send(p, &w, on_made);
 }
 
-/* Before it can be taken. */
-static void
-send_open(struct push *p)
-{
-	struct redis_words w;
+/* ---- what simply stands in line, or begins at once: collected, for one
+ * command about many ---- */
 
-	words_begin(&w, "HSET");
-	words_add(&w, p->queue->open);
-	words_add(&w, p->id);
-	words_add(&w, "new");
-	push_send(p, &w, on_pushed);
+static void
+push_collect(struct push *p)
+{
+	TAILQ_INSERT_TAIL(&p->queue->pushes, p, next);
+	queue_collects(p->queue);
+}
+
+struct some {
+	struct push *pushes[BATCH_MAX];
+	size_t n;
+};
+
+/* A command about some of them, of which all wait for the reply. */
+static void
+send_some(struct queue *q, struct some *s, const struct redis_words *w)
+{
+	size_t i;
+	bool sent;
+
+	if (!s->n)
+		return;
+	sent = queue_send_for(q, w, on_pushed, (void *const *)s->pushes, s->n);
+	for (i = 0; i < s->n; i++) {
+		if (sent)
+			s->pushes[i]->open++;
+		else
+			refuse_unsent(s->pushes[i]);
+	}
 }
 
 static void
-push_plain(struct push *p)
+add_some(struct some *s, struct push *p, struct redis_words *w)
 {
-	struct queue *q = p->queue;
+	s->pushes[s->n++] = p;
+	words_add(w, p->id);
+}
+
+static void
+send_claims(struct queue *q, const struct some *all)
+{
+	struct some begun = {.n = 0};
 	struct redis_words w;
-	char key[KEY_MAX];
+	size_t i;
 
 	words_begin(&w, "HSET");
-	words_add(&w, job_key(q->all, p->id, key));
-	job_put_asked(p->job, &w);
-	push_send(p, &w, on_pushed);
-	if (q->external)
-		send_open(p);
+	words_add(&w, q->own);
+	for (i = 0; i < all->n; i++) {
+		if (!all->pushes[i]->begun)
+			continue;
+		add_some(&begun, all->pushes[i], &w);
+		words_add(&w, all->pushes[i]->claim);
+	}
+	send_some(q, &begun, &w);
+}
+
+static void
+send_jobs(struct queue *q, const struct some *all)
+{
+	const struct push *p;
+	struct redis_words w;
+	char key[KEY_MAX];
+	size_t i;
+
+	for (i = 0; i < all->n; i++) {
+		p = all->pushes[i];
+		words_begin(&w, "HSET");
+		words_add(&w, job_key(q->all, p->id, key));
+		job_put_asked(p->begun ? p->begun : p->job, &w);
+		if (p->begun)
+			job_put_started(p->begun, &w);
+		push_send(all->pushes[i], &w, on_pushed);
+	}
+}
+
+/* Who draws from it by himself may take them; before he can. */
+static void
+send_open(struct queue *q, struct some *queued)
+{
+	struct some same = {.n = 0};
+	struct redis_words w;
+	size_t i;
+
+	words_begin(&w, "HSET");
+	words_add(&w, q->open);
+	for (i = 0; i < queued->n; i++) {
+		add_some(&same, queued->pushes[i], &w);
+		words_add(&w, "new");
+	}
+	send_some(q, &same, &w);
+}
+
+static void
+send_rows(struct queue *q, const struct some *all)
+{
+	struct some queued = {.n = 0};
+	struct redis_words w;
+	size_t i;
+
 	words_begin(&w, "RPUSH");
 	words_add(&w, q->list);
-	words_add(&w, p->id);
-	push_send(p, &w, on_pushed);
-	send_index(p);
+	for (i = 0; i < all->n; i++)
+		if (!all->pushes[i]->begun)
+			add_some(&queued, all->pushes[i], &w);
+	if (q->external)
+		send_open(q, &queued);
+	send_some(q, &queued, &w);
+}
+
+static void
+send_index(struct queue *q, struct some *all)
+{
+	struct redis_words w;
+	size_t i;
+
+	words_begin(&w, "ZADD");
+	words_add(&w, q->index);
+	for (i = 0; i < all->n; i++) {
+		words_add_number(&w, next_score(q->all));
+		words_add(&w, all->pushes[i]->id);
+	}
+	send_some(q, all, &w);
+}
+
+static void
+send_batch(struct queue *q, struct some *all)
+{
+	size_t i;
+
+	if (!redis_is_up(q->all->redis)) {
+		for (i = 0; i < all->n; i++)
+			queues_away(q->all, push_err(all->pushes[i]));
+	} else {
+		send_claims(q, all);
+		send_jobs(q, all);
+		send_rows(q, all);
+		send_index(q, all);
+	}
+	for (i = 0; i < all->n; i++)
+		if (!all->pushes[i]->open)
+			push_done(all->pushes[i]);
+}
+
+void
+queue_send_pushes(struct queue *q)
+{
+	struct some some;
+	struct push *p;
+
+	while (!TAILQ_EMPTY(&q->pushes)) {
+		some.n = 0;
+		while (some.n < BATCH_MAX && (p = TAILQ_FIRST(&q->pushes))) {
+			TAILQ_REMOVE(&q->pushes, p, next);
+			some.pushes[some.n++] = p;
+		}
+		send_batch(q, &some);
+	}
 }
 
 bool
@@ -381,10 +507,11 @@ queue_push(struct queue *q, struct job *stolen, bool named, queue_fn fn,
 
 	if (begun != 1)
 		return begun;
-	if (named || !job_stands_in_line(stolen) || q->limits.most > 0)
-		push_by_function(p);
-	else
-		push_plain(p);
+	if (!named && job_stands_in_line(stolen) && q->limits.most == 0) {
+		push_collect(p);
+		return 0;
+	}
+	push_by_function(p);
 	return push_sent(p, e);
 }
 
@@ -484,9 +611,8 @@ int
 queue_push_started(struct queue *q, struct job *j, const char *label,
     queue_fn fn, void *arg, struct err *e)
 {
-	struct redis_words w;
 	struct push *p;
-	char key[KEY_MAX], claim[KEY_MAX];
+	char claim[KEY_MAX];
 
 	if (queues_away(q->all, e))
 		return -1;
@@ -495,16 +621,8 @@ queue_push_started(struct queue *q, struct job *j, const char *label,
 	j->epoch = q->all->epoch;
 	j->sequence = q->all->sequence;
 	claim_text(q->all, label, claim, sizeof(claim));
-	words_begin(&w, "HSET");
-	words_add(&w, q->own);
-	words_add(&w, p->id);
-	words_add(&w, claim);
-	push_send(p, &w, on_pushed);
-	words_begin(&w, "HSET");
-	words_add(&w, job_key(q->all, p->id, key));
-	job_put_asked(j, &w);
-	job_put_started(j, &w);
-	push_send(p, &w, on_pushed);
-	send_index(p);
-	return push_sent(p, e);
+	p->claim = xstrdup(claim);
+	p->begun = j;
+	push_collect(p);
+	return 0;
 }

@@ -22,7 +22,7 @@
 
 /* A job that is over or goes back, until Redis knows it. */
 struct settle {
-	TAILQ_ENTRY(settle) next;
+	TAILQ_ENTRY(settle) next, stored;
 	RB_ENTRY(settle) entry;
 	struct queue *queue;
 	struct job *job;
@@ -260,31 +260,70 @@ static void
 on_stored(void *arg, const struct redis_reply *reply)
 {
 	struct settle *s = arg;
-	struct queue *q = s->queue;
-	struct redis_words w;
-	char key[KEY_MAX];
-	long long ttl = to_ms(ttl_of(q->all, s->job));
 
 	if (!reply || reply_is_error(reply)) {
 		settle_later(s, reply);
 		return;
 	}
 	release_waiting(s, reply);
-	words_begin(&w, "HDEL");
-	words_add(&w, q->own);
-	words_add(&w, s->job->spec.id);
-	redis_send(q->all->redis, &w, NULL, NULL);
+	TAILQ_INSERT_TAIL(&s->queue->stored, s, stored);
+	queue_collects(s->queue);
+}
+
+static void
+send_time(const struct settle *s, long long ttl)
+{
+	struct queues *qs = s->queue->all;
+	struct redis_words w;
+	char key[KEY_MAX];
+
 	words_begin(&w, "PEXPIRE");
-	words_add(&w, job_key(q->all, s->job->spec.id, key));
+	words_add(&w, job_key(qs, s->job->spec.id, key));
 	words_add_number(&w, ttl);
-	redis_send(q->all->redis, &w, NULL, NULL);
-	words_begin(&w, "ZADD");
-	words_add(&w, q->done);
-	words_add_number(&w, now_ms() + ttl);
-	words_add(&w, s->job->spec.id);
-	s->sent = redis_send(q->all->redis, &w, on_settled, s);
-	if (!s->sent)
+	redis_send(qs->redis, &w, NULL, NULL);
+}
+
+static void
+send_stored(struct queue *q, struct settle **all, size_t n)
+{
+	struct redis_words claims, done;
+	long long ttl;
+	size_t i;
+	bool sent;
+
+	words_begin(&claims, "HDEL");
+	words_add(&claims, q->own);
+	words_begin(&done, "ZADD");
+	words_add(&done, q->done);
+	for (i = 0; i < n; i++) {
+		ttl = to_ms(ttl_of(q->all, all[i]->job));
+		send_time(all[i], ttl);
+		words_add(&claims, all[i]->job->spec.id);
+		words_add_number(&done, now_ms() + ttl);
+		words_add(&done, all[i]->job->spec.id);
+	}
+	redis_send(q->all->redis, &claims, NULL, NULL);
+	sent = queue_send_for(q, &done, on_settled, (void *const *)all, n);
+	for (i = 0; i < n; i++)
+		all[i]->sent = sent;
+	if (!sent)
 		retry_soon(q->all);
+}
+
+void
+queue_send_stored(struct queue *q)
+{
+	struct settle *all[BATCH_MAX], *s;
+	size_t n = 0;
+
+	while ((s = TAILQ_FIRST(&q->stored))) {
+		TAILQ_REMOVE(&q->stored, s, stored);
+		all[n++] = s;
+		if (n < BATCH_MAX && !TAILQ_EMPTY(&q->stored))
+			continue;
+		send_stored(q, all, n);
+		n = 0;
+	}
 }
 
 static void
@@ -297,7 +336,7 @@ finish_plainly(struct settle *s)
 	words_add(&w, job_key(s->queue->all, s->job->spec.id, key));
 	job_put_over(s->job, &w);
 	s->fields = ((long long)w.n - 2) / 2;
-	s->sent = redis_send(s->queue->all->redis, &w, on_stored, s);
+	s->sent = redis_send_ahead(s->queue->all->redis, &w, on_stored, s);
 }
 
 static void

@@ -75,6 +75,7 @@ struct link {
 struct redis {
 	struct ev_loop *loop;
 	const struct redis_ops *ops;
+	bool is_leaving; /* ops->leaving has been called */
 	void *arg;
 	/* What the url says. */
 	char *path; /* Unix socket, else: */
@@ -802,6 +803,16 @@ on_readable(struct ev_loop *loop, ev_io *w, int revents)
 	link_read(w->data);
 }
 
+static void
+tell_leaving(struct redis *r)
+{
+	if (r->is_leaving || !r->ops || !r->ops->leaving)
+		return;
+	r->is_leaving = true;
+	r->ops->leaving(r->arg);
+	r->is_leaving = false;
+}
+
 /* Last thing before the loop waits: what this turn collected leaves. */
 static void
 on_flush(struct ev_loop *loop, ev_prepare *w, int revents)
@@ -811,6 +822,7 @@ on_flush(struct ev_loop *loop, ev_prepare *w, int revents)
 
 	(void)loop;
 	(void)revents;
+	tell_leaving(r);
 	for (i = 0; i < LINKS; i++)
 		link_flush(&r->links[i]);
 }
@@ -1146,6 +1158,7 @@ redis_hang_up(struct redis *r)
 {
 	size_t i;
 
+	tell_leaving(r);
 	r->ops = NULL;
 	if (r->phase == UP)
 		link_flush(&r->links[COMMANDS]);
@@ -1180,6 +1193,7 @@ redis_settle(struct redis *r, double seconds)
 	struct link *l = &r->links[COMMANDS];
 	double end = now() + seconds, left = seconds;
 
+	tell_leaving(r);
 	while (r->phase == UP && l->count > 0 && left > 0) {
 		await_replies(l, left);
 		left = end - now();
@@ -1259,6 +1273,15 @@ redis_address(const struct redis *r)
 bool
 redis_send(struct redis *r, const struct redis_words *w, redis_fn fn, void *arg)
 {
+	if (r->phase == UP)
+		tell_leaving(r);
+	return redis_send_ahead(r, w, fn, arg);
+}
+
+bool
+redis_send_ahead(
+    struct redis *r, const struct redis_words *w, redis_fn fn, void *arg)
+{
 	struct link *l = &r->links[COMMANDS];
 
 	if (r->phase != UP || r->broken[0] || l->len - l->sent > UNSENT_MAX)
@@ -1295,9 +1318,9 @@ words_add_number(struct redis_words *w, long long n)
 {
 	char *at = w->numbers + w->used;
 
-	assert(w->used + 32 <= sizeof(w->numbers));
+	assert(w->used + REDIS_NUMBER_SIZE <= sizeof(w->numbers));
 	words_add_mem(w, at, number_text(n, at));
-	w->used += 32;
+	w->used += REDIS_NUMBER_SIZE;
 }
 
 void
@@ -1309,9 +1332,9 @@ words_add_real(struct redis_words *w, double n)
 		words_add_number(w, (long long)n);
 		return;
 	}
-	assert(w->used + 32 <= sizeof(w->numbers));
-	words_add_mem(w, at, snprintf(at, 32, "%.15g", n));
-	w->used += 32;
+	assert(w->used + REDIS_NUMBER_SIZE <= sizeof(w->numbers));
+	words_add_mem(w, at, snprintf(at, REDIS_NUMBER_SIZE, "%.15g", n));
+	w->used += REDIS_NUMBER_SIZE;
 }
 
 /* ---- replies ---- */

@@ -28,6 +28,9 @@ struct redis_ops {
 	void (*down)(void *arg); /* every open command was answered by NULL */
 	/* Somebody else changed the key; NULL: anything may have changed. */
 	void (*bell)(void *arg, const char *key, size_t len);
+	/* Whoever collects commands to send them together sends them now: one
+	 * follows that may depend on them, or this turn of the loop ends. */
+	void (*leaving)(void *arg);
 };
 
 /*
@@ -86,6 +89,8 @@ const char *redis_address(const struct redis *r);
 /* The words of one command.  Nothing is copied but numbers: what they point
  * to must stay until redis_send(). */
 #define REDIS_WORDS_MAX 96
+#define REDIS_NUMBERS_MAX 48
+#define REDIS_NUMBER_SIZE 24
 struct redis_words {
 	size_t n;
 	struct {
@@ -93,14 +98,15 @@ struct redis_words {
 		size_t len;
 	} v[REDIS_WORDS_MAX];
 	size_t used;
-	char numbers[32 * 16];
+	char numbers[REDIS_NUMBER_SIZE * REDIS_NUMBERS_MAX];
 };
 
 void words_begin(struct redis_words *w, const char *verb);
 void words_add(struct redis_words *w, const char *s);
 void words_add_mem(struct redis_words *w, const char *s, size_t len);
-void words_add_number(struct redis_words *w, long long n); /* at most 16 */
-void words_add_real(struct redis_words *w, double n); /* of both */
+/* At most REDIS_NUMBERS_MAX of both. */
+void words_add_number(struct redis_words *w, long long n);
+void words_add_real(struct redis_words *w, double n);
 
 /*
  * Sends a command.  fn (may be NULL) is called exactly once, never before
@@ -110,6 +116,10 @@ void words_add_real(struct redis_words *w, double n); /* of both */
  */
 typedef void (*redis_fn)(void *arg, const struct redis_reply *reply);
 bool redis_send(
+    struct redis *r, const struct redis_words *w, redis_fn fn, void *arg);
+/* It does not depend on what is being collected (redis_ops.leaving), and goes
+ * ahead of it. */
+bool redis_send_ahead(
     struct redis *r, const struct redis_words *w, redis_fn fn, void *arg);
 
 /* ---- replies; each takes NULL and replies of other kinds, too ---- */

@@ -1421,6 +1421,14 @@ on_bell(void *arg, const char *key, size_t len)
 		queue_rang(w, q);
 }
 
+static void
+on_leaving(void *arg)
+{
+	struct workers *w = arg;
+
+	queues_send(w->queues);
+}
+
 static bool
 on_has(void *arg, const char *id)
 {
@@ -1927,6 +1935,7 @@ workers_new(struct ev_loop *loop, struct redis *redis,
 	    .up = on_up,
 	    .down = on_down,
 	    .bell = on_bell,
+	    .leaving = on_leaving,
 	};
 	static const struct queues_ops queues_ops = {
 	    .given_back = on_given_back,

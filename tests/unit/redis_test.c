@@ -31,7 +31,7 @@ on_bell(void *arg, const char *key, size_t len)
 	snprintf(s->key, sizeof(s->key), "%.*s", (int)len, key ? key : "");
 }
 
-static const struct redis_ops ops = {on_up, on_down, on_bell};
+static const struct redis_ops ops = {on_up, on_down, on_bell, NULL};
 
 struct line {
 	struct ev_loop *loop;

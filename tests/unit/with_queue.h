@@ -68,7 +68,15 @@ on_settled(void *arg)
 	((struct place *)arg)->settled++;
 }
 
-static const struct redis_ops redis_ops = {on_up, NULL, on_bell};
+static void
+on_leaving(void *arg)
+{
+	struct place *p = arg;
+
+	queues_send(p->all);
+}
+
+static const struct redis_ops redis_ops = {on_up, NULL, on_bell, on_leaving};
 static const struct queues_ops queues_ops = {.given_back = on_given_back};
 
 static bool
