@@ -151,6 +151,10 @@ struct child {
 	/* Its owner may say where the bytes fed to its stdin are counted, in
 	 * memory that outlives herod: [0] before each write(2), [1] after. */
 	volatile uint64_t *fed;
+	/* Called (or NULL) before each of those with all that waits for its
+	 * stdin. */
+	void (*feeding)(void *arg, const char *buf, size_t len);
+	void *feeding_arg;
 };
 
 /* It ended, or could not be started; over() may still be to come. */

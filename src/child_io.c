@@ -251,6 +251,8 @@ on_writable(struct ev_loop *loop, ev_io *w, int events)
 	(void)events;
 	if (f->fd == -1)
 		return;
+	if (p->c.feeding)
+		p->c.feeding(p->c.feeding_arg, f->buf, f->len);
 	n = feed_write(p);
 	if (n == -1 && errno != EAGAIN && errno != EINTR) {
 		feed_close(p); /* it reads no more */

@@ -94,6 +94,7 @@ struct marks {
 	uint64_t logged, log_at;
 	struct progress log;
 	char alone[132]; /* the place's, or "" */
+	uint64_t answered; /* answers before that place count no more */
 };
 
 struct place {
@@ -115,6 +116,8 @@ struct place {
 	struct child *child; /* whose journals these are */
 	struct journal journal; /* of its stdout */
 	struct journal requests; /* of its stdin */
+	size_t unkept; /* bytes at the end of what it is fed, not in there yet
+			* */
 	struct marks *marks; /* beside them, mapped; NULL: none */
 	char **sent; /* ids in requests when we came, sorted; strv */
 	long long last_epoch, last_sequence; /* of the last claim sent */

@@ -100,17 +100,18 @@ journal_place(const struct place *p)
 	return p->journal.end - frame_rest(&p->frame);
 }
 
-/* Up to the oldest that Redis does not have, when they are at least so many
- * bytes. */
+/* Up to the oldest that Redis does not have. */
 static void
-trim_answers(struct place *p, uint64_t least)
+trim_answers(struct place *p)
 {
 	const struct answer *oldest = TAILQ_FIRST(&p->answers);
 	uint64_t to = oldest ? oldest->at : journal_place(p);
 
 	if (journal_place(p) - p->journal.begin > JOURNAL_MAX)
 		to = journal_place(p);
-	if (to > p->journal.begin + least)
+	if (p->marks)
+		p->marks->answered = to; /* no system call for each */
+	if (!p->marks || to > p->journal.begin + JOURNAL_DROP)
 		journal_drop(&p->journal, to);
 }
 
@@ -118,7 +119,7 @@ trim_answers(struct place *p, uint64_t least)
 static void
 trim_requests(struct place *p)
 {
-	if (!p->marks || p->marks->fed[1] != p->requests.end ||
+	if (!p->marks || p->unkept || p->marks->fed[1] != p->requests.end ||
 	    p->requests.end - p->requests.begin < JOURNAL_DROP)
 		return;
 	p->marks->epoch = p->last_epoch;
@@ -131,7 +132,7 @@ journal_trim(struct place *p)
 {
 	if (p->kept)
 		return;
-	trim_answers(p, JOURNAL_DROP);
+	trim_answers(p);
 	trim_requests(p);
 }
 
@@ -144,7 +145,7 @@ forget_answer(struct place *p, struct answer *a)
 
 	TAILQ_REMOVE(&p->answers, a, next);
 	if (is_oldest)
-		trim_answers(p, 0);
+		trim_answers(p);
 	else
 		journal_erase(&p->journal, a->at, a->end);
 }
@@ -199,8 +200,11 @@ stdio_forget(struct place *p)
 		TAILQ_REMOVE(&p->answers, a, next);
 		a->place = NULL;
 	}
-	if (p->child)
+	if (p->child) {
 		p->child->fed = NULL;
+		p->child->feeding = NULL;
+	}
+	p->unkept = 0;
 	if (p->marks)
 		munmap(p->marks, MARKS_SIZE);
 	p->marks = NULL;
@@ -288,6 +292,22 @@ read_sent(struct place *p)
 		    compare_ids);
 }
 
+/* What it gets in this moment; its end is kept now. */
+static void
+on_feeding(void *arg, const char *buf, size_t len)
+{
+	struct place *p = arg;
+	const char *fresh = buf + len - p->unkept;
+
+	if (p->unkept && journal_add(&p->requests, 0, fresh, p->unkept) == -1) {
+		log_warn("runner %s: its requests cannot be kept",
+		    p->instance->runner->name);
+		p->requests.fd = -1;
+		p->marks->broken = true;
+	}
+	p->unkept = 0;
+}
+
 /* Its process, for the first time. */
 static void
 meet(struct place *p)
@@ -298,6 +318,8 @@ meet(struct place *p)
 		return;
 	stdio_forget(p);
 	p->child = c;
+	c->feeding = on_feeding;
+	c->feeding_arg = p;
 	marks_map(p, c->keep_fd);
 	if (p->all->adopted) {
 		journal_begin(&p->journal, c->keep_fd, ANSWERS_BASE);
@@ -309,6 +331,8 @@ meet(struct place *p)
 	if (!p->marks)
 		return;
 	journal_resume(&p->journal, c->keep_fd, ANSWERS_BASE);
+	if (p->journal.begin < p->marks->answered)
+		p->journal.begin = p->marks->answered;
 	journal_resume(&p->requests, c->keep_fd, REQUESTS_BASE);
 	p->last_epoch = p->marks->epoch;
 	p->last_sequence = p->marks->sequence;
@@ -412,20 +436,16 @@ stdio_has(struct place *p, const struct claim *claim)
 
 /* ---- to the worker ---- */
 
-/* Fed in the next moment; kept before that. */
+/* At the end of the turn, with all that was fed in it. */
 static bool
 feed(struct place *p, const char *text, size_t len)
 {
 	meet(p);
-	if (!child_write(p->instance->child, text, len, UNREAD_MAX))
-		return false;
-	if (journal_add(&p->requests, 0, text, len) == -1) {
-		log_warn("runner %s: its requests cannot be kept",
-		    p->instance->runner->name);
-		p->requests.fd = -1;
-		p->marks->broken = true;
-	}
-	return true;
+	p->unkept += len;
+	if (child_write(p->instance->child, text, len, UNREAD_MAX))
+		return true;
+	p->unkept -= len;
+	return false;
 }
 
 void

@@ -334,16 +334,81 @@ sink_number(struct sink *s, long long n)
 	sink_put(s, number, number_text(n, number));
 }
 
+static void
+put_key(struct sink *s, const char *name)
+{
+	json_t *key;
+
+	if (put_ascii(s, name, strlen(name)))
+		return;
+	key = json_string(name);
+	json_dump_callback(key, put_dumped, s, DUMP_FLAGS);
+	json_decref(key);
+}
+
+static bool
+is_over(const struct sink *s)
+{
+	return s->limit > 0 && s->len > s->limit;
+}
+
+static int
+put_object(struct sink *s, const json_t *object)
+{
+	const char *name;
+	json_t *value;
+	size_t n = 0;
+
+	sink_literal(s, "{");
+	json_object_foreach ((json_t *)object, name, value) {
+		sink_put(s, ",", n++ > 0);
+		put_key(s, name);
+		sink_literal(s, ":");
+		if (sink_value(s, value) == -1)
+			return -1;
+	}
+	sink_literal(s, "}");
+	return is_over(s) ? -1 : 0;
+}
+
+static int
+put_array(struct sink *s, const json_t *array)
+{
+	json_t *value;
+	size_t i;
+
+	sink_literal(s, "[");
+	json_array_foreach (array, i, value) {
+		sink_put(s, ",", i > 0);
+		if (sink_value(s, value) == -1)
+			return -1;
+	}
+	sink_literal(s, "]");
+	return is_over(s) ? -1 : 0;
+}
+
 int
 sink_value(struct sink *s, const json_t *value)
 {
-	if (json_is_string(value) &&
-	    put_ascii(s, json_string_value(value), json_string_length(value)))
+	if (value == NULL || is_over(s))
+		return -1;
+	switch (json_typeof(value)) {
+	case JSON_OBJECT:
+		return put_object(s, value);
+	case JSON_ARRAY:
+		return put_array(s, value);
+	case JSON_INTEGER:
+		sink_number(s, json_integer_value(value));
 		return 0;
-	if (!json_is_integer(value))
-		return json_dump_callback(value, put_dumped, s, DUMP_FLAGS);
-	sink_number(s, json_integer_value(value));
-	return 0;
+	case JSON_STRING:
+		if (put_ascii(
+			s, json_string_value(value), json_string_length(value)))
+			return 0;
+		break;
+	default:
+		break;
+	}
+	return json_dump_callback(value, put_dumped, s, DUMP_FLAGS);
 }
 
 void

@@ -205,6 +205,31 @@ test_a_string_is_bounded_by_the_limit_and_leaves_nothing(void)
 	free(s.buf);
 }
 
+void
+test_values_are_written_as_the_library_writes_them(void)
+{
+	static const char *const all[] = {"{}", "[]", "[[],{}]",
+	    "{\"a\":[1,-2,true,false,null,1.5],\"\\u00e4\":{\"\\n\":\"\\u0001\"}}"};
+	struct sink s = {0};
+	json_t *value;
+	char *want;
+	size_t i;
+
+	for (i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		value = json_loads(all[i], 0, NULL);
+		want = json_dumps(value, JSON_COMPACT);
+		check_int(sink_value(&s, value), 0);
+		check_str(taken(&s), want);
+		s.limit = strlen(want) - 1;
+		check_int(sink_value(&s, value), -1);
+		s.limit = s.len = 0;
+		free(want);
+		json_decref(value);
+	}
+	check_int(sink_value(&s, NULL), -1);
+	free(s.buf);
+}
+
 static bool
 is_plain(const char *text, const char *id, const char *result)
 {

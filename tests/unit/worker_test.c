@@ -96,6 +96,8 @@ child_write(struct child *c, const char *buf, size_t len, size_t limit)
 	if (f->full)
 		return false;
 	check(have + len < sizeof(f->stdin_text));
+	if (c->feeding)
+		c->feeding(c->feeding_arg, buf, len);
 	memcpy(f->stdin_text + have, buf, len);
 	if (c->fed) {
 		c->fed[0] += len;
