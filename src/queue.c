@@ -33,8 +33,7 @@ RB_GENERATE_INTERNAL(queue_tree, queue, entry, queue_compare, LOCAL)
 const char *
 job_key(const struct queues *qs, const char *id, char buf[KEY_MAX])
 {
-	strlcpy(buf, qs->job_prefix, KEY_MAX);
-	strlcat(buf, id, KEY_MAX);
+	text_put(buf, KEY_MAX, text_put(buf, KEY_MAX, 0, qs->job_prefix), id);
 	return buf;
 }
 

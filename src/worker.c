@@ -327,8 +327,8 @@ publish(struct workers *w, const struct job_news *n)
 {
 	char topic[160];
 
-	strlcpy(topic, "job.", sizeof(topic));
-	strlcat(topic, queue_name(n->queue), sizeof(topic));
+	text_put(topic, sizeof(topic),
+	    text_put(topic, sizeof(topic), 0, "job."), queue_name(n->queue));
 	event_publish(w->events, topic, news_json, n);
 }
 

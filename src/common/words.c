@@ -247,6 +247,20 @@ text_json(const char *bytes, size_t len)
 	return text;
 }
 
+/* ---- pieces ---- */
+
+size_t
+text_put(char *buf, size_t size, size_t at, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (len > size - at - 1)
+		len = size - at - 1;
+	memcpy(buf + at, text, len);
+	buf[at + len] = '\0';
+	return at + len;
+}
+
 /* ---- numbers; each job has a dozen, and printf(3) takes ten times as long
  * ---- */
 
@@ -292,12 +306,14 @@ time_text(double unix_seconds, char buf[TIME_TEXT_SIZE])
 {
 	long long us = llround(unix_seconds * 1e6);
 	char fraction[NUMBER_TEXT_SIZE];
+	size_t at;
 
-	strlcpy(buf, second_text((time_t)(us / 1000000)), TIME_TEXT_SIZE);
+	at = text_put(
+	    buf, TIME_TEXT_SIZE, 0, second_text((time_t)(us / 1000000)));
 	number_text(1000000 + us % 1000000, fraction);
 	fraction[0] = '.';
-	strlcat(buf, fraction, TIME_TEXT_SIZE);
-	strlcat(buf, "Z", TIME_TEXT_SIZE);
+	at = text_put(buf, TIME_TEXT_SIZE, at, fraction);
+	text_put(buf, TIME_TEXT_SIZE, at, "Z");
 	return buf;
 }
 

@@ -195,3 +195,14 @@ test_whole_numbers_are_written_as_printf_does(void)
 		check_str(text, want);
 	}
 }
+
+void
+test_pieces_are_cut_where_there_is_no_room(void)
+{
+	char buf[6];
+
+	check_int((long long)text_put(buf, sizeof(buf), 0, "abc"), 3);
+	check_int((long long)text_put(buf, sizeof(buf), 3, "de"), 5);
+	check_int((long long)text_put(buf, sizeof(buf), 5, "f"), 5);
+	check_str(buf, "abcde");
+}
