@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -174,6 +175,13 @@ program_start(const char *const *argv, const int *fds)
 	_exit(127);
 }
 
+void
+program_stop(pid_t pid)
+{
+	kill(pid, SIGTERM);
+	check_int(waitpid(pid, NULL, 0), pid);
+}
+
 const char *
 child_program(void)
 {
@@ -227,6 +235,38 @@ command_ms(const char *const *argv, size_t nruns)
 		check_int(status, 0);
 	}
 	return median(&ms);
+}
+
+/* ---- marks ---- */
+
+int
+mark_socket(const char *path)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	struct timeval limit = {60, 0};
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path);
+	check_int(bind(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	return fd;
+}
+
+struct mark
+next_mark(int fd)
+{
+	char buf[64];
+	ssize_t n = recv(fd, buf, sizeof(buf) - 1, 0);
+	struct mark m;
+	long long at;
+	int pid;
+
+	check(n > 0);
+	buf[n] = '\0';
+	check_int(sscanf(buf, "%d %lld", &pid, &at), 2);
+	m.pid = pid;
+	m.at_ns = at;
+	return m;
 }
 
 /* ---- herods ---- */

@@ -61,6 +61,9 @@ void stay_idle(double seconds);
  * and stderr, -1: /dev/null; or NULL: all three. */
 pid_t program_start(const char *const *argv, const int *fds);
 
+/* SIGTERM to one of ours, and waits for its end. */
+void program_stop(pid_t pid);
+
 /* Path of tests/bench/child in the build directory. */
 const char *child_program(void);
 
@@ -78,6 +81,19 @@ int dial(const char *path);
 
 /* Memory in MB of a process. */
 double rss_mb(pid_t pid);
+
+/* ---- what tells when it got to something ---- */
+
+struct mark {
+	pid_t pid;
+	int64_t at_ns; /* as of now_ns() */
+};
+
+/* A socket for "child mark". */
+int mark_socket(const char *path);
+
+/* Waits for the next one. */
+struct mark next_mark(int fd);
 
 /* ---- herods ---- */
 

@@ -155,7 +155,7 @@ test_exec_jobs(void)
 
 	wait_for(redis_is_up(h));
 	report(&(struct report){"exec_jobs", load_run(h, &load), "/s",
-	    "bare vfork+exec", bare, AIM_NONE, 0});
+	    "bare vfork+exec", bare, AIM_OF_PEER, 0.9});
 	while (peer.n < PICKUPS)
 		sample(&peer, bare_job_ms());
 	pick_up(h, &ms);

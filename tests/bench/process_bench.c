@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,41 +21,6 @@
 #define MANY 1000
 
 /* ---- a child is killed ---- */
-
-struct mark {
-	pid_t pid;
-	int64_t at_ns; /* when its main() began */
-};
-
-static int
-mark_socket(const char *path)
-{
-	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	struct timeval limit = {10, 0};
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path);
-	check_int(bind(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	return fd;
-}
-
-static struct mark
-next_mark(int fd)
-{
-	char buf[64];
-	ssize_t n = recv(fd, buf, sizeof(buf) - 1, 0);
-	struct mark m;
-	long long at;
-	int pid;
-
-	check(n > 0);
-	buf[n] = '\0';
-	check_int(sscanf(buf, "%d %lld", &pid, &at), 2);
-	m.pid = pid;
-	m.at_ns = at;
-	return m;
-}
 
 /* Somebody's service, which says when it begins. */
 struct service {

@@ -979,6 +979,18 @@ redis_start_durable(const char *socket)
 }
 
 pid_t
+redis_start_for_jobs(const char *socket, bool fsync)
+{
+	const char *dir = text("%s.d", socket);
+
+	mkdir(dir, 0700);
+	return redis_server(socket,
+	    (const char *const[]){"--save", "", "--dir", dir,
+		"--hash-max-listpack-value", "1024", "--appendonly",
+		fsync ? "yes" : "no", "--appendfsync", "always", NULL});
+}
+
+pid_t
 redis_start_loading(const char *socket)
 {
 	return redis_server(socket,

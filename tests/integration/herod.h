@@ -189,6 +189,9 @@ pid_t redis_start(const char *socket);
 /* The same; what it has acknowledged is there again when it is killed and
  * started again. */
 pid_t redis_start_durable(const char *socket);
+/* For benches: one with what herod gives its private one, so that a job stays
+ * a compact hash; fsync: what it has acknowledged is on the disk. */
+pid_t redis_start_for_jobs(const char *socket, bool fsync);
 /* One of which others can be replicas, at that port of 127.0.0.1. */
 pid_t redis_start_primary(const char *socket, int *port);
 /* One that knows what the dump in that directory has. */
