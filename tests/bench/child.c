@@ -4,15 +4,23 @@
  *
  *	child once	for exec runners: reads the payload, says it, ends
  *	child worker	for stdio runners: answers each job with it
+ *	child hold SOCKET
+ *			for stdio runners: sends "PID TIME" there for each job
+ *			and keeps it.  SIGUSR1: answers the oldest; SIGUSR2:
+ *			all, and what comes then at once
  *	child mark SOCKET
  *			for services: sends "PID TIME" there (or to
  *			$BENCH_MARK) and waits
  *	child write SIZE TIMES
  *			for logs: so many writes of SIZE bytes of lines
  */
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -20,6 +28,7 @@
 
 #define INPUT_SIZE (1 << 20)
 #define ID_MAX 128 /* longest id of a job */
+#define HELD_MAX 32768 /* jobs that one process keeps in its life */
 
 static long long
 now_ns(void)
@@ -61,51 +70,143 @@ flush(struct answers *a)
 	a->len = 0;
 }
 
-/* In a request the job's id stands twice, and nothing else is called so. */
-static void
-answer(struct answers *a, const char *request)
-{
-	static const char key[] = "\"id\":\"";
-	const char *id = strstr(request, key);
+static struct answers answers;
 
-	if (id == NULL)
-		return;
-	id += sizeof(key) - 1;
+static void
+answer(const char *id, size_t len)
+{
+	struct answers *a = &answers;
+
 	if (sizeof(a->buf) - a->len < ID_MAX + 128)
 		flush(a);
 	a->len += (size_t)snprintf(a->buf + a->len, sizeof(a->buf) - a->len,
 	    "{\"jsonrpc\":\"2.0\",\"id\":\"%.*s\",\"result\":\"%020lld\"}\n",
-	    (int)strcspn(id, "\""), id, now_ns());
+	    (int)len, id, now_ns());
 }
 
-/* Answers whole lines and gives the length of the rest, now in front. */
-static size_t
-answer_lines(struct answers *a, char *input, size_t len)
+/* What becomes of a job. */
+typedef void job_fn(const char *id, size_t len);
+
+/* In a request the job's id stands twice, and nothing else is called so. */
+static void
+take(const char *request, job_fn *fn)
 {
+	static const char key[] = "\"id\":\"";
+	const char *id = strstr(request, key);
+
+	if (id != NULL)
+		fn(id + sizeof(key) - 1, strcspn(id + sizeof(key) - 1, "\""));
+}
+
+/* Takes what there is now of its stdin, or will be next; false at its end. */
+static bool
+take_jobs(job_fn *fn)
+{
+	static char input[INPUT_SIZE];
+	static size_t len;
+	ssize_t n = read(0, input + len, sizeof(input) - len);
 	char *line = input, *end;
 
+	if (n <= 0)
+		return false;
+	len += (size_t)n;
 	while ((end = memchr(line, '\n', len)) != NULL) {
 		*end = '\0';
-		answer(a, line);
+		take(line, fn);
 		len -= (size_t)(end + 1 - line);
 		line = end + 1;
 	}
-	flush(a);
+	flush(&answers);
 	memmove(input, line, len);
-	return len;
+	return true;
 }
 
 static int
 worker(void)
 {
-	static char input[INPUT_SIZE];
-	static struct answers answers;
-	size_t len = 0;
-	ssize_t n;
-
-	while ((n = read(0, input + len, sizeof(input) - len)) > 0)
-		len = answer_lines(&answers, input, len + (size_t)n);
+	while (take_jobs(answer))
+		;
 	return 0;
+}
+
+/* ---- a mark ---- */
+
+static int mark_fd;
+
+static bool
+mark_open(const char *path)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+
+	mark_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path);
+	return connect(mark_fd, (struct sockaddr *)&sun, sizeof(sun)) == 0;
+}
+
+static bool
+mark_send(long long at)
+{
+	char text[64];
+	int len = snprintf(text, sizeof(text), "%d %020lld", (int)getpid(), at);
+
+	return send(mark_fd, text, (size_t)len, 0) == len;
+}
+
+/* ---- a worker that keeps its jobs ---- */
+
+static char *held[HELD_MAX];
+static size_t nheld, nanswered;
+
+static void
+hold_job(const char *id, size_t len)
+{
+	if (nheld == HELD_MAX || !mark_send(now_ns()))
+		_exit(1);
+	held[nheld++] = strndup(id, len);
+}
+
+static void
+answer_held(size_t n)
+{
+	while (n-- > 0 && nanswered < nheld) {
+		answer(held[nanswered], strlen(held[nanswered]));
+		free(held[nanswered++]);
+	}
+	flush(&answers);
+}
+
+/* So that they can be waited for together with the jobs. */
+static int
+signals_open(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGUSR2);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC);
+}
+
+static int
+hold(const char *path)
+{
+	struct pollfd fds[2] = {{0, POLLIN, 0}, {signals_open(), POLLIN, 0}};
+	struct signalfd_siginfo s;
+	job_fn *fn = hold_job;
+
+	if (!mark_open(path))
+		return 1;
+	while (poll(fds, 2, -1) > 0) {
+		if (fds[1].revents && read(fds[1].fd, &s, sizeof(s)) > 0) {
+			if (s.ssi_signo == SIGUSR2)
+				fn = answer;
+			answer_held(s.ssi_signo == SIGUSR2 ? HELD_MAX : 1);
+		}
+		if (fds[0].revents && !take_jobs(fn))
+			return 0;
+	}
+	return 1;
 }
 
 /* ---- a service ---- */
@@ -113,18 +214,11 @@ worker(void)
 static int
 mark(const char *path)
 {
-	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
-	char text[64];
-	int len;
+	long long begun = now_ns();
 
-	len =
-	    snprintf(text, sizeof(text), "%d %020lld", (int)getpid(), now_ns());
-	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path);
-	if (sendto(fd, text, (size_t)len, 0, (struct sockaddr *)&sun,
-		sizeof(sun)) == -1)
+	if (!mark_open(path) || !mark_send(begun))
 		return 1;
-	close(fd);
+	close(mark_fd);
 	pause();
 	return 0;
 }
@@ -158,11 +252,13 @@ main(int argc, char **argv)
 		return once();
 	if (argc == 2 && strcmp(argv[1], "worker") == 0)
 		return worker();
+	if (argc == 3 && strcmp(argv[1], "hold") == 0)
+		return hold(argv[2]);
 	if (argc == 3 && strcmp(argv[1], "mark") == 0)
 		return mark(
 		    getenv("BENCH_MARK") ? getenv("BENCH_MARK") : argv[2]);
 	fprintf(stderr,
-	    "usage: child once | worker | mark SOCKET | "
+	    "usage: child once | worker | hold SOCKET | mark SOCKET | "
 	    "write SIZE TIMES\n");
 	return 2;
 }
