@@ -141,6 +141,7 @@ job_free(struct job *j)
 	free(j->result);
 	free(j->error);
 	free(j->last_lines);
+	free(j->exit.text);
 	free(j->node);
 	free(j->progress_text);
 	free(j);
@@ -612,19 +613,26 @@ seconds(const struct timeval *t)
 static void
 exit_text(struct job_exit *e)
 {
-	int n;
+	char usage[64] = "";
 
-	n = snprintf(e->text, sizeof(e->text), "%d %d %lld", e->status, e->oom,
-	    e->max_rss);
 	if (e->has_usage)
-		snprintf(e->text + n, sizeof(e->text) - (size_t)n, " %.0f %.0f",
-		    e->user * 1e6, e->system * 1e6);
+		snprintf(usage, sizeof(usage), " %.0f %.0f", e->user * 1e6,
+		    e->system * 1e6);
+	e->text =
+	    xasprintf("%d %d %lld%s", e->status, e->oom, e->max_rss, usage);
+}
+
+static void
+exit_clear(struct job_exit *e)
+{
+	free(e->text);
+	*e = (struct job_exit){0};
 }
 
 void
 job_exit_of(struct job_exit *e, const struct child *c, bool alone)
 {
-	*e = (struct job_exit){0};
+	exit_clear(e);
 	if (c->stage || !c->status_known)
 		return;
 	e->known = true;
@@ -777,7 +785,7 @@ read_exit(struct job_exit *e, const char *text)
 	double user = 0, system = 0;
 	int oom = 0, n;
 
-	*e = (struct job_exit){0};
+	exit_clear(e);
 	n = sscanf(text, "%d %d %lld %lf %lf", &e->status, &oom, &e->max_rss,
 	    &user, &system);
 	e->known = n >= 1;
@@ -785,7 +793,7 @@ read_exit(struct job_exit *e, const char *text)
 	e->has_usage = n == 5;
 	e->user = user / 1e6;
 	e->system = system / 1e6;
-	strlcpy(e->text, text, sizeof(e->text));
+	e->text = xstrdup(text);
 }
 
 void

@@ -61,11 +61,12 @@ struct job_exit {
 	double user, system; /* seconds of CPU, of its children, too */
 	/* All of it as in the hash: "STATUS OOM MAX_RSS", and with has_usage
 	 * "USER SYSTEM" in microseconds. */
-	char text[88];
+	char *text; /* or NULL */
 };
 
 struct child;
-/* Nothing is known of one that never began.  alone: it did this job only. */
+/* Its text is freed with the job.  Nothing is known of one that never began.
+ * alone: it did this job only. */
 void job_exit_of(struct job_exit *e, const struct child *c, bool alone);
 
 struct job {

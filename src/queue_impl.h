@@ -232,7 +232,6 @@ void take_init(struct queue *q);
 /* The new jobs it has collected, to Redis. */
 void queue_send_pushes(struct queue *q);
 
-
 /* True, with a refusal: it has a concurrency_key, which who draws from that
  * queue by himself does not heed. */
 bool refuse_key(const struct queue *q, const struct job *j, struct err *e);

@@ -72,7 +72,8 @@ struct work {
 	struct child *child;
 	struct output_source *err;
 	struct journal result;
-	char last[512]; /* the end of its stderr; external: why it goes back */
+	char *last; /* the end of its stderr, or NULL; external: why it goes
+		     * back */
 	size_t last_len;
 };
 

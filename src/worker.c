@@ -353,6 +353,7 @@ work_leave(struct work *k)
 	p->nworks--;
 	k->all->nworks--;
 	lane_uncount(p->lane, clock_monotonic() - k->began);
+	free(k->last);
 	free(k);
 	if (p->instance && instance_conf(p->instance)->kind == KIND_STDIO)
 		stdio_hands(p);
@@ -1122,8 +1123,11 @@ keep_outcome(struct job *from, struct job *to)
 		to->last_lines = from->last_lines;
 		from->last_lines = NULL;
 	}
-	if (from->exit.known)
+	if (from->exit.known) {
+		free(to->exit.text);
 		to->exit = from->exit;
+		from->exit.text = NULL;
+	}
 }
 
 /* The claim was all that was known of it. */

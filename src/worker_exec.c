@@ -22,6 +22,7 @@
 #include "work.h"
 
 #define EXIT_LATER 75 /* EX_TEMPFAIL of sysexits.h: try it again later */
+#define LAST_MAX 512 /* bytes */
 #define LATER_MIN 0.1 /* seconds; it may ask without an end */
 
 /* Nobody can change what it reads. */
@@ -50,13 +51,15 @@ payload_fd(const struct job *j)
 static void
 keep_last(struct work *k, const char *buf, size_t len)
 {
-	size_t size = sizeof(k->last), drop;
+	size_t drop;
 
-	if (len > size) {
-		buf += len - size;
-		len = size;
+	if (!k->last)
+		k->last = xmalloc(LAST_MAX);
+	if (len > LAST_MAX) {
+		buf += len - LAST_MAX;
+		len = LAST_MAX;
 	}
-	drop = k->last_len + len > size ? k->last_len + len - size : 0;
+	drop = k->last_len + len > LAST_MAX ? k->last_len + len - LAST_MAX : 0;
 	memmove(k->last, k->last + drop, k->last_len - drop);
 	memcpy(k->last + k->last_len - drop, buf, len);
 	k->last_len += len - drop;
@@ -120,7 +123,8 @@ last_line(struct work *k, char *buf, size_t size)
 		begin--;
 	if (end - begin >= size)
 		begin = end - size + 1;
-	memcpy(buf, k->last + begin, end - begin);
+	if (end > begin)
+		memcpy(buf, k->last + begin, end - begin);
 	buf[end - begin] = '\0';
 	return buf;
 }
@@ -147,7 +151,7 @@ take_result(struct work *k)
 static void
 end_failed(struct work *k)
 {
-	char how[160], line[sizeof(k->last)];
+	char how[160], line[LAST_MAX];
 
 	child_end_text(k->child, how, sizeof(how));
 	last_line(k, line, sizeof(line));

@@ -132,8 +132,8 @@ orphan(struct work *k)
 
 	k->orphaned = true;
 	k->back = l->back;
-	strlcpy(
-	    k->last, l->why ? l->why : "its process is gone", sizeof(k->last));
+	free(k->last);
+	k->last = xstrdup(l->why ? l->why : "its process is gone");
 	look_at(k->all, k->job->spec.id);
 }
 
