@@ -125,7 +125,17 @@ HANDLER(job_wait)
 
 /* ---- queueing and waiting ---- */
 
-/* The next herod is asked for the same job. */
+/* What the next herod is asked for: the same job.  The payload is not kept for
+ * as long as it waits. */
+static void
+ask_for_id(struct call *call, const char *id)
+{
+	json_t *runner = json_object_get(call_json(call, "job"), "runner");
+
+	json_object_set_new(call->params, "job",
+	    json_pack("{s:O, s:s}", "runner", runner, "id", id));
+}
+
 static void
 on_run_queued(void *arg, const struct err *e)
 {
@@ -135,8 +145,7 @@ on_run_queued(void *arg, const struct err *e)
 		asked_answer(a, NULL, e);
 		return;
 	}
-	json_object_set_new(
-	    call_json(a->call, "job"), "id", json_string(a->id));
+	ask_for_id(a->call, a->id);
 	call_outlives(a->call);
 	a->wait = workers_wait(a->workers, a->id, a->timeout, true, on_over, a);
 }

@@ -71,7 +71,7 @@ struct work {
 	/* exec only */
 	struct child *child;
 	struct output_source *err;
-	struct journal result;
+	struct journal *result; /* its stdout, or NULL */
 	char *last; /* the end of its stderr, or NULL; external: why it goes
 		     * back */
 	size_t last_len;

@@ -256,7 +256,6 @@ work_new(struct place *p, struct job *stolen)
 	k->place = p;
 	k->job = stolen;
 	k->retry_after = -1;
-	journal_begin(&k->result, -1, 0);
 	ev_timer_init(&k->timer, on_deadline, 0., 0.);
 	k->timer.data = k;
 	if (RB_INSERT(work_tree, &p->all->works, k)) {
@@ -353,6 +352,7 @@ work_leave(struct work *k)
 	p->nworks--;
 	k->all->nworks--;
 	lane_uncount(p->lane, clock_monotonic() - k->began);
+	free(k->result);
 	free(k->last);
 	free(k);
 	if (p->instance && instance_conf(p->instance)->kind == KIND_STDIO)

@@ -89,10 +89,12 @@ on_stdout(struct work *k, const char *buf, size_t len)
 {
 	if (k->fate == FATE_TOO_LARGE)
 		return;
-	if (k->result.fd == -1)
-		journal_begin(&k->result, k->child->keep_fd, 0);
-	if (k->result.end + len > (size_t)k->all->conf->max_result ||
-	    journal_add(&k->result, child_piece(k->child), buf, len) == -1)
+	if (!k->result) {
+		k->result = xmalloc(sizeof(*k->result));
+		journal_begin(k->result, k->child->keep_fd, 0);
+	}
+	if (k->result->end + len > (size_t)k->all->conf->max_result ||
+	    journal_add(k->result, child_piece(k->child), buf, len) == -1)
 		exec_stop(k, FATE_TOO_LARGE);
 }
 
@@ -140,9 +142,9 @@ note_last_lines(struct work *k)
 static void
 take_result(struct work *k)
 {
-	size_t len = k->result.fd == -1 ? 0 : k->result.end;
+	size_t len = k->result ? k->result->end : 0;
 	char *text = xmalloc(len + 1);
-	ssize_t n = len ? journal_read(&k->result, 0, text, len) : 0;
+	ssize_t n = len ? journal_read(k->result, 0, text, len) : 0;
 
 	job_set_result(k->job, text, n > 0 ? (size_t)n : 0, true);
 	free(text);
@@ -479,7 +481,8 @@ exec_adopt(
 	if (!i->child)
 		i->child = c;
 	k->deadline = json_number_value(json_object_get(tag, "deadline"));
-	journal_resume(&k->result, c->keep_fd, 0);
+	k->result = xmalloc(sizeof(*k->result));
+	journal_resume(k->result, c->keep_fd, 0);
 	work_arm(k);
 	child_adopt(c, &exec_ops, k);
 	begin_stderr(k); /* with what the herod before us had of a line */
