@@ -892,8 +892,10 @@ job_set_field(struct job *j, const char *name, const char *value, size_t len)
 	if (!strcmp(name, "herod"))
 		j->foreign = false;
 	for (i = 0; i < NFIELDS; i++)
-		if (!strcmp(fields[i].name, name))
+		if (!strcmp(fields[i].name, name)) {
 			set_field(j, &fields[i], value, len);
+			return;
+		}
 	for (t = 0; t < JOB_TEXTS; t++)
 		if (!strcmp(text_fields[t].name, name))
 			read_text(j, t, value, len);
