@@ -1197,6 +1197,7 @@ redis_settle(struct redis *r, double seconds)
 	while (r->phase == UP && l->count > 0 && left > 0) {
 		await_replies(l, left);
 		left = end - now();
+		tell_leaving(r); /* what the replies have led to */
 	}
 }
 

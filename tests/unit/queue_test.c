@@ -170,6 +170,24 @@ test_a_finished_job_keeps_its_result_for_its_ttl(void)
 }
 
 void
+test_an_end_is_settled_without_the_loop_before_herod_hands_over(void)
+{
+	struct place p;
+	struct job *j;
+
+	open_place(&p);
+	push(&p, "a", false);
+	j = take_one(&p);
+	check_int(job_move(j, JOB_FINISHED, NULL), 0);
+	p.settled = 0;
+	queue_finish(p.q, j, on_settled, &p);
+	redis_settle(p.redis, 60);
+	check_int((long long)queues_unsettled(p.all), 0);
+	check(p.settled);
+	close_place(&p);
+}
+
+void
 test_a_jobs_own_result_ttl_counts(void)
 {
 	struct told t = {0};
