@@ -95,9 +95,9 @@ const char *nearest_word(const char *typo,
 #define TIME_TEXT_SIZE 28
 const char *time_text(double unix_seconds, char buf[TIME_TEXT_SIZE]);
 
-/* Puts a text into buf from at on, cut where that is full, with a NUL behind it;
- * gives the place of that.  strlcat(3) would count from the beginning, byte by
- * byte. */
+/* Puts a text into buf from at on, cut where that is full, with a NUL behind
+ * it; gives the place of that.  strlcat(3) would count from the beginning, byte
+ * by byte. */
 size_t text_put(char *buf, size_t size, size_t at, const char *text);
 
 /* A whole number; gives its length. */
