@@ -154,6 +154,75 @@ test_who_was_cancelled_or_deleted_stays_so(void)
 }
 
 void
+test_who_was_purged_stays_so(void)
+{
+	struct fixture f;
+
+	start(&f, "");
+	queue_job(&f, "slow", "at-work");
+	wait_for(begun("at-work") == 1);
+	queue_job(&f, "slow", "old");
+	fork_off();
+	queue_job(&f, "slow", "new");
+	check_int(int_at(rpc(f.h, "jobs.purge", "{s:s, s:s}", "runner", "slow",
+			     "status", "dispatched"),
+		      "jobs"),
+	    2);
+	fail_over(&f);
+	write_file(here("go"), "");
+	queue_job(&f, "slow", "last");
+	check_str(job_outcome(f.h, "last"), "slowly");
+	check(job_is(f.h, "old", "cancelled"));
+	check(job_is(f.h, "new", "cancelled"));
+	check_int(begun("old") + begun("new"), 0);
+	herod_stop(f.h);
+}
+
+static bool
+is_paused(struct fixture *f, const char *runner)
+{
+	return json_is_true(at(status_of(f->h, runner), "queue.paused"));
+}
+
+void
+test_a_paused_queue_stays_so_and_a_resumed_one_goes_on(void)
+{
+	struct fixture f;
+
+	start(&f, "");
+	rpc(f.h, "pause_queue", "[s]", "fast");
+	fork_off();
+	rpc(f.h, "pause_queue", "[s]", "slow");
+	rpc(f.h, "resume_queue", "[s]", "fast");
+	queue_job(&f, "slow", "waits");
+	fail_over(&f);
+	queue_job(&f, "fast", "runs");
+	check_str(job_outcome(f.h, "runs"), "done");
+	check(is_paused(&f, "slow") && !is_paused(&f, "fast"));
+	check(job_is(f.h, "waits", "dispatched"));
+	write_file(here("go"), "");
+	rpc(f.h, "resume_queue", "[s]", "slow");
+	check_str(job_outcome(f.h, "waits"), "slowly");
+	herod_stop(f.h);
+}
+
+void
+test_registrations_are_known_to_the_successor(void)
+{
+	struct fixture f;
+
+	start(&f, "");
+	rpc(f.h, "register_runner", "{s:s, s:s}", "name", "gone", "queue", "a");
+	fork_off();
+	rpc(f.h, "register_runner", "{s:s, s:s}", "name", "far", "queue", "b");
+	rpc(f.h, "unregister_runner", "[s]", "gone");
+	fail_over(&f);
+	check_str(redis(here("two.sock"), "hgetall herod:runners"), "far\nb\n");
+	wait_for(at(status_of(f.h, "far"), "queue") != NULL);
+	herod_stop(f.h);
+}
+
+void
 test_who_was_started_or_tried_again_is_so(void)
 {
 	struct fixture f;
