@@ -76,6 +76,13 @@ fail_over(struct fixture *f)
 	wait_for_redis(f->h);
 }
 
+/* What the successor answers. */
+static bool
+knows(const char *command, const char *answer)
+{
+	return strcmp(redis(here("two.sock"), "%s", command), answer) == 0;
+}
+
 /* ---- what comes after that moment ---- */
 
 void
@@ -217,7 +224,7 @@ test_registrations_are_known_to_the_successor(void)
 	rpc(f.h, "register_runner", "{s:s, s:s}", "name", "far", "queue", "b");
 	rpc(f.h, "unregister_runner", "[s]", "gone");
 	fail_over(&f);
-	check_str(redis(here("two.sock"), "hgetall herod:runners"), "far\nb\n");
+	wait_for(knows("hgetall herod:runners", "far\nb\n"));
 	wait_for(at(status_of(f.h, "far"), "queue") != NULL);
 	herod_stop(f.h);
 }
@@ -281,10 +288,8 @@ test_a_key_is_taken_by_who_is_at_work(void)
 	    "first", "concurrency_key", "k");
 	wait_for(begun("first") == 1);
 	fail_over(&f);
-	check_str(
-	    redis(here("two.sock"), "smembers herod:busy:slow:k"), "first\n");
-	check_has(
-	    redis(here("two.sock"), "zrange herod:jobs:slow 0 -1"), "first");
+	wait_for(knows("smembers herod:busy:slow:k", "first\n"));
+	wait_for(knows("zrange herod:jobs:slow 0 -1", "first\n"));
 	write_file(here("go"), "");
 	check_str(job_outcome(f.h, "first"), "slowly");
 	herod_stop(f.h);
