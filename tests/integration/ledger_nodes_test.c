@@ -144,6 +144,14 @@ is_back(const struct side *s)
 	    "0");
 }
 
+/* Since it had vanished last, of which nothing is left to read. */
+static bool
+is_there(struct ledger *l, const struct side *s)
+{
+	look_for_absences(l);
+	return is_back(s);
+}
+
 /* Nobody takes over from it while its claims are read. */
 static void
 freeze_herod(struct ledger *l)
@@ -154,6 +162,7 @@ freeze_herod(struct ledger *l)
 	const char *held;
 	long long from;
 
+	wait_for(is_there(l, s));
 	l->most_ms = 2500; /* some go on until another one begins the same */
 	ledger_produce(l);
 	l->most_ms = 30;
