@@ -189,10 +189,7 @@ tell_ended(struct bulk *b, const struct redis_reply *ids)
 	}
 	for (i = 0; i < reply_count(ids); i++) {
 		id = reply_text(reply_at(ids, i), NULL);
-		if (!id)
-			continue;
-		recent_deed(queue_open(qs, b->names[b->at]), RECENT_PURGED, id);
-		if (qs->ops && qs->ops->purged)
+		if (id && qs->ops && qs->ops->purged)
 			qs->ops->purged(qs->arg, id);
 	}
 }

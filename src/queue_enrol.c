@@ -35,26 +35,15 @@ send(struct queues *qs, const struct redis_words *w, redis_fn fn,
 }
 
 static void
-remember(const struct enrolling *x, enum recent_kind kind, const char *queue)
-{
-	char *id = xasprintf("/%s", x->name);
-
-	recent_deed(queue_open(x->queues, queue), kind, id);
-	free(id);
-}
-
-static void
 on_enrolled(void *arg, const struct redis_reply *reply)
 {
 	struct enrolling *x = arg;
 	struct err e = {0};
 
-	if (queues_refused(x->queues, reply, &e)) {
+	if (queues_refused(x->queues, reply, &e))
 		x->fn(x->arg, NULL, &e);
-	} else {
-		remember(x, RECENT_ENROLLED, reply_text(reply, NULL));
+	else
 		x->fn(x->arg, reply_text(reply, NULL), NULL);
-	}
 	free(x);
 }
 
@@ -62,17 +51,16 @@ int
 queues_enrol(struct queues *qs, const char *name, const char *queue,
     enrol_fn fn, void *arg, struct err *e)
 {
-	struct enrolling x = {.queues = qs, .fn = fn, .arg = arg};
 	struct redis_words w;
 
 	if (queues_away(qs, e))
 		return -1;
-	strlcpy(x.name, name, sizeof(x.name));
 	call_begin(&w, "herod_enroll", 1);
 	words_add(&w, qs->runners);
 	words_add(&w, name);
 	words_add(&w, queue);
-	return send(qs, &w, on_enrolled, x, e);
+	return send(qs, &w, on_enrolled,
+	    (struct enrolling){.queues = qs, .fn = fn, .arg = arg}, e);
 }
 
 static void
@@ -86,8 +74,6 @@ on_struck(void *arg, const struct redis_reply *reply)
 		err_set(&e, ERR_NO_RUNNER,
 		    "no external runner %s is registered", x->name);
 		err_subject(&e, x->name);
-	} else if (!refused) {
-		remember(x, RECENT_STRUCK, x->name);
 	}
 	x->struck(x->arg, err_is_set(&e) ? &e : NULL);
 	free(x);

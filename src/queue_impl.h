@@ -192,14 +192,7 @@ enum recent_kind {
 	RECENT_STARTED, /* of those that were held */
 	RECENT_AGAIN,
 	RECENT_CANCELLED,
-	RECENT_PURGED, /* it waited, and was cancelled with many */
-	RECENT_DELETED,
-	/* Of the queue, with the id "". */
-	RECENT_PAUSED,
-	RECENT_RESUMED,
-	/* Of an external runner: its name behind a /, which no id has. */
-	RECENT_ENROLLED,
-	RECENT_STRUCK
+	RECENT_DELETED
 };
 void recent_job(struct queue *q, enum recent_kind kind, struct job *stolen);
 void recent_deed(struct queue *q, enum recent_kind kind, const char *id);

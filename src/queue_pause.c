@@ -90,10 +90,8 @@ on_paused(void *arg, const struct redis_reply *reply)
 	if (!queues_refused(q->all, reply, &e) && what && strcmp(what, "ok"))
 		refuse(q, what, &e);
 	q->pausing -= p->pause;
-	if (!err_is_set(&e)) {
+	if (!err_is_set(&e))
 		queue_set_paused(q, p->pause);
-		recent_deed(q, p->pause ? RECENT_PAUSED : RECENT_RESUMED, "");
-	}
 	p->fn(p->arg, err_is_set(&e) ? &e : NULL);
 	free(p);
 }

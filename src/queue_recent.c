@@ -204,13 +204,6 @@ on_told(void *arg, const struct err *e)
 }
 
 static void
-on_enrol_told(void *arg, const char *queue, const struct err *e)
-{
-	(void)queue;
-	told_again(arg, e);
-}
-
-static void
 on_cancel_told(void *arg, const char *was, const struct err *e)
 {
 	(void)was;
@@ -228,8 +221,6 @@ cancel_again(struct recent *r, struct err *e)
 static int
 tell(struct recent *r, struct err *e)
 {
-	struct queues *qs = r->queue->all;
-
 	switch (r->kind) {
 	case RECENT_CREATED:
 	case RECENT_HELD:
@@ -240,19 +231,9 @@ tell(struct recent *r, struct err *e)
 	case RECENT_AGAIN:
 		return queue_again(r->queue, r->id, on_told, r, e);
 	case RECENT_CANCELLED:
-	case RECENT_PURGED:
 		return cancel_again(r, e);
 	case RECENT_DELETED:
 		return queue_forget(r->queue, r->id, on_told, r, e);
-	case RECENT_PAUSED:
-	case RECENT_RESUMED:
-		return queue_pause(
-		    r->queue, r->kind == RECENT_PAUSED, true, on_told, r, e);
-	case RECENT_ENROLLED:
-		return queues_enrol(
-		    qs, r->id + 1, r->queue->name, on_enrol_told, r, e);
-	case RECENT_STRUCK:
-		return queues_strike(qs, r->id + 1, on_told, r, e);
 	case RECENT_ENDED:
 		break;
 	}
