@@ -529,7 +529,7 @@ local function may_begin(args, ids, lost)
 		local name = job and job.concurrency_key
 		local again = seen[id]
 		seen[id] = true
-		if not job then
+		if not job or not job.status then
 			lost[#lost + 1] = id
 		elseif again or job.status ~= 'dispatched' and
 		    (job.status ~= 'created' or job.herod) then
@@ -590,6 +590,7 @@ local function take(keys, args)
 	end
 	local left = rate_left(keys[8], rate)
 	local shared = redis.call('EXISTS', keys[6]) == 1
+	redis.call('HLEN', keys[4]) -- refused before an id is out of its row
 	while at <= #args and #all < left and looked < tonumber(args[7]) do
 		local ids = pop(keys, math.min(#args - at + 1, left - #all,
 			tonumber(args[7]) - looked))

@@ -1271,10 +1271,20 @@ redis_address(const struct redis *r)
 	return r->address;
 }
 
+/* It may be given commands. */
+static bool
+has_room(const struct redis *r)
+{
+	const struct link *l = &r->links[COMMANDS];
+
+	return r->phase == UP && !r->broken[0] &&
+	    l->len - l->sent <= UNSENT_MAX;
+}
+
 bool
 redis_send(struct redis *r, const struct redis_words *w, redis_fn fn, void *arg)
 {
-	if (r->phase == UP)
+	if (has_room(r))
 		tell_leaving(r);
 	return redis_send_ahead(r, w, fn, arg);
 }
@@ -1283,11 +1293,9 @@ bool
 redis_send_ahead(
     struct redis *r, const struct redis_words *w, redis_fn fn, void *arg)
 {
-	struct link *l = &r->links[COMMANDS];
-
-	if (r->phase != UP || r->broken[0] || l->len - l->sent > UNSENT_MAX)
+	if (!has_room(r))
 		return false;
-	link_send(l, w, fn, arg);
+	link_send(&r->links[COMMANDS], w, fn, arg);
 	return true;
 }
 

@@ -102,6 +102,8 @@ test_ids_without_a_waiting_job_are_passed_over(void)
 	REDIS(&p, "RPUSH hero:work_queue:q ghost");
 	REDIS(&p, "SET hero:job:no-hash x");
 	REDIS(&p, "RPUSH hero:work_queue:q no-hash");
+	REDIS(&p, "HSET hero:job:half payload x");
+	REDIS(&p, "RPUSH hero:work_queue:q half");
 	push(&p, "a", false);
 	REDIS(&p, "RPUSH hero:work_queue:q a");
 	push(&p, "b", false);
@@ -117,6 +119,22 @@ test_ids_without_a_waiting_job_are_passed_over(void)
 	check_int((long long)t.n, 1);
 	check_str(t.jobs[0]->spec.id, "c");
 	job_free(t.jobs[0]);
+	close_place(&p);
+}
+
+void
+test_a_take_that_redis_refuses_leaves_the_row(void)
+{
+	struct told t;
+	struct place p;
+
+	open_place(&p);
+	push(&p, "a", false);
+	push(&p, "b", false);
+	REDIS(&p, "SET herod:own:q:node-1 x");
+	t = take(&p, 2);
+	check_int((long long)t.n, 0);
+	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "a b");
 	close_place(&p);
 }
 
