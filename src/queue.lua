@@ -492,13 +492,17 @@ local function rate_count(key, n, period)
 	end
 end
 
--- The next ids of three rows, at most n.
-local function pop(rows, n)
+-- The next ids of three rows, at most n.  What is no row is refused, unless
+-- there are some.
+local function pop(rows, n, are_some)
 	local ids = {}
 
 	for row = 1, 3 do
 		local left = n - #ids
-		local more = left > 0 and redis.call('LPOP', rows[row], left)
+		local more = left > 0 and redis.pcall('LPOP', rows[row], left)
+		if more and more.err and #ids == 0 and not are_some then
+			error(more.err)
+		end
 		for _, id in ipairs(more or {}) do
 			ids[#ids + 1] = id
 		end
@@ -589,11 +593,12 @@ local function take(keys, args)
 		return { 0, all, lost, 1, 0 }
 	end
 	local left = rate_left(keys[8], rate)
-	local shared = redis.call('EXISTS', keys[6]) == 1
-	redis.call('HLEN', keys[4]) -- refused before an id is out of its row
+	-- What is no hash is refused before an id is out of its row.
+	local shared = redis.call('HLEN', keys[6]) > 0
+	redis.call('HLEN', keys[4])
 	while at <= #args and #all < left and looked < tonumber(args[7]) do
 		local ids = pop(keys, math.min(#args - at + 1, left - #all,
-			tonumber(args[7]) - looked))
+			tonumber(args[7]) - looked), #all > 0)
 		if #ids == 0 then
 			break
 		end
@@ -693,17 +698,21 @@ local function give_back(keys, args)
 	local status = v[1]
 	local open = keys[2] == own_key(ns, 'open', queue_of(job))
 
-	if not status or open and args[6] and (v[2] or '') ~= args[6] or
-	    redis.call('HDEL', keys[2], id) == 0 then
+	if open and (not status or args[6] and (v[2] or '') ~= args[6]) or
+	    redis.call('HDEL', keys[2], id) == 0 or not status then
 		return { 0 }
 	end
 	if open and retry_unseen(ns, id, job, tonumber(args[5])) then
 		return { 0 }
 	end
 	if OVER[status] then
-		if redis.call('PTTL', job) < 0 then
+		local left = redis.call('PTTL', job)
+		if left < 0 then
 			expire(ns, id, job, tonumber(args[5]),
 				tonumber(args[4]))
+		else
+			redis.call('ZADD', own_key(ns, 'done', queue_of(job)),
+				'NX', args[5] + left, id)
 		end
 		drop_unique(ns, id, job)
 		leave_key(ns, id, job)

@@ -302,8 +302,9 @@ send_stored(struct queue *q, struct settle **all, size_t n)
 		words_add_number(&done, now_ms() + ttl);
 		words_add(&done, all[i]->job->spec.id);
 	}
-	redis_send(q->all->redis, &claims, NULL, NULL);
 	sent = queue_send_for(q, &done, on_settled, (void *const *)all, n);
+	if (sent) /* who is in no list is found by its claim */
+		redis_send(q->all->redis, &claims, NULL, NULL);
 	for (i = 0; i < n; i++)
 		all[i]->sent = sent;
 	if (!sent)

@@ -135,6 +135,12 @@ test_a_take_that_redis_refuses_leaves_the_row(void)
 	t = take(&p, 2);
 	check_int((long long)t.n, 0);
 	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "a b");
+	REDIS(&p, "DEL herod:own:q:node-1");
+	REDIS(&p, "SET herod:q:q:low x");
+	t = take(&p, 3);
+	check_int((long long)t.n, 2);
+	job_free(t.jobs[0]);
+	job_free(t.jobs[1]);
 	close_place(&p);
 }
 
@@ -404,6 +410,36 @@ test_a_finished_job_still_claimed_gets_its_time_to_live(void)
 	wait_for(is_settled(&p));
 	check_int(ask(p.loop, p.redis, "LLEN hero:work_queue:q").number, 0);
 	check_finished(&p);
+	close_place(&p);
+}
+
+/* Cut off behind the first of what follows an end. */
+void
+test_a_finished_job_that_has_its_time_is_listed_as_done(void)
+{
+	struct place p;
+
+	open_place(&p);
+	push(&p, "a", false);
+	job_free(take_one(&p));
+	REDIS(&p, "HSET hero:job:a status finished result HELLO");
+	REDIS(&p, "EXPIRE hero:job:a 3600");
+	queue_give_back(p.q, new_job("a"), BACK_HEAD, NULL, NULL);
+	wait_for(is_settled(&p));
+	check_finished(&p);
+	close_place(&p);
+}
+
+void
+test_a_claim_without_a_job_goes_off(void)
+{
+	struct place p;
+
+	open_place(&p);
+	REDIS(&p, "HSET herod:own:q:node-1 ghost x");
+	queue_give_back(p.q, new_job("ghost"), BACK_HEAD, NULL, NULL);
+	wait_for(is_settled(&p));
+	check_int(ask(p.loop, p.redis, "EXISTS herod:own:q:node-1").number, 0);
 	close_place(&p);
 }
 
