@@ -461,13 +461,19 @@ job_is_request_id(const struct job *j, const char *id)
 }
 
 static void
+put_name(struct sink *s, const char *name)
+{
+	sink_literal(s, ",\"");
+	sink_put(s, name, strlen(name));
+	sink_literal(s, "\":");
+}
+
+static void
 put_text(struct sink *s, const char *name, const char *text)
 {
 	if (!text)
 		return;
-	sink_literal(s, ",\"");
-	sink_put(s, name, strlen(name));
-	sink_literal(s, "\":");
+	put_name(s, name);
 	sink_bytes(s, text, strlen(text));
 }
 
@@ -476,7 +482,7 @@ put_seconds(struct sink *s, double n)
 {
 	json_t *real;
 
-	if (n == (double)(int)n) {
+	if (is_whole(n)) {
 		sink_number(s, (int)n);
 		sink_literal(s, ".0");
 		return;
@@ -499,9 +505,7 @@ put_extras(struct sink *s, const struct job *j)
 	for (t = 0; t < JOB_TEXTS; t++) {
 		if (!j->texts[t] || t == JOB_TEXT_PREREQUISITES)
 			continue;
-		sink_literal(s, ",\"");
-		sink_put(s, text_fields[t].name, strlen(text_fields[t].name));
-		sink_literal(s, "\":");
+		put_name(s, text_fields[t].name);
 		value = spec_json(j, t);
 		sink_value(s, value);
 		json_decref(value);
@@ -522,9 +526,9 @@ job_request(const struct job *j, size_t *len)
 	sink_literal(&s, ",\"payload\":");
 	sink_bytes(&s, j->spec.payload ? j->spec.payload : "", j->payload_len);
 	put_text(&s, "runner", j->spec.runner);
-	sink_literal(&s, ",\"timeout\":");
+	put_name(&s, "timeout");
 	put_seconds(&s, j->spec.timeout);
-	sink_literal(&s, ",\"attempt\":");
+	put_name(&s, "attempt");
 	sink_number(&s, j->attempts);
 	sink_literal(&s, ",\"claim\":\"");
 	sink_number(&s, j->epoch);

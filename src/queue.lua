@@ -546,9 +546,12 @@ local function may_begin(args, ids, lost)
 	return found
 end
 
+local FIRST_LABEL = 12 -- among the arguments of take
+
 -- The claims first: what is begun has one, whatever comes.
 local function claim(keys, args, found, at)
-	local epoch, sequence, claims = args[2], tonumber(args[3]) - 12, {}
+	local epoch, claims = args[2], {}
+	local sequence = tonumber(args[3]) - FIRST_LABEL
 
 	if #found == 0 then
 		return
@@ -586,7 +589,7 @@ end
 -- {more, {id, fields}..., {id without job...}, 1 when the queue is paused, ms
 -- until more may begin (0: now)}
 local function take(keys, args)
-	local at, looked, lost, all = 12, 0, {}, {}
+	local at, looked, lost, all = FIRST_LABEL, 0, {}, {}
 	local rate = tonumber(args[10])
 
 	if redis.call('HEXISTS', keys[7], 'paused') == 1 then

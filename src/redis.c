@@ -1337,7 +1337,7 @@ words_add_real(struct redis_words *w, double n)
 {
 	char *at = w->numbers + w->used;
 
-	if (n == (double)(int)n) {
+	if (is_whole(n)) {
 		words_add_number(w, (long long)n);
 		return;
 	}

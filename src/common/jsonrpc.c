@@ -334,18 +334,6 @@ sink_number(struct sink *s, long long n)
 	sink_put(s, number, number_text(n, number));
 }
 
-static void
-put_key(struct sink *s, const char *name)
-{
-	json_t *key;
-
-	if (put_ascii(s, name, strlen(name)))
-		return;
-	key = json_string(name);
-	json_dump_callback(key, put_dumped, s, DUMP_FLAGS);
-	json_decref(key);
-}
-
 static bool
 is_over(const struct sink *s)
 {
@@ -362,7 +350,8 @@ put_object(struct sink *s, const json_t *object)
 	sink_literal(s, "{");
 	json_object_foreach ((json_t *)object, name, value) {
 		sink_put(s, ",", n++ > 0);
-		put_key(s, name);
+		if (sink_bytes(s, name, strlen(name)) == -1)
+			return -1;
 		sink_literal(s, ":");
 		if (sink_value(s, value) == -1)
 			return -1;
@@ -411,16 +400,18 @@ sink_value(struct sink *s, const json_t *value)
 	return json_dump_callback(value, put_dumped, s, DUMP_FLAGS);
 }
 
-void
+int
 sink_bytes(struct sink *s, const char *bytes, size_t len)
 {
 	json_t *text;
+	int result;
 
 	if (put_ascii(s, bytes, len))
-		return;
+		return 0;
 	text = text_json(bytes, len);
-	sink_value(s, text);
+	result = json_dump_callback(text, put_dumped, s, DUMP_FLAGS);
 	json_decref(text);
+	return result;
 }
 
 static int

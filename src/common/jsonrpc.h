@@ -71,7 +71,7 @@ void sink_put(struct sink *s, const char *text, size_t len);
 /* Each appends a value.  Of bytes: a string, as text_json() makes it; -1: as
  * below. */
 int sink_value(struct sink *s, const json_t *value);
-void sink_bytes(struct sink *s, const char *bytes, size_t len);
+int sink_bytes(struct sink *s, const char *bytes, size_t len);
 void sink_number(struct sink *s, long long n);
 
 /* Each appends a whole message without a newline.  -1, leaving the sink as

@@ -100,6 +100,9 @@ const char *time_text(double unix_seconds, char buf[TIME_TEXT_SIZE]);
  * by byte. */
 size_t text_put(char *buf, size_t size, size_t at, const char *text);
 
+/* It has no fraction, and an int can hold it. */
+bool is_whole(double n);
+
 /* A whole number; gives its length. */
 #define NUMBER_TEXT_SIZE 24
 size_t number_text(long long n, char buf[NUMBER_TEXT_SIZE]);

@@ -2,6 +2,7 @@
 #include "type.h"
 
 #include <ctype.h>
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -263,6 +264,12 @@ text_put(char *buf, size_t size, size_t at, const char *text)
 
 /* ---- numbers; each job has a dozen, and printf(3) takes ten times as long
  * ---- */
+
+bool
+is_whole(double n)
+{
+	return n >= INT_MIN && n <= INT_MAX && n == trunc(n);
+}
 
 size_t
 number_text(long long n, char buf[NUMBER_TEXT_SIZE])
