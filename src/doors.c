@@ -556,6 +556,7 @@ doors_leave(struct doors *d, struct handover *h)
 
 	http_waiting(d->http, refuse_post);
 	http_free(d->http);
+	d->http = NULL;
 	TAILQ_FOREACH (c, &d->clients, entry) {
 		if (c->conn)
 			leave_lines(c, h);
@@ -674,7 +675,8 @@ doors_free(struct doors *d)
 	struct client *c, *next;
 
 	conns_free(d->conns);
-	http_free(d->http);
+	if (d->http)
+		http_free(d->http);
 	TAILQ_FOREACH_SAFE (c, &d->clients, entry, next)
 		hang_up(c);
 	listeners_free(d->listeners);

@@ -429,9 +429,20 @@ name_orphans(const struct herod *h)
 static int exec_keeper(
     const char *herod, int ready_fd, int resume_fd, char **argv);
 
+/* What Redis was asked last is known before connections are handed over: who
+ * asked for it would ask the next herod again. */
+static void
+settle(struct herod *h)
+{
+	keep_flush(h->keep);
+	redis_settle(h->redis, SETTLE_SECONDS);
+	redis_hang_up(h->redis);
+}
+
 /*
  * Becomes the keeper: same pid, everything that lives goes on.  A new herod
- * finds it as after a crash of ours.  Returns when that cannot be.
+ * finds it as after a crash of ours, and goes on with our connections.
+ * Returns when that cannot be.
  */
 static void
 take_keepers_place(struct herod *h)
@@ -439,7 +450,8 @@ take_keepers_place(struct herod *h)
 	sigset_t all, old;
 	int fd;
 
-	keep_flush(h->keep);
+	settle(h);
+	hand_over(h);
 	fd = keeper_bequeath(h->keeper);
 	if (fd == -1) {
 		log_warn("cannot take the place of herod-keeper");
@@ -487,10 +499,8 @@ on_keeper_replaced(void *arg)
 {
 	struct herod *h = arg;
 
-	keep_flush(h->keep);
 	upgrade_replaced(h->upgrade);
-	redis_settle(h->redis, SETTLE_SECONDS);
-	redis_hang_up(h->redis);
+	settle(h);
 	if (h->ending) {
 		doors_free(h->doors);
 		kill(getppid(), SIGTERM);

@@ -491,7 +491,7 @@ refuse_member(struct member *m)
 	if (!member_is_heard(m))
 		return;
 	err_set(&e, ERR_MADE_WAY,
-	    "%s: herod made way for another (upgrade) before this was done",
+	    "%s: herod made way for another before this was done",
 	    m->call.method->name);
 	err_hint(&e, "what has been begun goes on; look, then ask again");
 	put_refusal(m->text, m->slot, m->id, &e);

@@ -1,0 +1,3 @@
+/* All of handover_test, with herod-keeper killed instead of an upgrade. */
+#define KEEPER_IS_KILLED
+#include "handover_test.c"
