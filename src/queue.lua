@@ -1194,18 +1194,23 @@ local function set_of(text)
 	return set
 end
 
--- What is to become of a job: each gets what each() got, the id, and ended for
--- ids of those that end with it.  False: it could not be.
+-- What is to become of a job: each gets what each() got, the id, ended for ids
+-- of those that end with it, and ids for its own if it does not end by this.
+-- False: it could not be.
 local WHAT = {}
 
-WHAT.retry = function(keys, args, id, ended)
+WHAT.retry = function(keys, args, id, ended, ids)
 	local told = again({ job_key(args[1], id) }, { args[1], id, args[11],
 		args[13] })
 
 	for _, other in ipairs(told[3] or {}) do
 		ended[#ended + 1] = other
 	end
-	return told[1] == 'ok'
+	if told[1] ~= 'ok' then
+		return false
+	end
+	ids[#ids + 1] = id
+	return true
 end
 
 local function purge_waiting(keys, args, id)
@@ -1221,20 +1226,23 @@ local function purge_waiting(keys, args, id)
 		ns .. ':reply:' .. id, args[14], args[13] })
 end
 
-WHAT.purge = function(keys, args, id, ended)
-	local told
+WHAT.purge = function(keys, args, id, ended, ids)
+	local told, own
 
 	if OVER[redis.call('HGET', job_key(args[1], id), 'status')] then
-		told = forget({ job_key(args[1], id), keys[1], keys[2] },
-			{ args[1], id, args[11], args[13] })
+		told, own = forget({ job_key(args[1], id), keys[1], keys[2] },
+			{ args[1], id, args[11], args[13] }), ids
 	else
-		told = purge_waiting(keys, args, id)
-		ended[#ended + 1] = id
+		told, own = purge_waiting(keys, args, id), ended
 	end
-	for _, other in ipairs(told[2] or {}) do
+	if not told[2] then
+		return false
+	end
+	own[#own + 1] = id
+	for _, other in ipairs(told[2]) do
 		ended[#ended + 1] = other
 	end
-	return told[2] ~= nil
+	return true
 end
 
 -- The jobs of a queue that are meant, oldest first, behind a place, and the
@@ -1280,11 +1288,13 @@ end
 -- ("STATUS/REASON..."), tag and before (a time when they were over, or else
 -- created) say to which, and are "" for any.  refined: all reasons that mean
 -- anything.  {place to go on from ("" at the end), how many, how many could not
--- be, ids of those that ended, {status, how many, first creation}...}
+-- be, ids of those that ended, {{status, how many, first creation}...}, ids of
+-- those that wait again or are forgotten}
 -- One that ended with another meanwhile is let alone.
 local function each(keys, args)
 	local found, place = meant(keys, args)
 	local done, refused, ended, counts, index = 0, 0, {}, {}, {}
+	local ids = {}
 
 	for _, it in ipairs(found) do
 		if args[2] == 'count' then
@@ -1297,13 +1307,13 @@ local function each(keys, args)
 			count[2] = count[2] + 1
 		elseif redis.call('HGET', job_key(args[1], it[1]), 'status') ==
 		    string.match(it[2], '^[^/]*') and
-		    WHAT[args[2]](keys, args, it[1], ended) then
+		    WHAT[args[2]](keys, args, it[1], ended, ids) then
 			done = done + 1
 		else
 			refused = refused + 1
 		end
 	end
-	return { place, done, refused, ended, counts }
+	return { place, done, refused, ended, counts, ids }
 end
 
 -- Other herods that live and say that a runner of theirs takes jobs from there,

@@ -177,6 +177,22 @@ add_counts(struct bulk *b, const struct redis_reply *counts)
 }
 
 static void
+remember(struct bulk *b, enum recent_kind kind, const struct redis_reply *ids)
+{
+	json_t *set = json_object();
+	const char *id;
+	size_t i;
+
+	for (i = 0; i < reply_count(ids); i++) {
+		id = reply_text(reply_at(ids, i), NULL);
+		if (id)
+			json_object_set_new(set, id, json_true());
+	}
+	recent_deeds(queue_open(b->queues, b->names[b->at]), kind, set);
+	json_decref(set);
+}
+
+static void
 tell_ended(struct bulk *b, const struct redis_reply *ids)
 {
 	struct queues *qs = b->queues;
@@ -187,6 +203,7 @@ tell_ended(struct bulk *b, const struct redis_reply *ids)
 		queues_tell_ended(qs, ids);
 		return;
 	}
+	remember(b, RECENT_CANCELLED, ids);
 	for (i = 0; i < reply_count(ids); i++) {
 		id = reply_text(reply_at(ids, i), NULL);
 		if (id && qs->ops && qs->ops->purged)
@@ -221,6 +238,8 @@ on_each(void *arg, const struct redis_reply *reply)
 	b->told.done += done;
 	b->told.refused += reply_number(reply_at(reply, 2));
 	tell_ended(b, reply_at(reply, 3));
+	remember(b, b->want.what == BULK_RETRY ? RECENT_AGAIN : RECENT_DELETED,
+	    reply_at(reply, 5));
 	if (b->want.what == BULK_COUNT)
 		add_counts(b, reply_at(reply, 4));
 	if (b->want.what == BULK_RETRY && done > 0 && qs->ops &&

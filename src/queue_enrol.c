@@ -38,12 +38,15 @@ static void
 on_enrolled(void *arg, const struct redis_reply *reply)
 {
 	struct enrolling *x = arg;
+	const char *queue = reply_text(reply, NULL);
 	struct err e = {0};
 
-	if (queues_refused(x->queues, reply, &e))
+	if (queues_refused(x->queues, reply, &e)) {
 		x->fn(x->arg, NULL, &e);
-	else
-		x->fn(x->arg, reply_text(reply, NULL), NULL);
+	} else {
+		recent_enrol(x->queues, x->name, queue);
+		x->fn(x->arg, queue, NULL);
+	}
 	free(x);
 }
 
@@ -51,16 +54,17 @@ int
 queues_enrol(struct queues *qs, const char *name, const char *queue,
     enrol_fn fn, void *arg, struct err *e)
 {
+	struct enrolling x = {.queues = qs, .fn = fn, .arg = arg};
 	struct redis_words w;
 
 	if (queues_away(qs, e))
 		return -1;
+	strlcpy(x.name, name, sizeof(x.name));
 	call_begin(&w, "herod_enroll", 1);
 	words_add(&w, qs->runners);
 	words_add(&w, name);
 	words_add(&w, queue);
-	return send(qs, &w, on_enrolled,
-	    (struct enrolling){.queues = qs, .fn = fn, .arg = arg}, e);
+	return send(qs, &w, on_enrolled, x, e);
 }
 
 static void
@@ -74,6 +78,8 @@ on_struck(void *arg, const struct redis_reply *reply)
 		err_set(&e, ERR_NO_RUNNER,
 		    "no external runner %s is registered", x->name);
 		err_subject(&e, x->name);
+	} else if (!refused) {
+		recent_enrol(x->queues, x->name, NULL);
 	}
 	x->struck(x->arg, err_is_set(&e) ? &e : NULL);
 	free(x);
@@ -112,6 +118,7 @@ on_all(void *arg, const struct redis_reply *reply)
 				json_object_set_new(
 				    queues, name, json_string(queue));
 		}
+		recent_enrol_by_others(x->queues, queues);
 		x->all(x->arg, queues);
 	}
 	json_decref(queues);

@@ -192,10 +192,22 @@ enum recent_kind {
 	RECENT_STARTED, /* of those that were held */
 	RECENT_AGAIN,
 	RECENT_CANCELLED,
-	RECENT_DELETED
+	RECENT_DELETED,
+	RECENT_PAUSED,
+	RECENT_RESUMED,
+	RECENT_ENROLLED,
+	RECENT_STRUCK
 };
 void recent_job(struct queue *q, enum recent_kind kind, struct job *stolen);
 void recent_deed(struct queue *q, enum recent_kind kind, const char *id);
+/* To each id that is a name in that object. */
+void recent_deeds(struct queue *q, enum recent_kind kind, json_t *ids);
+void recent_pause(struct queue *q, bool paused);
+/* queue: NULL when the runner is registered no more. */
+void recent_enrol(struct queues *qs, const char *name, const char *queue);
+/* As Redis has it now, which may be another herod's doing. */
+void recent_pause_by_others(struct queue *q);
+void recent_enrol_by_others(struct queues *qs, const json_t *queues);
 /* Asks how far it knows it; nothing is told to it before recents_replay(). */
 void recents_look(struct queues *qs);
 /* forgot: it is another server, and is told what it lacks. */

@@ -29,6 +29,7 @@ queue_set_paused(struct queue *q, bool paused)
 	if (q->paused == paused)
 		return;
 	q->paused = paused;
+	recent_pause_by_others(q);
 	log_info("queue %s: %s", q->name, paused ? "paused" : "resumed");
 	if (qs->ops && qs->ops->paused)
 		qs->ops->paused(qs->arg, q, paused);
@@ -90,8 +91,10 @@ on_paused(void *arg, const struct redis_reply *reply)
 	if (!queues_refused(q->all, reply, &e) && what && strcmp(what, "ok"))
 		refuse(q, what, &e);
 	q->pausing -= p->pause;
-	if (!err_is_set(&e))
+	if (!err_is_set(&e)) {
 		queue_set_paused(q, p->pause);
+		recent_pause(q, p->pause);
+	}
 	p->fn(p->arg, err_is_set(&e) ? &e : NULL);
 	free(p);
 }

@@ -20,11 +20,13 @@
 
 struct recent {
 	TAILQ_ENTRY(recent) next;
-	struct queue *queue;
+	struct queues *all;
+	struct queue *queue; /* or NULL: of a runner that was struck */
 	enum recent_kind kind;
 	long long number;
 	bool untold; /* the last time it could not be told again */
-	char *id;
+	bool undone; /* by a cancel since, unless that is undone */
+	char *id; /* of a job, "" for the queue, or a runner's name */
 	struct job *job; /* or NULL */
 	size_t bytes;
 };
@@ -81,46 +83,139 @@ keeps(const struct queues *qs)
 }
 
 static void
-keep_new(
-    struct queue *q, enum recent_kind kind, const char *id, struct job *stolen)
+keep_new(struct queues *qs, struct queue *q, enum recent_kind kind,
+    const char *id, struct job *stolen)
 {
 	struct recent *r = xcalloc(1, sizeof(*r));
 
+	r->all = qs;
 	r->queue = q;
 	r->kind = kind;
 	r->id = xstrdup(id);
 	r->job = stolen;
-	keep(q->all, r);
+	keep(qs, r);
 }
 
 void
 recent_job(struct queue *q, enum recent_kind kind, struct job *stolen)
 {
 	if (keeps(q->all) && !stolen->external)
-		keep_new(q, kind, stolen->spec.id, stolen);
+		keep_new(q->all, q, kind, stolen->spec.id, stolen);
 	else
 		job_free(stolen);
 }
 
-/* Nothing of what was done to it before counts any more. */
+/* What a deed makes of those before it, of the same job. */
 static void
-drop(struct queues *qs, const char *id)
+outdo(struct recent *before, enum recent_kind kind)
 {
-	struct recent *r, *next;
+	bool cancelled = before->kind == RECENT_CANCELLED;
 
-	TAILQ_FOREACH_SAFE (r, &qs->recents, next, next)
-		if (!strcmp(r->id, id))
-			recent_free(take_out(qs, r));
+	if (kind == RECENT_DELETED || (kind == RECENT_AGAIN && cancelled))
+		recent_free(take_out(before->all, before));
+	else if (kind == RECENT_CANCELLED || kind == RECENT_AGAIN)
+		before->undone = kind == RECENT_CANCELLED;
 }
 
 void
 recent_deed(struct queue *q, enum recent_kind kind, const char *id)
 {
+	struct recent *r, *next;
+
 	if (!keeps(q->all))
 		return;
-	if (kind == RECENT_CANCELLED || kind == RECENT_DELETED)
-		drop(q->all, id);
-	keep_new(q, kind, id, NULL);
+	TAILQ_FOREACH_SAFE (r, &q->all->recents, next, next)
+		if (kind != RECENT_STARTED && !strcmp(r->id, id))
+			outdo(r, kind);
+	keep_new(q->all, q, kind, id, NULL);
+}
+
+/* Many at once look at what was before but once. */
+void
+recent_deeds(struct queue *q, enum recent_kind kind, json_t *ids)
+{
+	struct recent *r, *next;
+	const char *id;
+	json_t *value;
+
+	if (!keeps(q->all) || json_object_size(ids) == 0)
+		return;
+	TAILQ_FOREACH_SAFE (r, &q->all->recents, next, next)
+		if (json_object_get(ids, r->id))
+			outdo(r, kind);
+	json_object_foreach (ids, id, value)
+		keep_new(q->all, q, kind, id, NULL);
+}
+
+/* ---- what is one way or the other: the last word counts ---- */
+
+static bool
+is_of_queue(const struct recent *r)
+{
+	return r->kind == RECENT_PAUSED || r->kind == RECENT_RESUMED;
+}
+
+static bool
+is_of_runner(const struct recent *r)
+{
+	return r->kind == RECENT_ENROLLED || r->kind == RECENT_STRUCK;
+}
+
+/* Told by us, or by another herod: our word of before is not the last. */
+static void
+drop_word_on_queue(const struct queue *q)
+{
+	struct recent *r, *next;
+
+	TAILQ_FOREACH_SAFE (r, &q->all->recents, next, next)
+		if (is_of_queue(r) && r->queue == q)
+			recent_free(take_out(q->all, r));
+}
+
+void
+recent_pause(struct queue *q, bool paused)
+{
+	drop_word_on_queue(q);
+	if (keeps(q->all))
+		keep_new(q->all, q, paused ? RECENT_PAUSED : RECENT_RESUMED, "",
+		    NULL);
+}
+
+/* Redis without its last words says nothing new. */
+void
+recent_pause_by_others(struct queue *q)
+{
+	if (!q->all->fence_held)
+		drop_word_on_queue(q);
+}
+
+void
+recent_enrol(struct queues *qs, const char *name, const char *queue)
+{
+	struct recent *r, *next;
+
+	TAILQ_FOREACH_SAFE (r, &qs->recents, next, next)
+		if (is_of_runner(r) && !strcmp(r->id, name))
+			recent_free(take_out(qs, r));
+	if (keeps(qs))
+		keep_new(qs, queue ? queue_open(qs, queue) : NULL,
+		    queue ? RECENT_ENROLLED : RECENT_STRUCK, name, NULL);
+}
+
+void
+recent_enrol_by_others(struct queues *qs, const json_t *queues)
+{
+	const char *is, *was;
+	struct recent *r, *next;
+
+	TAILQ_FOREACH_SAFE (r, &qs->recents, next, next) {
+		if (qs->fence_held || !is_of_runner(r))
+			continue;
+		is = json_string_value(json_object_get(queues, r->id));
+		was = r->queue ? r->queue->name : NULL;
+		if (is && was ? strcmp(is, was) != 0 : is != was)
+			recent_free(take_out(qs, r));
+	}
 }
 
 /* ---- the fence ---- */
@@ -172,28 +267,38 @@ recents_look(struct queues *qs)
 
 /* ---- telling it again ---- */
 
-/* e: refused; one that is there already is no news. */
+/* What a refusal names when it is no news: it is so already. */
+static const char *
+subject_of(const struct recent *r)
+{
+	return is_of_queue(r) ? r->queue->name : r->id;
+}
+
+/* e: refused.  A deed without a job was kept anew by who has done it again. */
 static void
 told_again(struct recent *r, const struct err *e)
 {
+	struct queues *qs = r->all;
 	struct queue *q = r->queue;
-	struct queues *qs = q->all;
+	bool later = e && e->code == ERR_REDIS;
 
 	TAILQ_REMOVE(&qs->replaying, r, next);
-	if (e && e->code != ERR_REDIS) {
-		if (strcmp(e->subject, r->id) != 0)
-			log_warnx(
-			    "job %s: Redis forgot it, and: %s", r->id, e->text);
+	if (e && !later && strcmp(e->subject, subject_of(r)) != 0)
+		log_warnx("%s %s: Redis forgot it, and: %s",
+		    is_of_queue(r)	  ? "queue"
+			: is_of_runner(r) ? "runner"
+					  : "job",
+		    subject_of(r), e->text);
+	r->untold = later;
+	if (later || (!e && r->job))
+		keep(qs, r);
+	else
 		recent_free(r);
-		return;
-	}
-	r->untold = e != NULL;
-	keep(qs, r);
-	if (!e) {
-		queue_may_go_on(q);
-	} else {
+	if (later) {
 		qs->must_replay = true;
 		retry_soon(qs);
+	} else if (!e && q) {
+		queue_may_go_on(q);
 	}
 }
 
@@ -207,6 +312,13 @@ static void
 on_cancel_told(void *arg, const char *was, const struct err *e)
 {
 	(void)was;
+	told_again(arg, e);
+}
+
+static void
+on_enrol_told(void *arg, const char *queue, const struct err *e)
+{
+	(void)queue;
 	told_again(arg, e);
 }
 
@@ -234,6 +346,15 @@ tell(struct recent *r, struct err *e)
 		return cancel_again(r, e);
 	case RECENT_DELETED:
 		return queue_forget(r->queue, r->id, on_told, r, e);
+	case RECENT_PAUSED:
+	case RECENT_RESUMED:
+		return queue_pause(
+		    r->queue, r->kind == RECENT_PAUSED, true, on_told, r, e);
+	case RECENT_ENROLLED:
+		return queues_enrol(
+		    r->all, r->id, r->queue->name, on_enrol_told, r, e);
+	case RECENT_STRUCK:
+		return queues_strike(r->all, r->id, on_told, r, e);
 	case RECENT_ENDED:
 		break;
 	}
@@ -243,7 +364,7 @@ tell(struct recent *r, struct err *e)
 static void
 tell_again(struct recent *r)
 {
-	struct queues *qs = r->queue->all;
+	struct queues *qs = r->all;
 	struct err e = {0};
 
 	take_out(qs, r);
@@ -255,7 +376,7 @@ tell_again(struct recent *r)
 static void
 end_again(struct recent *r)
 {
-	take_out(r->queue->all, r);
+	take_out(r->all, r);
 	settle_again(r->queue, r->job, false);
 	r->job = NULL;
 	recent_free(r);
@@ -264,7 +385,8 @@ end_again(struct recent *r)
 static bool
 is_lacking(const struct queues *qs, const struct recent *r, bool forgot)
 {
-	return r->untold || (forgot && r->number > qs->recent_seen);
+	return !r->undone &&
+	    (r->untold || (forgot && r->number > qs->recent_seen));
 }
 
 /* What is in hand here was claimed again, and tells its own end. */

@@ -161,6 +161,130 @@ test_who_was_cancelled_or_deleted_stays_so(void)
 }
 
 void
+test_who_was_purged_stays_so(void)
+{
+	struct fixture f;
+
+	start(&f, "");
+	queue_job(&f, "slow", "at-work");
+	wait_for(begun("at-work") == 1);
+	queue_job(&f, "slow", "old");
+	fork_off();
+	queue_job(&f, "slow", "new");
+	check_int(int_at(rpc(f.h, "jobs.purge", "{s:s, s:s}", "runner", "slow",
+			     "status", "dispatched"),
+		      "jobs"),
+	    2);
+	fail_over(&f);
+	write_file(here("go"), "");
+	queue_job(&f, "slow", "last");
+	check_str(job_outcome(f.h, "last"), "slowly");
+	check(job_is(f.h, "old", "cancelled"));
+	check_int(begun("old") + begun("new"), 0);
+	herod_stop(f.h);
+}
+
+/* What was said first about a job does not undo what was said last. */
+void
+test_who_was_cancelled_and_is_tried_again_runs(void)
+{
+	struct fixture f;
+
+	start(&f, "");
+	queue_job(&f, "slow", "at-work");
+	wait_for(begun("at-work") == 1);
+	queue_job(&f, "slow", "old");
+	fork_off();
+	queue_job(&f, "slow", "new");
+	rpc(f.h, "job.stop", "[s]", "old");
+	rpc(f.h, "job.stop", "[s]", "new");
+	rpc(f.h, "job.retry", "[s]", "old");
+	rpc(f.h, "job.retry", "[s]", "new");
+	rpc(f.h, "jobs.purge", "{s:s, s:s}", "runner", "slow", "status",
+	    "dispatched");
+	check_int(int_at(rpc(f.h, "jobs.retry", "{s:s, s:s}", "runner", "slow",
+			     "status", "cancelled"),
+		      "jobs"),
+	    2);
+	fail_over(&f);
+	write_file(here("go"), "");
+	check_str(job_outcome(f.h, "old"), "slowly");
+	check_str(job_outcome(f.h, "new"), "slowly");
+	herod_stop(f.h);
+}
+
+static bool
+is_paused(struct fixture *f, const char *runner)
+{
+	return json_is_true(at(status_of(f->h, runner), "queue.paused"));
+}
+
+void
+test_a_paused_queue_stays_so_and_a_resumed_one_goes_on(void)
+{
+	struct fixture f;
+
+	start(&f, "");
+	rpc(f.h, "pause_queue", "[s]", "fast");
+	fork_off();
+	rpc(f.h, "pause_queue", "[s]", "slow");
+	rpc(f.h, "resume_queue", "[s]", "fast");
+	queue_job(&f, "slow", "waits");
+	fail_over(&f);
+	queue_job(&f, "fast", "runs");
+	check_str(job_outcome(f.h, "runs"), "done");
+	check(is_paused(&f, "slow") && !is_paused(&f, "fast"));
+	check(job_is(f.h, "waits", "dispatched"));
+	write_file(here("go"), "");
+	rpc(f.h, "resume_queue", "[s]", "slow");
+	check_str(job_outcome(f.h, "waits"), "slowly");
+	herod_stop(f.h);
+}
+
+/* Another herod's word, which came later, is the last one. */
+void
+test_what_another_herod_has_changed_since_is_not_undone(void)
+{
+	struct fixture f;
+	struct herod *other;
+
+	start(&f, "");
+	other = herod_start_beside("-other",
+	    "[herod]\nnode = other\nredis_url = unix://%s\n" AT_ONCE,
+	    here("redis.sock"));
+	wait_for_redis(other);
+	fork_off();
+	rpc(f.h, "pause_queue", "[s]", "slow");
+	rpc(f.h, "register_runner", "{s:s, s:s}", "name", "far", "queue", "b");
+	wait_for(strstr(heroctl(other, "status").out, "far"));
+	rpc(other, "resume_queue", "[s]", "slow");
+	rpc(other, "unregister_runner", "[s]", "far");
+	wait_for(!is_paused(&f, "slow"));
+	wait_for(!strstr(heroctl(f.h, "status").out, "far"));
+	herod_stop(other);
+	fail_over(&f);
+	wait_for(knows("hgetall herod:runners", "\n"));
+	check(!is_paused(&f, "slow"));
+	herod_stop(f.h);
+}
+
+void
+test_registrations_are_known_to_the_successor(void)
+{
+	struct fixture f;
+
+	start(&f, "");
+	rpc(f.h, "register_runner", "{s:s, s:s}", "name", "gone", "queue", "a");
+	fork_off();
+	rpc(f.h, "register_runner", "{s:s, s:s}", "name", "far", "queue", "b");
+	rpc(f.h, "unregister_runner", "[s]", "gone");
+	fail_over(&f);
+	wait_for(knows("hgetall herod:runners", "far\nb\n"));
+	wait_for(at(status_of(f.h, "far"), "queue") != NULL);
+	herod_stop(f.h);
+}
+
+void
 test_who_was_started_or_tried_again_is_so(void)
 {
 	struct fixture f;
