@@ -481,20 +481,27 @@ on_grace_over(struct ev_loop *loop, ev_timer *w, int revents)
 	    k->fate == FATE_TIMEOUT ? "its timeout" : "a cancel");
 }
 
-void
-stdio_cancel(struct work *k, enum fate fate)
+static void
+send_cancel(struct work *k)
 {
-	struct child *c = k->place->instance->child;
 	char text[256], id[JOB_REQUEST_ID_SIZE];
-	int len;
-
-	k->fate = fate;
-	len = snprintf(text, sizeof(text),
+	int len = snprintf(text, sizeof(text),
 	    "{\"jsonrpc\":\"2.0\",\"method\":\"cancel\","
 	    "\"params\":{\"id\":\"%s\"}}\n",
 	    job_request_id(k->job, id));
-	if (c && len < (int)sizeof(text))
+
+	if (k->place->instance->child && len < (int)sizeof(text))
 		feed(k->place, text, (size_t)len);
+}
+
+/* Not before the rest of its request, which the herod before us may have left
+ * in the middle of a line: stdio_catch_up() sends it then. */
+void
+stdio_cancel(struct work *k, enum fate fate)
+{
+	k->fate = fate;
+	if (!k->place->kept)
+		send_cancel(k);
 	ev_timer_stop(k->all->loop, &k->timer);
 	ev_set_cb(&k->timer, on_grace_over);
 	ev_timer_set(
@@ -804,6 +811,17 @@ is_known(const struct marks *m)
 	return !m->broken && m->fed[0] == m->fed[1];
 }
 
+/* Of jobs whose end was decided before that could be told. */
+static void
+send_cancels(struct place *p)
+{
+	struct work *k;
+
+	TAILQ_FOREACH (k, &p->works, next)
+		if (k->fate != FATE_OPEN)
+			stdio_cancel(k, k->fate);
+}
+
 void
 stdio_catch_up(struct place *p)
 {
@@ -826,6 +844,7 @@ stdio_catch_up(struct place *p)
 	if (!p->marks)
 		return;
 	read_on(p, &p->requests, p->marks->fed[1], feed_rest);
+	send_cancels(p);
 }
 
 /* ---- its end ---- */
