@@ -71,9 +71,10 @@ local function push(ns, id, job, how)
 end
 
 -- Jobs with a concurrency_key.  NSd:busy:QUEUE:KEY has the ids of those that
--- are at work, or that were and stand in their row again; NSd:held:QUEUE:KEY is
--- the row of those that came when there were enough, and NSd:held:QUEUE counts
--- these by key.
+-- are at work, or that were, or are about to be, and stand in their row;
+-- NSd:held:QUEUE:KEY is the row of those that came when there were enough, and
+-- NSd:held:QUEUE counts these by key.  NSd:out:QUEUE:KEY is the id of the last one
+-- that came out of it, until it begins.
 
 -- Who is in busy without being there any more, as nobody told its end: some are
 -- looked at.
@@ -104,7 +105,25 @@ local function count_held(ns, queue)
 	return n
 end
 
--- The first of those that are held, and still wait, comes to the head.
+-- To the head of its row, but behind one that came out before it and stands there.
+local function let_out(ns, queue, name, id)
+	local out, job = own_key(ns, 'out', queue .. ':' .. name),
+		job_key(ns, id)
+	local last = redis.call('GET', out)
+	local row = last and list_key(ns, queue,
+		redis.call('HGET', job, 'priority'))
+
+	redis.call('SET', out, id, 'EX', 86400)
+	if last and not is_external(ns, queue) and
+	    redis.call('LPOS', row, last, 'MAXLEN', 1000) then
+		redis.call('LINSERT', row, 'AFTER', last, id)
+	else
+		push(ns, id, job, 'LPUSH')
+	end
+end
+
+-- The first of those that are held, and still wait, is let out; its place is
+-- kept for it.  True when there is one.
 local function next_of_key(ns, queue, name)
 	local held = own_key(ns, 'held', queue .. ':' .. name)
 	local id = redis.call('LPOP', held)
@@ -113,34 +132,68 @@ local function next_of_key(ns, queue, name)
 		count_out(ns, queue, name)
 		if redis.call('HGET', job_key(ns, id), 'status') ==
 		    'dispatched' then
-			push(ns, id, job_key(ns, id), 'LPUSH')
-			return
+			redis.call('SADD', own_key(ns, 'busy', queue .. ':' ..
+				name), id)
+			let_out(ns, queue, name, id)
+			return true
 		end
 		id = redis.call('LPOP', held)
 	end
+	return false
+end
+
+local function hold(ns, queue, id, name, how)
+	redis.call(how, own_key(ns, 'held', queue .. ':' .. name), id)
+	redis.call('HINCRBY', own_key(ns, 'held', queue), name, 1)
+end
+
+-- It is not the last one that came out, and has not begun, any more.
+local function forget_out(ns, queue, id, name)
+	local out = own_key(ns, 'out', queue .. ':' .. name)
+
+	if redis.call('GET', out) == id then
+		redis.call('DEL', out)
+	end
+end
+
+-- One that has a place is about to begin: true when it may, else, as fewer may
+-- than before, it is the first that is held.
+local function go_on_in_key(ns, queue, id, name, most)
+	local busy = own_key(ns, 'busy', queue .. ':' .. name)
+
+	forget_out(ns, queue, id, name)
+	if redis.call('SCARD', busy) > most then
+		forget_idle(ns, busy)
+	end
+	local n = redis.call('SCARD', busy)
+	if n > most then
+		redis.call('SREM', busy, id)
+		hold(ns, queue, id, name, 'LPUSH')
+		return false
+	elseif n < most then
+		-- There is room for more than before.
+		next_of_key(ns, queue, name)
+	end
+	return true
 end
 
 -- A job is about to begin: true when it may, else it is held.
 local function enter_key(ns, queue, id, name, most)
 	local busy = own_key(ns, 'busy', queue .. ':' .. name)
 
-	if redis.call('SISMEMBER', busy, id) == 0 then
-		if redis.call('SCARD', busy) >= most then
-			forget_idle(ns, busy)
-		end
-		if redis.call('SCARD', busy) >= most then
-			redis.call('RPUSH', own_key(ns, 'held', queue .. ':' ..
-				name), id)
-			redis.call('HINCRBY', own_key(ns, 'held', queue), name,
-				1)
-			return false
-		end
-		redis.call('SADD', busy, id)
+	if redis.call('SISMEMBER', busy, id) == 1 then
+		return go_on_in_key(ns, queue, id, name, most)
 	end
-	-- There may be room for more than before.
-	if redis.call('SCARD', busy) < most then
-		next_of_key(ns, queue, name)
+	if redis.call('SCARD', busy) >= most then
+		forget_idle(ns, busy)
 	end
+	-- Those that are held came before it; each lets out the next.
+	if redis.call('SCARD', busy) >= most or
+	    next_of_key(ns, queue, name) then
+		hold(ns, queue, id, name, 'RPUSH')
+		return false
+	end
+	redis.call('SADD', busy, id)
 	return true
 end
 
@@ -157,8 +210,9 @@ local function leave_key(ns, id, job)
 	elseif redis.call('LREM', own_key(ns, 'held', queue .. ':' .. name), 1,
 	    id) == 1 then
 		count_out(ns, queue, name)
-	else
-		-- It was let out already, and another one may be instead.
+	elseif redis.call('EXISTS', own_key(ns, 'busy', queue .. ':' .. name))
+	    == 0 then
+		-- Nobody is left who would let the next one out.
 		next_of_key(ns, queue, name)
 	end
 end

@@ -84,11 +84,15 @@ struct answer {
 	uint64_t at, end; /* its line */
 };
 
+/* A claim, and all before it. */
+struct up_to {
+	long long epoch, sequence;
+};
+
 /* What the next herod must know of a stdio worker. */
 struct marks {
 	volatile uint64_t fed[2]; /* bytes of requests; see child.h */
-	/* Claims up to this one were sent; their requests may be dropped. */
-	long long epoch, sequence;
+	struct up_to sent; /* see marks_set_sent() */
 	bool broken; /* something could not be kept: nothing is known */
 	/* Of log lines: the journal's place behind the last one that is
 	 * written; the next one's place, plus 1, and how far it has come. */
@@ -96,6 +100,8 @@ struct marks {
 	struct progress log;
 	char alone[132]; /* the place's, or "" */
 	uint64_t answered; /* answers before that place count no more */
+	struct up_to other; /* instead of sent, when is_other */
+	volatile bool is_other;
 };
 
 struct place {
@@ -121,7 +127,7 @@ struct place {
 			* */
 	struct marks *marks; /* beside them, mapped; NULL: none */
 	char **sent; /* ids in requests when we came, sorted; strv */
-	long long last_epoch, last_sequence; /* of the last claim sent */
+	struct up_to last; /* claim sent */
 	TAILQ_HEAD(, answer) answers; /* that Redis does not have yet */
 	bool kept; /* its child is older than we: see claims first */
 	bool replaying; /* what the herod before us may have dealt with */
@@ -317,6 +323,10 @@ void stdio_up(struct place *p);
 bool stdio_has(struct place *p, const struct claim *claim);
 /* The claims are known: what came before can be dealt with. */
 void stdio_catch_up(struct place *p);
+/* Claims up to this one were sent; their requests may be dropped.  Who reads it
+ * after herod's death has either that or the one before, whole. */
+void marks_set_sent(struct marks *m, struct up_to sent);
+struct up_to marks_sent(const struct marks *m);
 /* Nobody looks into its journal any more. */
 void stdio_forget(struct place *p);
 void stdio_died(struct place *p, const struct child *c, bool asked);

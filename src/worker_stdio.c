@@ -115,6 +115,30 @@ trim_answers(struct place *p)
 		journal_drop(&p->journal, to);
 }
 
+/*
+ * Herod may be killed between the stores of two numbers, and half of the one
+ * pair with half of the other would say that claims were sent which were not,
+ * or deny it of those whose requests are dropped.  So they go where nobody
+ * looks, and one store says to look there from now on.
+ *
+ * What a killed thread has stored is in the shared memory for all later
+ * readers, and it has stored in the order of its code: only the compiler must
+ * not change that.
+ */
+void
+marks_set_sent(struct marks *m, struct up_to sent)
+{
+	*(m->is_other ? &m->sent : &m->other) = sent;
+	atomic_signal_fence(memory_order_seq_cst);
+	m->is_other = !m->is_other;
+}
+
+struct up_to
+marks_sent(const struct marks *m)
+{
+	return m->is_other ? m->other : m->sent;
+}
+
 /* What was fed may go, once the marks say that it was. */
 static void
 trim_requests(struct place *p)
@@ -122,8 +146,7 @@ trim_requests(struct place *p)
 	if (!p->marks || p->unkept || p->marks->fed[1] != p->requests.end ||
 	    p->requests.end - p->requests.begin < JOURNAL_DROP)
 		return;
-	p->marks->epoch = p->last_epoch;
-	p->marks->sequence = p->last_sequence;
+	marks_set_sent(p->marks, p->last);
 	journal_drop(&p->requests, p->requests.end);
 }
 
@@ -334,8 +357,7 @@ meet(struct place *p)
 	if (p->journal.begin < p->marks->answered)
 		p->journal.begin = p->marks->answered;
 	journal_resume(&p->requests, c->keep_fd, REQUESTS_BASE);
-	p->last_epoch = p->marks->epoch;
-	p->last_sequence = p->marks->sequence;
+	p->last = marks_sent(p->marks);
 	if (*p->marks->alone)
 		p->alone = xstrndup(p->marks->alone, sizeof(p->marks->alone));
 	read_sent(p);
@@ -396,12 +418,11 @@ read_stderr(struct place *p)
 	p->unsure = c && c == p->child && !child_read_now(c, CHILD_STDERR);
 }
 
-/* Whether claim (epoch, sequence) is not behind another. */
 static bool
-is_up_to(const struct claim *claim, long long epoch, long long sequence)
+is_up_to(const struct claim *claim, struct up_to last)
 {
-	return claim->epoch < epoch ||
-	    (claim->epoch == epoch && claim->sequence <= sequence);
+	return claim->epoch < last.epoch ||
+	    (claim->epoch == last.epoch && claim->sequence <= last.sequence);
 }
 
 static bool
@@ -425,12 +446,9 @@ stdio_has(struct place *p, const struct claim *claim)
 	/* Nothing is known: catch_up() will end it. */
 	if (!p->marks || p->marks->broken)
 		return true;
-	has = is_up_to(claim, p->marks->epoch, p->marks->sequence) ||
-	    was_sent(p, claim);
-	if (has && !is_up_to(claim, p->last_epoch, p->last_sequence)) {
-		p->last_epoch = claim->epoch;
-		p->last_sequence = claim->sequence;
-	}
+	has = is_up_to(claim, marks_sent(p->marks)) || was_sent(p, claim);
+	if (has && !is_up_to(claim, p->last))
+		p->last = (struct up_to){claim->epoch, claim->sequence};
 	return has;
 }
 
@@ -459,8 +477,7 @@ stdio_begin(struct work *k)
 		read_stderr(p);
 	stdio_hands(p);
 	if (feed(p, text, len)) {
-		p->last_epoch = k->job->epoch;
-		p->last_sequence = k->job->sequence;
+		p->last = (struct up_to){k->job->epoch, k->job->sequence};
 	} else {
 		note(p, "it does not read its stdin; no new jobs for a while");
 		place_hold(p);
@@ -481,20 +498,27 @@ on_grace_over(struct ev_loop *loop, ev_timer *w, int revents)
 	    k->fate == FATE_TIMEOUT ? "its timeout" : "a cancel");
 }
 
-void
-stdio_cancel(struct work *k, enum fate fate)
+static void
+send_cancel(struct work *k)
 {
-	struct child *c = k->place->instance->child;
 	char text[256], id[JOB_REQUEST_ID_SIZE];
-	int len;
-
-	k->fate = fate;
-	len = snprintf(text, sizeof(text),
+	int len = snprintf(text, sizeof(text),
 	    "{\"jsonrpc\":\"2.0\",\"method\":\"cancel\","
 	    "\"params\":{\"id\":\"%s\"}}\n",
 	    job_request_id(k->job, id));
-	if (c && len < (int)sizeof(text))
+
+	if (k->place->instance->child && len < (int)sizeof(text))
 		feed(k->place, text, (size_t)len);
+}
+
+/* Not before the rest of its request, which the herod before us may have left
+ * in the middle of a line: stdio_catch_up() sends it then. */
+void
+stdio_cancel(struct work *k, enum fate fate)
+{
+	k->fate = fate;
+	if (!k->place->kept)
+		send_cancel(k);
 	ev_timer_stop(k->all->loop, &k->timer);
 	ev_set_cb(&k->timer, on_grace_over);
 	ev_timer_set(
@@ -677,6 +701,7 @@ take_log(struct place *p, const char *id, const json_t *params)
 		return;
 	if (m && m->log_at != p->line_at + 1) {
 		m->log = (struct progress){0};
+		atomic_signal_fence(memory_order_seq_cst); /* before */
 		m->log_at = p->line_at + 1;
 	}
 	output_lines(i->runner->output, &about, json_string_value(text),
@@ -804,6 +829,17 @@ is_known(const struct marks *m)
 	return !m->broken && m->fed[0] == m->fed[1];
 }
 
+/* Of jobs whose end was decided before that could be told. */
+static void
+send_cancels(struct place *p)
+{
+	struct work *k;
+
+	TAILQ_FOREACH (k, &p->works, next)
+		if (k->fate != FATE_OPEN)
+			stdio_cancel(k, k->fate);
+}
+
 void
 stdio_catch_up(struct place *p)
 {
@@ -826,6 +862,7 @@ stdio_catch_up(struct place *p)
 	if (!p->marks)
 		return;
 	read_on(p, &p->requests, p->marks->fed[1], feed_rest);
+	send_cancels(p);
 }
 
 /* ---- its end ---- */

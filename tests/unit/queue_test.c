@@ -166,6 +166,163 @@ test_a_free_slot_begins_a_job_at_once(void)
 	close_place(&p);
 }
 
+/* ---- keys: as many at a time as may, in the order they came ---- */
+
+static void
+push_keyed(struct place *p, const char *id)
+{
+	struct job *j = new_job(id);
+	struct told t = {0};
+
+	j->spec.concurrency_key = xstrdup("k");
+	job_move(j, JOB_DISPATCHED, NULL);
+	check_int(queue_push(p->q, j, false, on_done, &t, &t.e), 0);
+	UNTIL_TOLD(p, t);
+	check_str(t.e.text, "");
+}
+
+/* Each letter is a job. */
+static void
+push_all_keyed(struct place *p, const char *ids)
+{
+	char id[2] = "";
+
+	for (; *ids; ids++) {
+		id[0] = *ids;
+		push_keyed(p, id);
+	}
+}
+
+static void
+limit_key(struct place *p, long long most)
+{
+	queue_set_limits(p->q, &(struct queue_limits){.key_concurrency = most});
+}
+
+static struct job *at_work[128];
+
+/* Those that begin now, of at most n. */
+static const char *
+begun(struct place *p, size_t n)
+{
+	static char ids[TAKE_MAX + 1];
+	struct told t = take(p, n);
+	size_t i;
+
+	for (i = 0; i < t.n; i++) {
+		ids[i] = t.jobs[i]->spec.id[0];
+		at_work[(int)ids[i]] = t.jobs[i];
+	}
+	ids[i] = '\0';
+	return ids;
+}
+
+static void
+end_all(struct place *p, const char *ids)
+{
+	for (; *ids; ids++)
+		finish(p, at_work[(int)*ids], "");
+	wait_for(is_settled(p));
+}
+
+static void
+open_keyed(struct place *p, long long most, const char *ids)
+{
+	open_place(p);
+	limit_key(p, most);
+	push_all_keyed(p, ids);
+}
+
+void
+test_those_held_come_before_later_ones_when_more_may(void)
+{
+	struct place p;
+
+	open_keyed(&p, 1, "abcd");
+	check_str(begun(&p, 4), "a");
+	push_all_keyed(&p, "ef");
+	limit_key(&p, 3);
+	check_str(begun(&p, 4), "bc");
+	end_all(&p, "b");
+	check_str(begun(&p, 4), "d");
+	limit_key(&p, 9);
+	end_all(&p, "d");
+	check_str(begun(&p, 4), "ef");
+	close_place(&p);
+}
+
+void
+test_those_let_out_before_one_begins_stay_in_order(void)
+{
+	struct place p;
+
+	open_keyed(&p, 3, "abcdefg");
+	check_str(begun(&p, 4), "abc");
+	end_all(&p, "b");
+	end_all(&p, "a");
+	check_str(begun(&p, 1), "d");
+	end_all(&p, "c");
+	check_str(begun(&p, 4), "ef");
+	end_all(&p, "f");
+	check_str(begun(&p, 4), "g");
+	check_str(REDIS(&p, "KEYS herod:out:*"), "");
+	close_place(&p);
+}
+
+void
+test_one_let_out_is_held_again_as_the_first_when_fewer_may(void)
+{
+	struct place p;
+
+	open_keyed(&p, 2, "abcd");
+	check_str(begun(&p, 4), "ab");
+	end_all(&p, "a");
+	limit_key(&p, 1);
+	check_str(begun(&p, 4), "");
+	end_all(&p, "b");
+	check_str(begun(&p, 4), "c");
+	end_all(&p, "c");
+	check_str(begun(&p, 4), "d");
+	close_place(&p);
+}
+
+/* It never had a place. */
+void
+test_one_cancelled_before_it_is_held_lets_out_none(void)
+{
+	struct told t = {0};
+	struct place p;
+	struct job *j;
+
+	open_keyed(&p, 1, "ab");
+	check_str(begun(&p, 4), "a");
+	push_keyed(&p, "c");
+	j = new_job("c");
+	check_int(queue_cancel(p.q, j, on_was, &t, NULL), 0);
+	UNTIL_TOLD(&p, t);
+	job_free(j);
+	check_str(begun(&p, 4), "");
+	end_all(&p, "a");
+	check_str(begun(&p, 4), "b");
+	close_place(&p);
+}
+
+void
+test_a_later_one_does_not_begin_in_place_of_one_let_out(void)
+{
+	struct place p;
+
+	open_keyed(&p, 1, "abc");
+	check_str(begun(&p, 4), "a");
+	end_all(&p, "a");
+	REDIS(&p,
+	    "HSET hero:job:x status dispatched priority high runner q "
+	    "concurrency_key k herod 1");
+	REDIS(&p, "RPUSH herod:q:q:high x");
+	check_str(begun(&p, 1), "b");
+	close_place(&p);
+}
+
 /* ---- over ---- */
 
 static void

@@ -1310,6 +1310,33 @@ test_a_request_half_sent_is_completed(void)
 	close_house(&next);
 }
 
+/* It is known from Redis before the rest of the request is sent. */
+void
+test_a_cancel_goes_behind_a_request_half_sent(void)
+{
+	struct house h, next;
+	struct fake *f = open_house(&h, STDIO);
+	char *request;
+
+	put(&h, "a");
+	until(&h, has_request(f, "a"));
+	ASK(h.loop, h.redis, "HSET hero:job:a status stopping");
+	request = xstrdup(f->stdin_text);
+	f->c.fed[0] = f->c.fed[1] = 10;
+	f->stdin_text[10] = '\0';
+	herod_dies(&h, &next, f);
+	until(
+	    &next, strstr(f->stdin_text, "\"cancel\"") && has_request(f, "a"));
+	check_int(strncmp(f->stdin_text, request, strlen(request)), 0);
+	check_str(f->stdin_text + strlen(request),
+	    "{\"jsonrpc\":\"2.0\",\"method\":\"cancel\",\"params\":{\"id\":"
+	    "\"a\"}}\n");
+	answers(f, "a", "A");
+	check_str(end_of(&next, "a"), "finished A");
+	free(request);
+	close_house(&next);
+}
+
 void
 test_what_cannot_be_known_ends_the_worker_uncounted(void)
 {
