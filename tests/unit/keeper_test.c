@@ -1814,17 +1814,85 @@ test_a_thousand_children_are_followed(void)
 	teardown();
 }
 
+/* A number is not enough to know what was left, should something be. */
+struct fds {
+	size_t n;
+	char list[4096];
+};
+
+static void
+list_fd(struct fds *f, pid_t pid, const char *number)
+{
+	char *name = xasprintf("/proc/%d/fd/%s", pid, number), path[256];
+	ssize_t n = readlink(name, path, sizeof(path));
+	size_t len = strlen(f->list);
+
+	free(name);
+	if (n == -1)
+		return; /* closed meanwhile */
+	f->n++;
+	snprintf(f->list + len, sizeof(f->list) - len, "\n  %s %.*s", number,
+	    (int)n, path);
+}
+
+static struct fds
+list_fds(pid_t pid)
+{
+	char *name = xasprintf("/proc/%d/fd", pid);
+	DIR *dir = opendir(name);
+	struct fds f = {0};
+	struct dirent *d;
+
+	free(name);
+	check(dir != NULL);
+	while ((d = readdir(dir)))
+		if (d->d_name[0] != '.')
+			list_fd(&f, pid, d->d_name);
+	closedir(dir);
+	return f;
+}
+
+static bool
+is_asleep(pid_t pid)
+{
+	return status_of(pid, "State")[0] == 'S';
+}
+
+/* What it passes on in a message it closes after the message was sent, which
+ * may be after we know of it; before it sleeps again. */
+static struct fds
+fds_at_rest(pid_t pid)
+{
+	wait_for(is_asleep(pid));
+	return list_fds(pid);
+}
+
+static void
+await_fds(const char *whose, pid_t pid, const struct fds *want)
+{
+	double since = check_clock();
+	struct fds f;
+	char *what;
+
+	while ((f = list_fds(pid)).n != want->n) {
+		what = xasprintf("%s's %zu descriptors%s\nits %zu are%s", whose,
+		    want->n, want->list, f.n, f.list);
+		check_wait(__FILE__, __LINE__, what, since);
+		free(what);
+	}
+}
+
 void
 test_no_descriptors_are_left_over(void)
 {
-	size_t keeper_fds, herod_fds;
+	struct fds keeper_fds, herod_fds;
 	pid_t herod = setup();
 	int i;
 
 	/* When it runs, the keeper has also got what is kept for herod. */
 	start_sh("s", "exec sleep 1000");
-	keeper_fds = count_fds(keeper_pid);
-	herod_fds = count_fds(herod);
+	keeper_fds = fds_at_rest(keeper_pid);
+	herod_fds = fds_at_rest(herod);
 	for (i = 0; i < 50; i++) {
 		tell("start", "a", "stdin=pipe", "keep=/dev/null", "--", "true",
 		    NULL);
@@ -1835,13 +1903,13 @@ test_no_descriptors_are_left_over(void)
 		event("over b ");
 		event("over c ");
 	}
-	wait_for(count_fds(keeper_pid) == keeper_fds);
-	wait_for(count_fds(herod) == herod_fds);
+	await_fds("keeper", keeper_pid, &keeper_fds);
+	await_fds("herod", herod, &herod_fds);
 	kill(herod, SIGKILL);
 	herod = event_pid("herod ");
 	event("found s ");
-	wait_for(count_fds(herod) == herod_fds);
-	wait_for(count_fds(keeper_pid) == keeper_fds);
+	await_fds("herod", herod, &herod_fds);
+	await_fds("keeper", keeper_pid, &keeper_fds);
 	tell("kill", "s", NULL);
 	event("over s ");
 	teardown();
