@@ -171,6 +171,8 @@ option_read(struct child_spec *s, const char *key, const char *value)
 		s->stdin_fd = open(value, O_RDONLY | O_CLOEXEC);
 	else if (strcmp(key, "keep") == 0)
 		s->keep_fd = open(value, O_RDONLY | O_CLOEXEC);
+	else if (strcmp(key, "cgroup") == 0)
+		s->cgroup_fd = open(value, O_RDONLY | O_CLOEXEC);
 	else if (strcmp(key, "merge") == 0)
 		s->stderr_to_stdout = true;
 	else if (strcmp(key, "nofile") == 0) {
@@ -258,6 +260,7 @@ do_start(struct actor *a, char **word)
 	free(b.envp[2]);
 	close_if(b.spec.stdin_fd);
 	close_if(b.spec.keep_fd);
+	close_if(b.spec.cgroup_fd);
 }
 
 /* stop NAME WAITSECS GROUP KILLGROUP SIGNAL... */
@@ -344,6 +347,21 @@ do_last_words(struct actor *a, char **word)
 }
 
 static void
+do_last_upgrade(struct actor *a, char **word)
+{
+	keeper_upgrade(a->keeper, word[1]);
+	raise(SIGKILL);
+}
+
+/* Before the keeper can be told that its failure is known. */
+static void
+do_start_and_upgrade(struct actor *a, char **word)
+{
+	do_start(a, word + 1);
+	keeper_upgrade(a->keeper, word[1]);
+}
+
+static void
 do_drop(struct actor *a, char **word)
 {
 	keeper_drop(a->keeper, word[1]);
@@ -394,7 +412,9 @@ static const struct {
 } deeds[] = {{"start", do_start}, {"stop", do_stop}, {"kill", do_kill},
     {"signal", do_signal}, {"write", do_write}, {"adjust", do_adjust},
     {"tag", do_tag}, {"store", do_store}, {"last-words", do_last_words},
-    {"drop", do_drop}, {"ready", do_ready}, {"end", do_end}, {"die", do_die},
+    {"last-upgrade", do_last_upgrade},
+    {"start-and-upgrade", do_start_and_upgrade}, {"drop", do_drop},
+    {"ready", do_ready}, {"end", do_end}, {"die", do_die},
     {"die-in-output", do_die_in_output}, {"echo", do_echo}};
 
 static void
@@ -452,6 +472,14 @@ on_lost(void *arg)
 	report(arg, "lost");
 }
 
+/* Another keeper has taken over and waits for our end. */
+static void
+on_replaced(void *arg)
+{
+	(void)arg;
+	_exit(0);
+}
+
 static void
 on_passed_signal(struct ev_loop *loop, ev_signal *w, int events)
 {
@@ -479,8 +507,10 @@ act_watch_signals(struct actor *a)
 static void
 act_herod(int control, int keeper_fd)
 {
-	static const struct keeper_ops ops = {
-	    .found = on_found, .stored = on_stored, .lost = on_lost};
+	static const struct keeper_ops ops = {.found = on_found,
+	    .stored = on_stored,
+	    .lost = on_lost,
+	    .replaced = on_replaced};
 	static struct actor a;
 	struct err e = {0};
 
@@ -1525,6 +1555,33 @@ test_the_last_words_of_herod_count(void)
 	wait_for(status_of(herod, "State")[0] == 'Z');
 	kill(keeper_pid, SIGCONT);
 	check_str(event("stored first "), "1");
+	teardown();
+}
+
+void
+test_the_death_of_a_herod_that_asked_for_an_upgrade_is_noticed(void)
+{
+	pid_t herod = setup();
+
+	/* It sees the death and the wish at once. */
+	kill(keeper_pid, SIGSTOP);
+	wait_for(status_of(keeper_pid, "State")[0] == 'T');
+	tell("last-upgrade", keeper_path(), NULL);
+	wait_for(status_of(herod, "State")[0] == 'Z');
+	kill(keeper_pid, SIGCONT);
+	check(event_pid("herod ") != herod);
+	teardown();
+}
+
+/* /dev/null is no cgroup to begin in. */
+void
+test_a_start_that_failed_does_not_hinder_an_upgrade(void)
+{
+	setup();
+	tell("start-and-upgrade", keeper_path(), "a", "cgroup=/dev/null", "--",
+	    "true", NULL);
+	event("herod ");
+	check_has(event("over a "), ": Bad file descriptor");
 	teardown();
 }
 
