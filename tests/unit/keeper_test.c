@@ -1972,6 +1972,40 @@ test_no_descriptors_are_left_over(void)
 	teardown();
 }
 
+/* Those that are not read wait for the next herod. */
+static void
+tell_starts(int n)
+{
+	while (n-- > 0)
+		tell("start", "a", "stdin=pipe", "keep=/dev/null", "--", "true",
+		    NULL);
+}
+
+/* As often as one is started again at once. */
+void
+test_a_herod_killed_over_starts_leaves_no_descriptors(void)
+{
+	struct fds keeper_fds;
+	pid_t herod = setup();
+	int i, j;
+
+	start_sh("s", "exec sleep 1000");
+	keeper_fds = fds_at_rest(keeper_pid);
+	for (i = 0; i < 4; i++) {
+		tell_starts(10);
+		for (j = 0; j < i; j++)
+			event("started a ");
+		kill(herod, SIGKILL);
+		herod = event_pid("herod ");
+	}
+	tell("echo", "told", NULL);
+	event("echo told");
+	await_fds("keeper", keeper_pid, &keeper_fds);
+	tell("kill", "s", NULL);
+	event("over s ");
+	teardown();
+}
+
 /* Here time itself is what is measured. */
 static bool
 sleeps_for_a_second(void)
