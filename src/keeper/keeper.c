@@ -610,14 +610,15 @@ upgrade_by(struct keeper *k, const char *path, int file)
 	return error;
 }
 
-/* Signals stay blocked over it, and pending. */
+/* Signals stay blocked over it, and pending.  But a herod that was reaped is
+ * told of no more: the next keeper would wait for its end in vain. */
 static int
 on_upgrade(void *arg, const char *path)
 {
 	struct keeper *k = arg;
 	int file, error;
 
-	if (k->ending || k->stop_asked || k->asked_by != 0)
+	if (k->ending || k->stop_asked || k->asked_by != 0 || k->herod_reaped)
 		return ECANCELED;
 	file = memfd_create("herod-keeper", 0);
 	if (file == -1)
@@ -741,6 +742,7 @@ herod_hang_up(struct keeper *k)
 	close(k->sock);
 	k->sock = -1;
 	k->herod = 0;
+	k->herod_reaped = false;
 }
 
 static void
@@ -763,8 +765,7 @@ herod_ended(struct keeper *k)
 	int64_t lived_ms = now_ms() - k->herod_since;
 	int code = code_of_status(k->herod_status);
 
-	k->herod_reaped = false;
-	/* What it had said still counts. */
+	/* What it had said still counts, but a wish for an upgrade. */
 	herod_hang_up(k);
 	if (k->stop_asked) {
 		end(k, k->code);

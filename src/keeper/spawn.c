@@ -507,6 +507,17 @@ fork_child(int cgroup, const struct pipes *p)
 	return pid;
 }
 
+/* Nothing comes through its exec pipe; only one that is starting has one, as
+ * the next keeper knows. */
+static void
+fork_failed(struct table *t, struct entry *e, int error)
+{
+	e->pid = 0;
+	close(e->exec_fd);
+	e->exec_fd = -1;
+	table_failed(t, e, WIRE_STAGE_FORK, error);
+}
+
 void
 spawn(struct table *t, struct entry *e, const struct wire_spawn *s,
     const struct wire_fds *given, const struct spawn_base *base)
@@ -526,10 +537,8 @@ spawn(struct table *t, struct entry *e, const struct wire_spawn *s,
 		child_run(s, &p, base);
 	else if (e->pid != -1)
 		table_forked(t, e);
-	else {
-		e->pid = 0;
-		table_failed(t, e, WIRE_STAGE_FORK, errno);
-	}
+	else
+		fork_failed(t, e, errno);
 	close_pipes(e, &p);
 }
 

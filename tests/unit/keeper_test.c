@@ -171,6 +171,8 @@ option_read(struct child_spec *s, const char *key, const char *value)
 		s->stdin_fd = open(value, O_RDONLY | O_CLOEXEC);
 	else if (strcmp(key, "keep") == 0)
 		s->keep_fd = open(value, O_RDONLY | O_CLOEXEC);
+	else if (strcmp(key, "cgroup") == 0)
+		s->cgroup_fd = open(value, O_RDONLY | O_CLOEXEC);
 	else if (strcmp(key, "merge") == 0)
 		s->stderr_to_stdout = true;
 	else if (strcmp(key, "nofile") == 0) {
@@ -258,6 +260,7 @@ do_start(struct actor *a, char **word)
 	free(b.envp[2]);
 	close_if(b.spec.stdin_fd);
 	close_if(b.spec.keep_fd);
+	close_if(b.spec.cgroup_fd);
 }
 
 /* stop NAME WAITSECS GROUP KILLGROUP SIGNAL... */
@@ -344,6 +347,21 @@ do_last_words(struct actor *a, char **word)
 }
 
 static void
+do_last_upgrade(struct actor *a, char **word)
+{
+	keeper_upgrade(a->keeper, word[1]);
+	raise(SIGKILL);
+}
+
+/* Before the keeper can be told that its failure is known. */
+static void
+do_start_and_upgrade(struct actor *a, char **word)
+{
+	do_start(a, word + 1);
+	keeper_upgrade(a->keeper, word[1]);
+}
+
+static void
 do_drop(struct actor *a, char **word)
 {
 	keeper_drop(a->keeper, word[1]);
@@ -394,7 +412,9 @@ static const struct {
 } deeds[] = {{"start", do_start}, {"stop", do_stop}, {"kill", do_kill},
     {"signal", do_signal}, {"write", do_write}, {"adjust", do_adjust},
     {"tag", do_tag}, {"store", do_store}, {"last-words", do_last_words},
-    {"drop", do_drop}, {"ready", do_ready}, {"end", do_end}, {"die", do_die},
+    {"last-upgrade", do_last_upgrade},
+    {"start-and-upgrade", do_start_and_upgrade}, {"drop", do_drop},
+    {"ready", do_ready}, {"end", do_end}, {"die", do_die},
     {"die-in-output", do_die_in_output}, {"echo", do_echo}};
 
 static void
@@ -452,6 +472,14 @@ on_lost(void *arg)
 	report(arg, "lost");
 }
 
+/* Another keeper has taken over and waits for our end. */
+static void
+on_replaced(void *arg)
+{
+	(void)arg;
+	_exit(0);
+}
+
 static void
 on_passed_signal(struct ev_loop *loop, ev_signal *w, int events)
 {
@@ -479,8 +507,10 @@ act_watch_signals(struct actor *a)
 static void
 act_herod(int control, int keeper_fd)
 {
-	static const struct keeper_ops ops = {
-	    .found = on_found, .stored = on_stored, .lost = on_lost};
+	static const struct keeper_ops ops = {.found = on_found,
+	    .stored = on_stored,
+	    .lost = on_lost,
+	    .replaced = on_replaced};
 	static struct actor a;
 	struct err e = {0};
 
@@ -1528,6 +1558,33 @@ test_the_last_words_of_herod_count(void)
 	teardown();
 }
 
+void
+test_the_death_of_a_herod_that_asked_for_an_upgrade_is_noticed(void)
+{
+	pid_t herod = setup();
+
+	/* It sees the death and the wish at once. */
+	kill(keeper_pid, SIGSTOP);
+	wait_for(status_of(keeper_pid, "State")[0] == 'T');
+	tell("last-upgrade", keeper_path(), NULL);
+	wait_for(status_of(herod, "State")[0] == 'Z');
+	kill(keeper_pid, SIGCONT);
+	check(event_pid("herod ") != herod);
+	teardown();
+}
+
+/* /dev/null is no cgroup to begin in. */
+void
+test_a_start_that_failed_does_not_hinder_an_upgrade(void)
+{
+	setup();
+	tell("start-and-upgrade", keeper_path(), "a", "cgroup=/dev/null", "--",
+	    "true", NULL);
+	event("herod ");
+	check_has(event("over a "), ": Bad file descriptor");
+	teardown();
+}
+
 /* Kills it; the next, and how long that took. */
 static pid_t
 kill_herod(pid_t herod, double *took)
@@ -1814,17 +1871,85 @@ test_a_thousand_children_are_followed(void)
 	teardown();
 }
 
+/* A number is not enough to know what was left, should something be. */
+struct fds {
+	size_t n;
+	char list[4096];
+};
+
+static void
+list_fd(struct fds *f, pid_t pid, const char *number)
+{
+	char *name = xasprintf("/proc/%d/fd/%s", pid, number), path[256];
+	ssize_t n = readlink(name, path, sizeof(path));
+	size_t len = strlen(f->list);
+
+	free(name);
+	if (n == -1)
+		return; /* closed meanwhile */
+	f->n++;
+	snprintf(f->list + len, sizeof(f->list) - len, "\n  %s %.*s", number,
+	    (int)n, path);
+}
+
+static struct fds
+list_fds(pid_t pid)
+{
+	char *name = xasprintf("/proc/%d/fd", pid);
+	DIR *dir = opendir(name);
+	struct fds f = {0};
+	struct dirent *d;
+
+	free(name);
+	check(dir != NULL);
+	while ((d = readdir(dir)))
+		if (d->d_name[0] != '.')
+			list_fd(&f, pid, d->d_name);
+	closedir(dir);
+	return f;
+}
+
+static bool
+is_asleep(pid_t pid)
+{
+	return status_of(pid, "State")[0] == 'S';
+}
+
+/* What it passes on in a message it closes after the message was sent, which
+ * may be after we know of it; before it sleeps again. */
+static struct fds
+fds_at_rest(pid_t pid)
+{
+	wait_for(is_asleep(pid));
+	return list_fds(pid);
+}
+
+static void
+await_fds(const char *whose, pid_t pid, const struct fds *want)
+{
+	double since = check_clock();
+	struct fds f;
+	char *what;
+
+	while ((f = list_fds(pid)).n != want->n) {
+		what = xasprintf("%s's %zu descriptors%s\nits %zu are%s", whose,
+		    want->n, want->list, f.n, f.list);
+		check_wait(__FILE__, __LINE__, what, since);
+		free(what);
+	}
+}
+
 void
 test_no_descriptors_are_left_over(void)
 {
-	size_t keeper_fds, herod_fds;
+	struct fds keeper_fds, herod_fds;
 	pid_t herod = setup();
 	int i;
 
 	/* When it runs, the keeper has also got what is kept for herod. */
 	start_sh("s", "exec sleep 1000");
-	keeper_fds = count_fds(keeper_pid);
-	herod_fds = count_fds(herod);
+	keeper_fds = fds_at_rest(keeper_pid);
+	herod_fds = fds_at_rest(herod);
 	for (i = 0; i < 50; i++) {
 		tell("start", "a", "stdin=pipe", "keep=/dev/null", "--", "true",
 		    NULL);
@@ -1835,13 +1960,47 @@ test_no_descriptors_are_left_over(void)
 		event("over b ");
 		event("over c ");
 	}
-	wait_for(count_fds(keeper_pid) == keeper_fds);
-	wait_for(count_fds(herod) == herod_fds);
+	await_fds("keeper", keeper_pid, &keeper_fds);
+	await_fds("herod", herod, &herod_fds);
 	kill(herod, SIGKILL);
 	herod = event_pid("herod ");
 	event("found s ");
-	wait_for(count_fds(herod) == herod_fds);
-	wait_for(count_fds(keeper_pid) == keeper_fds);
+	await_fds("herod", herod, &herod_fds);
+	await_fds("keeper", keeper_pid, &keeper_fds);
+	tell("kill", "s", NULL);
+	event("over s ");
+	teardown();
+}
+
+/* Those that are not read wait for the next herod. */
+static void
+tell_starts(int n)
+{
+	while (n-- > 0)
+		tell("start", "a", "stdin=pipe", "keep=/dev/null", "--", "true",
+		    NULL);
+}
+
+/* As often as one is started again at once. */
+void
+test_a_herod_killed_over_starts_leaves_no_descriptors(void)
+{
+	struct fds keeper_fds;
+	pid_t herod = setup();
+	int i, j;
+
+	start_sh("s", "exec sleep 1000");
+	keeper_fds = fds_at_rest(keeper_pid);
+	for (i = 0; i < 4; i++) {
+		tell_starts(10);
+		for (j = 0; j < i; j++)
+			event("started a ");
+		kill(herod, SIGKILL);
+		herod = event_pid("herod ");
+	}
+	tell("echo", "told", NULL);
+	event("echo told");
+	await_fds("keeper", keeper_pid, &keeper_fds);
 	tell("kill", "s", NULL);
 	event("over s ");
 	teardown();
