@@ -59,6 +59,7 @@
 #define PROCESSES_MAX 8000 /* that the keeper has room for */
 #define DOOR_PREFIX "listen:" /* with the keeper, then the address */
 #define HANDOVER_NAME "connections" /* with the keeper, from our end on */
+#define SPOOL_NAME "spool" /* with the keeper */
 #define SETTLE_SECONDS 0.2 /* for what Redis was asked last */
 
 /* What the command line says. */
@@ -1047,6 +1048,17 @@ open_notify(struct herod *h, struct err *e)
 	return fd >= 0 ? 0 : -1;
 }
 
+/* Where jobs of durability memory wait while Redis is away. */
+static void
+open_memory(struct herod *h)
+{
+	int held = take_stored(h, SPOOL_NAME);
+	int fd = workers_open_memory(h->workers, held);
+
+	if (fd >= 0 && held < 0)
+		keeper_store(h->keeper, SPOOL_NAME, fd);
+}
+
 static void add_words(char ***args, char **argv);
 
 /* Who comes now is the next herod's. */
@@ -1090,6 +1102,7 @@ begin(struct herod *h, struct err *e)
 	if (lock_state(h, e) != 0 || open_doors(h, e) != 0 ||
 	    open_notify(h, e) != 0)
 		return -1;
+	open_memory(h);
 	drop_stored(h);
 	remember(h);
 	keeper_record(h->keeper, h->conf->daemon.state_dir);
@@ -1135,8 +1148,10 @@ finish(struct herod *h, int code)
 	schedules_free(h->schedules);
 	if (h->peers)
 		peers_free(h->peers);
-	if (h->workers)
+	if (h->workers) {
+		workers_save_memory(h->workers, h->conf->daemon.state_dir);
 		workers_free(h->workers);
+	}
 	if (h->redis)
 		redis_free(h->redis);
 	events_free(h->events);

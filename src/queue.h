@@ -154,10 +154,14 @@ int queue_push(struct queue *q, struct job *stolen, bool named, queue_fn fn,
  */
 int queues_open_spool(
     struct queues *qs, const char *path, long long most, struct err *e);
+/* The same for those of durability memory: a file in memory, taken over. */
+void queues_open_memory(struct queues *qs, int fd, long long most);
+/* Those in memory are to outlast its end, in that file. */
+void queues_save_memory(struct queues *qs, const char *path);
 size_t queues_spooled(const struct queues *qs);
 bool queues_is_spooled(const struct queues *qs, const char *id);
 /* One whose refusal was ERR_REDIS.  0: j is theirs, and fn is called when it is
- * on the disk.  -1: it cannot be; e, its refusal, is made longer by why. */
+ * on the disk, or in memory if that is its durability.  -1: it cannot be; e, its refusal, is made longer by why. */
 int queue_spool(struct queue *q, struct job *j, bool held, queue_fn fn,
     void *arg, struct err *e);
 

@@ -59,6 +59,12 @@ struct queue {
 };
 
 TAILQ_HEAD(recent_list, recent);
+enum { SPOOL_DISK, SPOOL_MEMORY, SPOOLS };
+struct spool_room {
+	struct spool *file; /* or NULL */
+	size_t max; /* bytes; 0: nothing new */
+	size_t jobs;
+};
 TAILQ_HEAD(spooled_list, spooled);
 RB_HEAD(spooled_tree, spooled);
 RB_HEAD(queue_tree, queue);
@@ -100,8 +106,7 @@ struct queues {
 	bool fence_held, must_replay;
 	char *fence_key;
 	ev_prepare fence;
-	struct spool *spool; /* or NULL */
-	size_t spool_max; /* bytes */
+	struct spool_room spools[SPOOLS];
 	struct spooled_list spooled;
 	struct spooled_tree spooled_by_id;
 	size_t nspooled;

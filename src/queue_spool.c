@@ -25,6 +25,7 @@ struct spooled {
 	TAILQ_ENTRY(spooled) next;
 	RB_ENTRY(spooled) entry;
 	struct queue *queue;
+	struct spool_room *room;
 	char *id;
 	struct job *job;
 	bool held;
@@ -61,26 +62,37 @@ spooled_free(struct spooled *s)
 	if (spooled_find(qs, s->id) == s)
 		RB_REMOVE(spooled_tree, &qs->spooled_by_id, s);
 	qs->nspooled--;
+	s->room->jobs--;
 	job_free(s->job);
 	free(s->id);
 	free(s);
 }
 
+/* It is done with, and maybe the file. */
 static void
-note_done(struct queues *qs, const char *id)
+spooled_done(struct spooled *s)
 {
+	struct spool_room *room = s->room;
 	char line[200];
 
-	snprintf(line, sizeof(line), "{\"done\":\"%s\"}", id);
-	spool_note(qs->spool, line);
+	snprintf(line, sizeof(line), "{\"done\":\"%s\"}", s->id);
+	spool_note(room->file, line);
+	spooled_free(s);
+	if (room->jobs == 0) {
+		spool_clear(room->file);
+		log_info("Redis has all jobs of the spool");
+	}
 }
 
 static struct spooled *
-spooled_new(struct queue *q, struct job *stolen, bool held)
+spooled_new(
+    struct queue *q, struct spool_room *room, struct job *stolen, bool held)
 {
 	struct spooled *s = xcalloc(1, sizeof(*s));
 
 	s->queue = q;
+	s->room = room;
+	room->jobs++;
 	s->id = xstrdup(stolen->spec.id);
 	s->job = stolen;
 	s->held = held;
@@ -134,10 +146,16 @@ job_of(const json_t *o)
 	return j;
 }
 
+struct reading {
+	struct queues *queues;
+	struct spool_room *room;
+};
+
 static void
 on_line(void *arg, const char *line, size_t len)
 {
-	struct queues *qs = arg;
+	const struct reading *r = arg;
+	struct queues *qs = r->queues;
 	json_t *o = json_loadb(line, len, 0, NULL);
 	const char *queue = json_string_value(json_object_get(o, "queue"));
 	const char *done = json_string_value(json_object_get(o, "done"));
@@ -146,7 +164,7 @@ on_line(void *arg, const char *line, size_t len)
 	if (done && s)
 		spooled_free(s);
 	else if (queue && json_is_string(json_object_get(o, "id")))
-		spooled_new(queue_open(qs, queue), job_of(o),
+		spooled_new(queue_open(qs, queue), r->room, job_of(o),
 		    json_is_true(json_object_get(o, "held")))
 		    ->stored = true;
 	else if (!done)
@@ -193,13 +211,8 @@ on_sent(void *arg, const struct err *e)
 		recent_job(q, s->held ? RECENT_HELD : RECENT_CREATED, s->job);
 		s->job = NULL;
 	}
-	note_done(qs, s->id);
-	spooled_free(s);
+	spooled_done(s);
 	queue_may_go_on(q);
-	if (TAILQ_EMPTY(&qs->spooled)) {
-		spool_clear(qs->spool);
-		log_info("Redis has all jobs of the spool");
-	}
 }
 
 void
@@ -235,52 +248,58 @@ on_stored(void *arg, int error)
 		err_set(&e, ERR_INTERNAL, "spool: %s", strerror(error));
 	s->fn(s->arg, error ? &e : NULL);
 	s->stored = true;
-	if (error) {
-		note_done(qs, s->id);
-		spooled_free(s);
-	} else if (!ev_is_active(&qs->retry)) {
+	if (error)
+		spooled_done(s);
+	else if (!ev_is_active(&qs->retry))
 		spooled_send(qs);
-	}
 }
 
 static int
-refuse_spool(const struct queues *qs, const char *why, struct err *e)
+refuse_spool(const struct spool_room *room, const char *why, struct err *e)
 {
 	size_t len = strlen(e->text);
 
 	snprintf(
 	    e->text + len, sizeof(e->text) - len, "; and the spool %s", why);
-	log_warnx("spool (%zu jobs): %s", qs->nspooled, why);
+	log_warnx("spool (%zu jobs): %s", room->jobs, why);
 	return -1;
+}
+
+static struct spool_room *
+room_for(struct queues *qs, const struct job *j)
+{
+	bool memory = j->spec.durability == DURABILITY_MEMORY;
+
+	return &qs->spools[memory ? SPOOL_MEMORY : SPOOL_DISK];
 }
 
 int
 queue_spool(struct queue *q, struct job *j, bool held, queue_fn fn, void *arg,
     struct err *e)
 {
-	struct queues *qs = q->all;
+	struct spool_room *room = room_for(q->all, j);
 	struct spooled *s;
 	char *line, why[128];
 	int bad;
 
-	if (!qs->spool || !qs->spool_max)
+	if (!room->file || !room->max)
 		return -1;
-	if (spool_size(qs->spool) >= qs->spool_max)
-		return refuse_spool(qs, "is full (spool_maxbytes)", e);
+	if (spool_size(room->file) >= room->max)
+		return refuse_spool(room, "is full (spool_maxbytes)", e);
 	line = line_of(j, held);
 	if (!line)
-		return refuse_spool(qs, "takes only text", e);
-	s = spooled_new(q, j, held);
+		return refuse_spool(room, "takes only text", e);
+	s = spooled_new(q, room, j, held);
 	s->fn = fn;
 	s->arg = arg;
-	bad = spool_add(qs->spool, line, strlen(line), on_stored, s);
+	bad = spool_add(room->file, line, strlen(line), on_stored, s);
 	free(line);
 	if (!bad)
 		return 0;
 	snprintf(why, sizeof(why), "cannot be written: %s", strerror(errno));
 	s->job = NULL;
 	spooled_free(s);
-	return refuse_spool(qs, why, e);
+	return refuse_spool(room, why, e);
 }
 
 bool
@@ -309,18 +328,61 @@ spooled_job(const struct queues *qs, const char *id)
 
 /* ---- its life ---- */
 
+static void
+room_open(struct queues *qs, struct spool_room *room, struct spool *stolen,
+    long long most)
+{
+	struct reading r = {qs, room};
+
+	room->file = stolen;
+	room->max = (size_t)most;
+	spool_read(stolen, on_line, &r);
+	if (room->jobs)
+		log_info("%zu jobs in the spool wait for Redis", room->jobs);
+}
+
 int
 queues_open_spool(
     struct queues *qs, const char *path, long long most, struct err *e)
 {
-	qs->spool = spool_open(qs->loop, path, e);
-	if (!qs->spool)
+	struct spool *s = spool_open(qs->loop, path, e);
+
+	if (!s)
 		return -1;
-	qs->spool_max = (size_t)most;
-	spool_read(qs->spool, on_line, qs);
-	if (qs->nspooled)
-		log_info("%zu jobs in the spool wait for Redis", qs->nspooled);
+	room_open(qs, &qs->spools[SPOOL_DISK], s, most);
 	return 0;
+}
+
+void
+queues_open_memory(struct queues *qs, int fd, long long most)
+{
+	room_open(qs, &qs->spools[SPOOL_MEMORY],
+	    spool_of(qs->loop, fd, "spool in memory"), most);
+}
+
+void
+queues_save_memory(struct queues *qs, const char *path)
+{
+	struct spool_room *room = &qs->spools[SPOOL_MEMORY];
+	struct err e = {0};
+	struct spool *file;
+	struct spooled *s;
+	char *line;
+
+	if (room->jobs == 0)
+		return;
+	file = spool_open(qs->loop, path, &e);
+	if (!file)
+		log_errorx("%zu jobs are lost, which Redis did not take: %s",
+		    room->jobs, e.text);
+	TAILQ_FOREACH (s, &qs->spooled, next) {
+		if (!file || s->room != room || !s->stored)
+			continue;
+		line = line_of(s->job, s->held);
+		spool_note(file, line);
+		free(line);
+	}
+	spool_free(file);
 }
 
 size_t
@@ -340,8 +402,10 @@ void
 spooled_end(struct queues *qs)
 {
 	struct spooled *s;
+	size_t i;
 
-	spool_free(qs->spool);
+	for (i = 0; i < SPOOLS; i++)
+		spool_free(qs->spools[i].file);
 	while ((s = TAILQ_FIRST(&qs->spooled)))
 		spooled_free(s);
 }

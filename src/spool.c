@@ -26,7 +26,7 @@ TAILQ_HEAD(line_list, line);
 
 struct spool {
 	struct ev_loop *loop;
-	char *path;
+	char *name;
 	int fd;
 	size_t size;
 	struct line_list written, syncing;
@@ -103,24 +103,16 @@ on_synced(struct ev_loop *loop, ev_async *w, int revents)
 /* ---- the file ---- */
 
 struct spool *
-spool_open(struct ev_loop *loop, const char *path, struct err *e)
+spool_of(struct ev_loop *loop, int fd, const char *name)
 {
-	struct spool *s;
+	struct spool *s = xcalloc(1, sizeof(*s));
 	struct stat st;
-	int fd = open(
-	    path, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
 
-	if (fd == -1 || fstat(fd, &st) == -1) {
-		err_set(e, ERR_INTERNAL, "%s: %s", path, strerror(errno));
-		if (fd != -1)
-			close(fd);
-		return NULL;
-	}
-	s = xcalloc(1, sizeof(*s));
+	fcntl(fd, F_SETFL, O_APPEND);
 	s->loop = loop;
-	s->path = xstrdup(path);
+	s->name = xstrdup(name);
 	s->fd = fd;
-	s->size = (size_t)st.st_size;
+	s->size = fstat(fd, &st) == 0 ? (size_t)st.st_size : 0;
 	TAILQ_INIT(&s->written);
 	TAILQ_INIT(&s->syncing);
 	ev_async_init(&s->synced, on_synced);
@@ -129,11 +121,24 @@ spool_open(struct ev_loop *loop, const char *path, struct err *e)
 	return s;
 }
 
+struct spool *
+spool_open(struct ev_loop *loop, const char *path, struct err *e)
+{
+	int fd = open(
+	    path, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	if (fd == -1) {
+		err_set(e, ERR_INTERNAL, "%s: %s", path, strerror(errno));
+		return NULL;
+	}
+	return spool_of(loop, fd, path);
+}
+
 static void
 cut(struct spool *s, size_t size)
 {
 	if (ftruncate(s->fd, (off_t)size) == -1)
-		log_warnx("%s: %s", s->path, strerror(errno));
+		log_warnx("%s: %s", s->name, strerror(errno));
 	else
 		s->size = size;
 }
@@ -142,12 +147,14 @@ void
 spool_read(struct spool *s, void (*fn)(void *arg, const char *line, size_t len),
     void *arg)
 {
-	int fd = open(s->path, O_RDONLY | O_CLOEXEC);
+	int fd = fcntl(s->fd, F_DUPFD_CLOEXEC, 3);
 	FILE *f = fd == -1 ? NULL : fdopen(fd, "r");
 	char *line = NULL;
 	size_t room = 0, good = 0;
 	ssize_t len;
 
+	if (f)
+		rewind(f); /* whoever had it before has written to its end */
 	while (f && (len = getline(&line, &room, f)) > 0 &&
 	    line[len - 1] == '\n') {
 		line[len - 1] = '\0';
@@ -156,7 +163,7 @@ spool_read(struct spool *s, void (*fn)(void *arg, const char *line, size_t len),
 	}
 	free(line);
 	if (!f) {
-		log_warnx("%s: %s", s->path, strerror(errno));
+		log_warnx("%s: %s", s->name, strerror(errno));
 		return;
 	}
 	fclose(f);
@@ -185,7 +192,7 @@ void
 spool_note(struct spool *s, const char *line)
 {
 	if (append(s, line, strlen(line)) == -1)
-		log_warnx("%s: %s", s->path, strerror(errno));
+		log_warnx("%s: %s", s->name, strerror(errno));
 }
 
 int
@@ -230,6 +237,6 @@ spool_free(struct spool *s)
 	}
 	ev_async_stop(s->loop, &s->synced);
 	close(s->fd);
-	free(s->path);
+	free(s->name);
 	free(s);
 }

@@ -1,7 +1,8 @@
 /*
  * Lines in a file that are on the disk before they are acknowledged, until all
  * of them are done with.  The disk is waited for by a thread, not by the loop;
- * lines that come meanwhile are synced together.
+ * lines that come meanwhile are synced together.  Or in a file in memory
+ * (memfd_create(2)), which lasts as long as somebody has it open.
  */
 #ifndef SPOOL_H
 #define SPOOL_H
@@ -16,6 +17,9 @@ struct spool;
 
 /* path is copied; the file is made when there is none. */
 struct spool *spool_open(struct ev_loop *loop, const char *path, struct err *e);
+
+/* One that is open for reading and writing, taken over; name: for messages. */
+struct spool *spool_of(struct ev_loop *loop, int fd, const char *name);
 
 /* Each line that is there, without its newline.  What a crash left half
  * written at the end is dropped: it was not acknowledged. */

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -2048,6 +2049,28 @@ workers_open_spool(struct workers *w, const char *state_dir, struct err *e)
 	    w->queues, path, w->conf->spool ? w->conf->spool_maxbytes : 0, e);
 	free(path);
 	return result;
+}
+
+int
+workers_open_memory(struct workers *w, int fd)
+{
+	if (fd == -1)
+		fd = memfd_create("spool", MFD_CLOEXEC);
+	if (fd == -1)
+		log_warn("jobs of durability memory are refused while Redis "
+			 "is away");
+	else
+		queues_open_memory(w->queues, fd, w->conf->spool_maxbytes);
+	return fd;
+}
+
+void
+workers_save_memory(struct workers *w, const char *state_dir)
+{
+	char *path = xasprintf("%s/spool", state_dir);
+
+	queues_save_memory(w->queues, path);
+	free(path);
 }
 
 size_t

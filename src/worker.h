@@ -37,6 +37,11 @@ void workers_set_replay(struct workers *w, long long bytes);
 
 /* With the setting spool: the file state_dir/spool. */
 int workers_open_spool(struct workers *w, const char *state_dir, struct err *e);
+/* For jobs of durability memory: the file in memory of the herod before, or -1;
+ * taken over.  The one that is used, ours, or -1. */
+int workers_open_memory(struct workers *w, int fd);
+/* herod ends in order: on the disk they wait for the next. */
+void workers_save_memory(struct workers *w, const char *state_dir);
 size_t workers_spooled(const struct workers *w); /* jobs */
 
 /* The runners to work for (set once they exist), and what workers want to

@@ -87,7 +87,7 @@ fill_job(struct job *j, const struct runner *r, const json_t *settings,
 	if (j->spec.retries < 0)
 		j->spec.retries = r->conf.job_retries;
 	if (j->spec.durability == DURABILITY_RUNNER)
-		j->spec.durability = r->conf.durability + DURABILITY_REDIS;
+		j->spec.durability = r->conf.durability + DURABILITY_MEMORY;
 	strlcpy(
 	    j->created_at, time_text(ev_time(), now), sizeof(j->created_at));
 	return 0;

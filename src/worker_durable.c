@@ -320,6 +320,7 @@ durable_offer(struct lane *l, struct job *stolen, bool named, push_fn push,
 	case DURABILITY_REPLICA:
 		return offer_with_copy(l, stolen, named, push, fn, arg, e);
 	case DURABILITY_RUNNER:
+	case DURABILITY_MEMORY:
 	case DURABILITY_REDIS:
 		break;
 	}

@@ -7,6 +7,8 @@
 
 #include "herod.h"
 
+#define ON_DISK "--spool true"
+
 struct fixture {
 	struct herod *h;
 	const char *socket;
@@ -18,7 +20,7 @@ start_herod(struct fixture *f, const char *settings)
 {
 	f->socket = here("redis.sock");
 	f->h = herod_start_with("",
-	    text("--redis_url unix://%s --spool true %s", f->socket, settings),
+	    text("--redis_url unix://%s %s", f->socket, settings),
 	    AT_ONCE "[runner:it]\nkind = exec\ncommand = %s\n",
 	    script("it", text("echo $JOB_ID >>%s; cat", here("begun"))));
 }
@@ -77,7 +79,7 @@ test_jobs_are_taken_while_redis_is_away(void)
 	struct fixture f;
 	const char *one, *two, *later;
 
-	start(&f, "");
+	start(&f, ON_DISK);
 	redis_ends(&f);
 	one = queue_job(&f, "one \303\244");
 	two = queue_job(&f, "two");
@@ -107,7 +109,7 @@ test_who_waits_for_one_hears_of_its_end(void)
 	const char *one;
 	int run, wait;
 
-	start(&f, "");
+	start(&f, ON_DISK);
 	redis_ends(&f);
 	one = queue_job(&f, "one");
 	wait = rpc_begin(f.h, "job.wait", "[s]", one);
@@ -126,7 +128,7 @@ test_they_outlive_herod(void)
 	struct fixture f;
 	const char *one;
 
-	start_herod(&f, "");
+	start_herod(&f, ON_DISK);
 	one = queue_job(&f, "one");
 	rpc(f.h, "jobs.create", "{s:{s:s, s:s}}", "job", "runner", "it", "id",
 	    "held");
@@ -147,7 +149,7 @@ test_half_a_line_is_dropped(void)
 	struct fixture f;
 	const char *one;
 
-	start_herod(&f, "");
+	start_herod(&f, ON_DISK);
 	one = queue_job(&f, "one");
 	herod_kill_both(f.h);
 	run("printf '{\"id\":\"half' >>%s", spool(&f));
@@ -170,7 +172,7 @@ test_what_redis_has_had_is_not_told_again(void)
 	struct fixture f;
 	const char *one;
 
-	start_herod(&f, "");
+	start_herod(&f, ON_DISK);
 	one = queue_job(&f, "one");
 	herod_kill_both(f.h);
 	run("echo '{\"done\":\"%s\"}' >>%s", one, spool(&f));
@@ -190,7 +192,7 @@ test_without_the_setting_what_is_there_is_told(void)
 	struct fixture f;
 	const char *one;
 
-	start_herod(&f, "");
+	start_herod(&f, ON_DISK);
 	one = queue_job(&f, "one");
 	herod_kill_both(f.h);
 	f.h->options = text("--redis_url unix://%s", f.socket);
@@ -210,7 +212,7 @@ test_a_full_redis_gets_them_when_it_has_room(void)
 	struct fixture f;
 	const char *one;
 
-	start(&f, "");
+	start(&f, ON_DISK);
 	redis(f.socket, "config set maxmemory 1");
 	one = queue_job(&f, "one");
 	check_int(spooled(&f), 1);
@@ -227,7 +229,7 @@ test_they_come_in_order(void)
 	char all[4000] = "";
 	int i;
 
-	start(&f, "");
+	start(&f, ON_DISK);
 	redis_ends(&f);
 	for (i = 0; i < 100; i++)
 		strlcat(all, text("%s\n", queue_job(&f, "")), sizeof(all));
@@ -244,7 +246,7 @@ test_who_cannot_be_queued_has_failed(void)
 {
 	struct fixture f;
 
-	start(&f, "");
+	start(&f, ON_DISK);
 	redis_ends(&f);
 	rpc(f.h, "queue_job_to_runner", "{s:s, s:{s:s, s:[s]}}", "runner", "it",
 	    "job", "id", "lonely", "prerequisites", "nobody");
@@ -260,7 +262,7 @@ test_a_full_spool_refuses(void)
 	struct fixture f;
 	json_t *error;
 
-	start_herod(&f, "--spool_maxbytes 1");
+	start_herod(&f, ON_DISK " --spool_maxbytes 1");
 	queue_job(&f, "one");
 	error = rpc_error(f.h, "queue_job_to_runner", "{s:s}", "runner", "it");
 	check_int(int_at(error, "code"), -32030);
@@ -282,7 +284,7 @@ test_a_disk_that_is_full_refuses(void)
 	struct fixture f;
 	json_t *error;
 
-	start_herod(&f, "");
+	start_herod(&f, ON_DISK);
 	queue_job(&f, "one");
 	limit_files(&f, text("%zu", strlen(file_text(spool(&f))) + 10));
 	error = rpc_error(f.h, "queue_job_to_runner", "{s:s}", "runner", "it");
@@ -292,5 +294,79 @@ test_a_disk_that_is_full_refuses(void)
 	limit_files(&f, "unlimited");
 	queue_job(&f, "two");
 	check_int(count_lines(spool(&f)), 2);
+	herod_stop(f.h);
+}
+
+/* ---- durability memory ---- */
+
+static const char *
+queue_in_memory(struct fixture *f, const char *payload)
+{
+	return json_string_value(
+	    rpc(f->h, "queue_job_to_runner", "{s:s, s:{s:s, s:s}}", "runner",
+		"it", "job", "payload", payload, "durability", "memory"));
+}
+
+void
+test_jobs_in_memory_outlive_herod(void)
+{
+	struct fixture f;
+	const char *one, *two;
+
+	start(&f, "");
+	redis_ends(&f);
+	one = queue_in_memory(&f, "one");
+	check_int(int_at(rpc_error(f.h, "queue_job_to_runner", "{s:s}",
+			     "runner", "it"),
+		      "code"),
+	    -32030);
+	herod_kill9(f.h);
+	two = queue_in_memory(&f, "two");
+	herod_kill9(f.h);
+	check_int(spooled(&f), 2);
+	check(!file_exists(spool(&f)));
+	redis_comes(&f);
+	check_str(job_outcome(f.h, one), "one");
+	check_str(job_outcome(f.h, two), "two");
+	wait_for(spooled(&f) == 0);
+	check_str(begun(), "");
+	herod_stop(f.h);
+}
+
+void
+test_jobs_in_memory_are_on_the_disk_when_herod_has_ended(void)
+{
+	struct fixture f;
+	const char *one;
+
+	start_herod(&f, "");
+	one = queue_in_memory(&f, "one");
+	herod_stop(f.h);
+	check_has(file_text(spool(&f)), one);
+	redis_start(f.socket);
+	herod_again(f.h);
+	wait_for_redis(f.h);
+	check_str(job_outcome(f.h, one), "one");
+	wait_for(spooled(&f) == 0);
+	check_str(file_text(spool(&f)), "");
+	herod_stop(f.h);
+}
+
+void
+test_jobs_in_memory_and_on_the_disk_come_in_order(void)
+{
+	struct fixture f;
+	const char *a, *b, *c;
+
+	start(&f, ON_DISK);
+	redis_ends(&f);
+	a = queue_in_memory(&f, "a");
+	b = queue_job(&f, "b");
+	c = queue_in_memory(&f, "c");
+	redis_comes(&f);
+	check_str(job_outcome(f.h, c), "c");
+	check_str(file_text(here("begun")), text("%s\n%s\n%s\n", a, b, c));
+	wait_for(spooled(&f) == 0);
+	check_str(file_text(spool(&f)), "");
 	herod_stop(f.h);
 }
