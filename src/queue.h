@@ -161,7 +161,8 @@ void queues_save_memory(struct queues *qs, const char *path);
 size_t queues_spooled(const struct queues *qs);
 bool queues_is_spooled(const struct queues *qs, const char *id);
 /* One whose refusal was ERR_REDIS.  0: j is theirs, and fn is called when it is
- * on the disk, or in memory if that is its durability.  -1: it cannot be; e, its refusal, is made longer by why. */
+ * on the disk, or in memory if that is its durability.  -1: it cannot be; e,
+ * its refusal, is made longer by why. */
 int queue_spool(struct queue *q, struct job *j, bool held, queue_fn fn,
     void *arg, struct err *e);
 
