@@ -450,17 +450,16 @@ take_keepers_place(struct herod *h)
 	sigset_t all, old;
 	int fd;
 
-	settle(h);
-	hand_over(h);
-	fd = keeper_bequeath(h->keeper);
-	if (fd == -1) {
-		log_warn("cannot take the place of herod-keeper");
-		return;
-	}
 	/* Those that come meanwhile wait until the keeper can take them. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &old);
-	exec_keeper(h->argv[0], -1, fd, h->argv);
+	settle(h);
+	hand_over(h);
+	fd = keeper_bequeath(h->keeper);
+	if (fd != -1)
+		exec_keeper(h->argv[0], -1, fd, h->argv);
+	else
+		log_warn("cannot take the place of herod-keeper");
 	sigprocmask(SIG_SETMASK, &old, NULL);
 }
 
@@ -809,6 +808,9 @@ watch_signals(struct herod *h)
 	for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
 		ev_signal_init(&h->signals[i], does[i], numbers[i]);
 		h->signals[i].data = h;
+		/* Heard before the keeper's death: with its place they would
+		 * be forgotten. */
+		ev_set_priority(&h->signals[i], EV_MAXPRI);
 		ev_signal_start(h->loop, &h->signals[i]);
 	}
 }
