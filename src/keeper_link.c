@@ -753,8 +753,8 @@ keeper_new(
 	ev_timer_init(&k->retry, on_retry, RETRY, 0);
 	ev_timer_init(&k->sweep, on_sweep, 0, 0);
 	ev_timer_init(&k->left, on_left, 0, 0);
-	/* Deaths are dealt with before requests, but after signals to us. */
-	ev_set_priority(&k->reader, EV_MAXPRI - 1);
+	/* Deaths are dealt with before requests. */
+	ev_set_priority(&k->reader, EV_MAXPRI);
 	ev_set_priority(&k->left, EV_MAXPRI);
 	k->reader.data = k->writer.data = k->retry.data = k->sweep.data =
 	    k->left.data = k;
