@@ -199,10 +199,16 @@ recent_pause(struct queue *q, bool paused)
 }
 
 /* Redis without its last words says nothing new. */
+static bool
+is_behind(const struct queues *qs)
+{
+	return qs->fence_held || qs->must_replay;
+}
+
 void
 recent_pause_by_others(struct queue *q)
 {
-	if (!q->all->fence_held)
+	if (!is_behind(q->all))
 		drop_word_on_queue(q);
 }
 
@@ -226,7 +232,7 @@ recent_enrol_by_others(struct queues *qs, const json_t *queues)
 	struct recent *r, *next;
 
 	TAILQ_FOREACH_SAFE (r, &qs->recents, next, next) {
-		if (qs->fence_held || !is_of_runner(r))
+		if (is_behind(qs) || !is_of_runner(r))
 			continue;
 		is = json_string_value(json_object_get(queues, r->id));
 		was = r->queue ? r->queue->name : NULL;
