@@ -72,14 +72,15 @@ static const struct row {
 
 struct door {
 	const char *name;
-	int (*open)(const struct herod *h); /* a connected descriptor */
+	/* A connected descriptor, be it that of a tunnel. */
+	int (*open)(const struct herod *h);
 	enum ways ways;
 	bool strict; /* closes what sends strange lines */
 };
 
 /* ---- answers, made comparable ---- */
 
-/* A member in order of names, numbers with all their digits. */
+/* Members in order of their names, numbers with all their digits. */
 static const char *
 dump(const json_t *value)
 {
