@@ -21,6 +21,7 @@
 
 struct client {
 	char *server;
+	char *key; /* to log in by, or NULL */
 	int fd; /* -1: not connected */
 	struct frame in;
 	double deadline; /* monotonic seconds; 0: none */
@@ -56,8 +57,26 @@ client_free(struct client *c)
 		return;
 	hang_up(c);
 	frame_clear(&c->in);
+	client_set_key(c, NULL);
 	free(c->server);
 	free(c);
+}
+
+void
+client_set_key(struct client *c, const char *key)
+{
+	char *old = c->key;
+
+	c->key = key ? xstrdup(key) : NULL;
+	if (old)
+		explicit_bzero(old, strlen(old));
+	free(old);
+}
+
+const char *
+client_key(const struct client *c)
+{
+	return c->key;
 }
 
 const char *
@@ -299,26 +318,6 @@ read_some(struct client *c, struct err *e)
 
 /* ---- messages ---- */
 
-int
-client_send(struct client *c, const char *method, json_t *stolen, long long id,
-    struct err *e)
-{
-	json_t *request = jsonrpc_request(method, stolen, id);
-	size_t len;
-	char *text;
-	int bad;
-
-	if (c->fd == -1 && dial(c, e) != 0) {
-		json_decref(request);
-		return -1;
-	}
-	text = jsonrpc_text(request, &len);
-	bad = write_all(c, text, len, e);
-	free(text);
-	json_decref(request);
-	return bad;
-}
-
 json_t *
 client_receive(struct client *c, struct err *e)
 {
@@ -358,4 +357,57 @@ client_result(const json_t *answer, struct err *e)
 	if (result == NULL)
 		err_set(e, ERR_INTERNAL, "herod's answer has no result");
 	return result;
+}
+
+static int
+send_request(struct client *c, json_t *stolen, struct err *e)
+{
+	size_t len;
+	char *text = jsonrpc_text(stolen, &len);
+	int bad = write_all(c, text, len, e);
+
+	explicit_bzero(text, len);
+	free(text);
+	json_decref(stolen);
+	return bad;
+}
+
+/* First of all; what comes back is the answer to it. */
+static int
+log_in(struct client *c, struct err *e)
+{
+	json_t *request =
+	    jsonrpc_request("auth.login", json_pack("{s:s}", "key", c->key), 0);
+	json_t *answer = NULL;
+	int bad = -1;
+
+	if (send_request(c, request, e) == 0)
+		answer = client_receive(c, e);
+	if (answer != NULL && client_result(answer, e) != NULL)
+		bad = 0;
+	json_decref(answer);
+	if (bad)
+		hang_up(c);
+	return bad;
+}
+
+static int
+connect_to(struct client *c, struct err *e)
+{
+	if (dial(c, e) != 0)
+		return -1;
+	return c->key ? log_in(c, e) : 0;
+}
+
+int
+client_send(struct client *c, const char *method, json_t *stolen, long long id,
+    struct err *e)
+{
+	json_t *request = jsonrpc_request(method, stolen, id);
+
+	if (c->fd == -1 && connect_to(c, e) != 0) {
+		json_decref(request);
+		return -1;
+	}
+	return send_request(c, request, e);
 }

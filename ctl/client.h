@@ -30,6 +30,11 @@ char *client_default_server(void);
  * refused, except for root, who talks to anybody's. */
 struct client *client_new(const char *server);
 void client_free(struct client *c);
+
+/* Shown at each new connection (auth.login); copied.  NULL: none. */
+void client_set_key(struct client *c, const char *key);
+const char *client_key(const struct client *c);
+
 const char *client_server(const struct client *c);
 
 /* A command begins: all its calls must be over in this many seconds; 0:

@@ -149,6 +149,7 @@ static enum status
 run_with_globals(struct ctl *ctl, const struct args *a)
 {
 	const json_t *server = args_option(a, OPTION_GLOBAL, "server");
+	const json_t *key = args_option(a, OPTION_GLOBAL, "key");
 	struct client *other = NULL;
 	struct ctl own = *ctl;
 	enum status status;
@@ -161,6 +162,9 @@ run_with_globals(struct ctl *ctl, const struct args *a)
 	}
 	if (server)
 		own.client = other = client_new(json_string_value(server));
+	if (key || (other && client_key(ctl->client)))
+		client_set_key(own.client,
+		    key ? json_string_value(key) : client_key(ctl->client));
 	if (a->has_verb)
 		status = functions[a->verb.id](&own, a);
 	else

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "keys.h"
 #include "log.h"
 #include "settings.h"
 #include "sock.h"
@@ -113,9 +114,12 @@ auth_peer(struct peer *p, int fd, const struct daemon_conf *conf)
 	p->known = sock_peer(fd, &p->uid, &gid, &pid);
 	if (!p->known) {
 		p->scope = SCOPE_NONE;
-		snprintf(p->text, sizeof(p->text), "%s, user unknown", way);
+		sock_peer_text(fd, p->from, sizeof(p->from));
+		snprintf(p->text, sizeof(p->text), "%s %s, user unknown", way,
+		    p->from);
 		return;
 	}
+	snprintf(p->from, sizeof(p->from), "uid %u", (unsigned)p->uid);
 	p->scope = is_admin(fd, p->uid, gid, conf->admin_group)
 	    ? SCOPE_ADMIN
 	    : (enum scope)conf->default_scope;
@@ -125,4 +129,17 @@ auth_peer(struct peer *p, int fd, const struct daemon_conf *conf)
 	else
 		snprintf(p->text, sizeof(p->text), "%s uid %u", way,
 		    (unsigned)p->uid);
+}
+
+void
+auth_given(struct peer *p, const struct key_given *given)
+{
+	char *before = strstr(p->text, ", key ");
+
+	if (before != NULL)
+		*before = '\0';
+	p->scope = given->scope;
+	strlcpy(p->key_id, given->id, sizeof(p->key_id));
+	strlcat(p->text, ", key ", sizeof(p->text));
+	strlcat(p->text, given->name, sizeof(p->text));
 }

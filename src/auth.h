@@ -14,4 +14,7 @@
  */
 void auth_peer(struct peer *p, int fd, const struct daemon_conf *conf);
 
+/* It has shown a key: that one's scope is its scope now, be it less. */
+void auth_given(struct peer *p, const struct key_given *given);
+
 #endif

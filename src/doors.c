@@ -24,6 +24,7 @@
 #include "handover.h"
 #include "http.h"
 #include "jsonrpc.h"
+#include "keys.h"
 #include "listen.h"
 #include "log.h"
 #include "mem.h"
@@ -232,6 +233,15 @@ line_notify(void *arg, char *text, size_t len, size_t most)
 }
 
 static void
+line_login(void *arg, const struct key_given *given)
+{
+	struct client *c = arg;
+
+	auth_given(&c->peer, given);
+	log_info("%s: logged in", c->peer.text);
+}
+
+static void
 open_lines(struct client *c)
 {
 	struct doors *d = c->doors;
@@ -240,6 +250,7 @@ open_lines(struct client *c)
 	c->door.services = d->services;
 	c->door.answer = line_answer;
 	c->door.notify = line_notify;
+	c->door.login = line_login;
 	c->door.arg = c;
 	c->conn = conn_new(d->conns, c->hello.fd, c->peer.text, c);
 }
@@ -291,11 +302,63 @@ take_post(void *arg, struct http_request *r)
 	rpc_take(&p->door, r->body, r->len);
 }
 
+/* "Bearer KEY" (RFC 6750): the key in a copy, to be wiped and freed, or NULL.
+ */
+static char *
+bearer_key(const char *authorization)
+{
+	const char *at = authorization;
+
+	if (strncasecmp(at, "Bearer ", 7) != 0)
+		return NULL;
+	at += 7;
+	at += strspn(at, " ");
+	return *at != '\0' && at[strcspn(at, " ")] == '\0' ? xstrdup(at) : NULL;
+}
+
+static int
+status_of_key(const struct err *e)
+{
+	return e->code == ERR_TOO_MANY ? 429 : 401;
+}
+
+/* Whoever shows a key is who the key says, and nobody when it is none. */
+static int
+authorize(
+    void *arg, const char *authorization, void **stand_in, const char **why)
+{
+	static struct err e;
+	struct client *c = arg;
+	struct key_given given;
+	char *key = bearer_key(authorization);
+	struct peer *peer;
+	int bad;
+
+	err_clear(&e);
+	*why = e.text;
+	if (key == NULL) {
+		err_set(&e, ERR_UNAUTHORIZED,
+		    "Authorization: wanted Bearer and a key");
+		return 401;
+	}
+	bad =
+	    keys_check(c->doors->services->keys, key, c->peer.from, &given, &e);
+	explicit_bzero(key, strlen(key));
+	free(key);
+	if (bad)
+		return status_of_key(&e);
+	*stand_in = peer = xmalloc(sizeof(*peer));
+	*peer = c->peer;
+	auth_given(peer, &given);
+	return 0;
+}
+
 static void
 on_http_done(struct http_request *r)
 {
 	struct post *p = r->arg;
 
+	free(r->stand_in);
 	if (p == NULL)
 		return; /* a page */
 	rpc_door_close(&p->door);
@@ -309,6 +372,7 @@ on_http_closed(void *client)
 }
 
 static const struct http_ops web_ops = {
+    .authorize = authorize,
     .done = on_http_done,
     .closed = on_http_closed,
 };
@@ -487,20 +551,25 @@ on_accepted(void *arg, int fd)
 static json_t *
 peer_json(const struct peer *p)
 {
-	return json_pack("{s:i, s:b, s:I, s:s}", "scope", p->scope, "known",
-	    p->known, "uid", (json_int_t)p->uid, "text", p->text);
+	return json_pack("{s:i, s:b, s:I, s:s, s:s, s:s}", "scope", p->scope,
+	    "known", p->known, "uid", (json_int_t)p->uid, "text", p->text,
+	    "from", p->from, "key", p->key_id);
 }
 
 static void
 read_peer(const json_t *json, struct peer *p)
 {
 	const char *text = json_string_value(json_object_get(json, "text"));
+	const char *from = json_string_value(json_object_get(json, "from"));
+	const char *key = json_string_value(json_object_get(json, "key"));
 
 	*p = (struct peer){.scope = (enum scope)json_integer_value(
 			       json_object_get(json, "scope")),
 	    .known = json_is_true(json_object_get(json, "known")),
 	    .uid = (uid_t)json_integer_value(json_object_get(json, "uid"))};
 	strlcpy(p->text, text ? text : "?", sizeof(p->text));
+	strlcpy(p->from, from ? from : "?", sizeof(p->from));
+	strlcpy(p->key_id, key ? key : "", sizeof(p->key_id));
 }
 
 /* What is not answered comes first, for it was asked first; how many bytes
@@ -641,6 +710,20 @@ doors_take_over(struct doors *d, struct handover *h)
 
 /* ---- public ---- */
 
+/* What is on its way is still answered. */
+static void
+on_key_gone(void *arg, const char *id)
+{
+	struct doors *d = arg;
+	struct client *c, *next;
+
+	TAILQ_FOREACH_SAFE (c, &d->clients, entry, next)
+		if (c->conn && strcmp(c->peer.key_id, id) == 0) {
+			c->peer.scope = SCOPE_NONE;
+			conn_end(c->conn, "its key is no key any more");
+		}
+}
+
 struct doors *
 doors_new(const struct services *services)
 {
@@ -654,13 +737,22 @@ doors_new(const struct services *services)
 	    http_new(d->loop, d->conf, routes, &web_ops, (void *)services);
 	d->conns = conns_new(d->loop, d->conf, &line_ops);
 	d->listeners = listeners_new(d->loop, on_accepted, d);
+	if (services->keys != NULL)
+		keys_on_gone(services->keys, on_key_gone, d);
 	return d;
 }
 
 int
 doors_listen(struct doors *d, const char *address, int fd, struct err *e)
 {
-	return listeners_add(d->listeners, address, fd, e);
+	const struct keys *keys = d->services->keys;
+	bool anybody = keys != NULL && keys_exist(keys);
+
+	if (listen_check(address, anybody, e) == 0)
+		return listeners_add(d->listeners, address, fd, e);
+	if (fd >= 0)
+		close(fd);
+	return -1;
 }
 
 void

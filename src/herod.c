@@ -31,6 +31,7 @@
 #include "handover.h"
 #include "in_force.h"
 #include "keep.h"
+#include "keys.h"
 #include "listen.h"
 #include "lock.h"
 #include "log.h"
@@ -67,6 +68,7 @@ struct options {
 	char *file; /* -c, or the default; NULL: none */
 	json_t *overrides; /* [herod] settings from argv and environment */
 	bool check, daemon, version, help;
+	const char *new_key; /* --bootstrap-admin-key */
 	int keeper_fd; /* -1: we are what the user typed */
 };
 
@@ -91,6 +93,7 @@ struct herod {
 	struct runner_watch watch;
 	struct notify *notify;
 	struct keep *keep;
+	struct keys *keys;
 	struct past *past;
 	struct doors *doors;
 	struct events *events;
@@ -114,6 +117,7 @@ struct herod {
 
 static const char usage[] =
     "usage: herod [-c FILE] [-l LEVEL] [--check] [--daemon] [--KEY VALUE]...\n"
+    "       herod [-c FILE] --bootstrap-admin-key NAME\n"
     "       herod --version | --help\n";
 
 static void
@@ -126,6 +130,8 @@ print_help(void)
 	     "  -l LEVEL   error, warn, info, debug or trace\n"
 	     "  --check    check options and configuration, start nothing\n"
 	     "  --daemon   go to the background once ready\n"
+	     "  --bootstrap-admin-key NAME\n"
+	     "             make a key with the scope admin, print it and end\n"
 	     "\nSettings of [herod], as --KEY VALUE or HEROD_KEY:\n");
 	for (s = daemon_settings; s->name; s++)
 		if (!setting_is_group(s))
@@ -205,6 +211,8 @@ read_word(struct options *o, char **argv, int *i, struct err *e)
 		o->version = true;
 	else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
 		o->help = true;
+	else if (strcmp(word, "--bootstrap-admin-key") == 0 && argv[*i + 1])
+		o->new_key = argv[++*i];
 	else if (strcmp(word, "--keeper-fd") == 0 && argv[*i + 1])
 		o->keeper_fd = atoi(argv[++*i]);
 	else if (strncmp(word, "--", 2) == 0 && word[2])
@@ -993,6 +1001,10 @@ make_parts(struct herod *h, struct err *e)
 
 	if (own_redis && set_redis_url(h, e) != 0)
 		return -1;
+	h->keys = keys_open(h->loop, d->state_dir, e);
+	if (h->keys == NULL)
+		return -1;
+	keys_set_secrets(h->keys, d);
 	h->keep = keep_open(h->loop, d->state_dir, e);
 	h->redis = h->keep
 	    ? redis_new(h->loop, d->redis_url, d->redis_timeout, e)
@@ -1016,12 +1028,12 @@ make_parts(struct herod *h, struct err *e)
 	runners_set_cgroups(h->runners, h->cgroups);
 	workers_attach(h->workers, h->runners);
 	h->schedules = schedules_new(h->loop, h->redis, h->workers, h->events);
-	h->configured =
-	    (struct configured){h->options.file, h->options.overrides, h->conf,
-		own_redis, h->runners, h->workers, h->redis, h->schedules};
+	h->configured = (struct configured){h->options.file,
+	    h->options.overrides, h->conf, own_redis, h->runners, h->workers,
+	    h->redis, h->schedules, h->keys};
 	h->services = (struct services){h->loop, d, h->runners, h->workers,
 	    h->redis, h->keep, h->events, &h->configured, ev_time(),
-	    on_shutdown_call, h, NULL, h->schedules, NULL};
+	    on_shutdown_call, h, NULL, h->schedules, NULL, h->keys};
 	h->peers = peers_new(&h->services);
 	return add_runners(h, own_redis, e);
 }
@@ -1168,6 +1180,7 @@ finish(struct herod *h, int code)
 		doors_shut(h->doors);
 		doors_free(h->doors);
 	}
+	keys_free(h->keys);
 	if (h->runners)
 		runners_free(h->runners);
 	past_close(h->past);
@@ -1430,6 +1443,66 @@ check_redis(const struct daemon_conf *d, struct err *e)
 	return r ? 0 : -1;
 }
 
+/* Some that cannot be read are told when herod starts. */
+static bool
+has_keys(const struct daemon_conf *d)
+{
+	struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
+	struct keys *keys = keys_open(loop, d->state_dir, NULL);
+	bool some = false;
+
+	if (keys) {
+		keys_set_secrets(keys, d);
+		some = keys_exist(keys);
+	}
+	keys_free(keys);
+	ev_loop_destroy(loop);
+	return some;
+}
+
+/* Nobody else may have the keys at that time. */
+static int
+make_key(const struct daemon_conf *d, const char *name, struct err *e)
+{
+	struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
+	struct keys *keys = keys_open(loop, d->state_dir, e);
+	char *key = keys ? keys_create(keys, name, SCOPE_ADMIN, 0, e) : NULL;
+
+	if (key) {
+		puts(key);
+		explicit_bzero(key, strlen(key));
+	}
+	free(key);
+	keys_free(keys);
+	ev_loop_destroy(loop);
+	return key ? 0 : -1;
+}
+
+static int
+bootstrap(struct herod *h)
+{
+	const struct daemon_conf *d = &h->conf->daemon;
+	const char *name = h->options.new_key;
+	char *lock = xasprintf("%s/" LOCK_FILE, d->state_dir);
+	struct err e = {0};
+	int fd = -1;
+
+	if (!name_is_valid(name))
+		err_set(&e, ERR_PARAMS,
+		    "--bootstrap-admin-key: '%.80s' is not a name", name);
+	else if (make_dirs(&h->conf->daemon, &e) == 0)
+		fd = lock_take(lock, &e);
+	if (fd >= 0)
+		make_key(d, name, &e);
+	else if (e.code != ERR_PARAMS)
+		err_hint(&e, "herod runs: heroctl key create %s --scope admin",
+		    name);
+	free(lock);
+	if (fd >= 0)
+		close(fd);
+	return err_is_set(&e) ? complain(&e) : EXIT_SUCCESS;
+}
+
 /* What the start would refuse though each value is one. */
 static bool
 is_startable(const struct daemon_conf *d)
@@ -1439,7 +1512,7 @@ is_startable(const struct daemon_conf *d)
 	char **address;
 
 	for (address = d->listen; *address; address++, err_clear(&e))
-		if (listen_check(*address, &e) != 0)
+		if (listen_check(*address, has_keys(d), &e) != 0)
 			good = complain(&e) == EXIT_SUCCESS;
 	if (d->redis_url && check_redis(d, &e) != 0)
 		good = complain(&e) == EXIT_SUCCESS;
@@ -1472,6 +1545,8 @@ run_user(struct herod *h)
 		print_check(h);
 		return EXIT_SUCCESS;
 	}
+	if (h->options.new_key)
+		return bootstrap(h);
 	return h->options.daemon ? go_to_background(h)
 				 : exec_first_keeper(h, -1);
 }

@@ -336,6 +336,8 @@ refuse_allowing(struct MHD_Connection *connection, int status, const char *why,
 	mhd.add_response_header(response, "Connection", "close");
 	if (allow != NULL)
 		mhd.add_response_header(response, "Allow", allow);
+	if (status == MHD_HTTP_UNAUTHORIZED)
+		mhd.add_response_header(response, "WWW-Authenticate", "Bearer");
 	queued = mhd.queue_response(connection, (unsigned)status, response);
 	mhd.destroy_response(response);
 	return queued;
@@ -387,13 +389,14 @@ find_route(const struct http *h, const char *method, const char *path,
 }
 
 static struct request *
-request_new(struct link *l, const struct http_route *route)
+request_new(struct link *l, const struct http_route *route, void *stand_in)
 {
 	struct request *r = xcalloc(1, sizeof(*r));
 
 	r->link = l;
 	r->route = route;
-	r->shown.client = l->client;
+	r->shown.client = stand_in != NULL ? stand_in : l->client;
+	r->shown.stand_in = stand_in;
 	l->request = r;
 	return r;
 }
@@ -406,6 +409,7 @@ begin(struct link *l, const char *path, const char *method, const char *version,
 	struct http *h = l->http;
 	struct http_head head = {.version = version};
 	const struct http_route *route;
+	void *stand_in = NULL;
 	const char *why;
 	char allow[64];
 	int status;
@@ -426,7 +430,12 @@ begin(struct link *l, const char *path, const char *method, const char *version,
 	if (route->json && !media_type_is_json(head.content_type))
 		return refuse(l->connection, 415,
 		    "Content-Type must be application/json");
-	*request = request_new(l, route);
+	if (head.authorization != NULL)
+		status = h->ops->authorize(
+		    l->client, head.authorization, &stand_in, &why);
+	if (status != 0)
+		return refuse(l->connection, status, why);
+	*request = request_new(l, route, stand_in);
 	return MHD_YES;
 }
 

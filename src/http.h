@@ -18,7 +18,8 @@ struct http;
 
 /* One request, from its last byte to its answer. */
 struct http_request {
-	void *client; /* http_add()'s */
+	void *client; /* http_add()'s, or who stands in for it */
+	void *stand_in; /* what authorize() made, or NULL */
 	const char *body; /* with a NUL behind it */
 	size_t len;
 	void *arg; /* the route's own */
@@ -33,6 +34,13 @@ struct http_route {
 };
 
 struct http_ops {
+	/*
+	 * A request has the header Authorization.  0, maybe with a client that
+	 * stands in for the connection's (done() frees it), or the status to
+	 * refuse with and in *why a sentence that lasts until the next call.
+	 */
+	int (*authorize)(void *client, const char *authorization,
+	    void **stand_in, const char **why);
 	/* The request is over, answered or not: it is freed next. */
 	void (*done)(struct http_request *r);
 	/* The connection of http_add() is over. */

@@ -21,6 +21,7 @@ static const struct {
     {"Content-Length", offsetof(struct http_head, content_length)},
     {"Content-Encoding", offsetof(struct http_head, content_encoding)},
     {"Transfer-Encoding", offsetof(struct http_head, transfer_encoding)},
+    {"Authorization", offsetof(struct http_head, authorization)},
 };
 
 void

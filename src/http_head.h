@@ -17,6 +17,7 @@ struct http_head {
 	const char *host, *origin, *fetch_site;
 	const char *content_type, *content_length, *content_encoding;
 	const char *transfer_encoding;
+	const char *authorization;
 	bool doubled; /* one of these stands twice */
 	bool malformed; /* a name that is no token */
 };

@@ -159,17 +159,16 @@ on_connections(struct ev_loop *loop, ev_io *w, int revents)
 /* ---- listening ---- */
 
 static int
-check_address(const struct address *a, struct err *e)
+check_address(const struct address *a, bool keys, struct err *e)
 {
-	if (address_is_loopback(a))
+	if (keys || address_is_loopback(a))
 		return 0;
 	errno = EACCES;
 	err_set(e, ERR_PARAMS,
-	    "%s: herod listens on loopback addresses and "
-	    "Unix sockets only: keys for remote callers come in a later "
-	    "version",
+	    "%s: others than loopback addresses and Unix sockets only once "
+	    "there is a key, which callers from elsewhere must show",
 	    a->text);
-	return err_hint(e, "until then: ssh -L 3030:127.0.0.1:3030 HOST");
+	return err_hint(e, "make one: herod --bootstrap-admin-key NAME");
 }
 
 /* Where the path leads now; false when that is no socket. */
@@ -330,11 +329,12 @@ listener_new(struct listeners *ls, const struct address *a, int fd)
 }
 
 int
-listen_check(const char *address, struct err *e)
+listen_check(const char *address, bool keys, struct err *e)
 {
 	struct address a;
 
-	return address_parse(&a, address, e) || check_address(&a, e) ? -1 : 0;
+	return address_parse(&a, address, e) || check_address(&a, keys, e) ? -1
+									   : 0;
 }
 
 int
@@ -343,7 +343,7 @@ listeners_add(struct listeners *ls, const char *address, int fd, struct err *e)
 	struct listener *l;
 	struct address a;
 
-	if (address_parse(&a, address, e) == -1 || check_address(&a, e) == -1) {
+	if (address_parse(&a, address, e) == -1) {
 		if (fd >= 0)
 			close(fd);
 		return -1;

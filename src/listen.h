@@ -18,7 +18,7 @@ struct listeners *listeners_new(
     struct ev_loop *loop, accepted_fn fn, void *arg);
 
 /*
- * Listens on an address (sock.h; loopback or Unix only), or goes on with
+ * Listens on an address (sock.h), or goes on with
  * fd, a socket that listens there already (-1: none; taken over).  A Unix
  * socket whose path has vanished, before or later, is made anew.  Returns the
  * descriptor, which stays ours, or -1 with errno and a refusal.
@@ -36,7 +36,8 @@ void listeners_close(struct listeners *ls);
  * herod: paths are not removed. */
 void listeners_free(struct listeners *ls);
 
-/* Whether herod would listen there at all: 0, or -1 with a refusal. */
-int listen_check(const char *address, struct err *e);
+/* Whether herod would listen there at all, with or without a key for those who
+ * call from elsewhere: 0, or -1 with a refusal. */
+int listen_check(const char *address, bool keys, struct err *e);
 
 #endif

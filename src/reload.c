@@ -8,6 +8,7 @@
 
 #include "depend.h"
 #include "in_force.h"
+#include "keys.h"
 #include "log.h"
 #include "mem.h"
 #include "order.h"
@@ -162,6 +163,8 @@ push_daemon(struct configured *c, const char *name)
 		workers_set_result_ttl(c->workers, d->result_ttl);
 	else if (strcmp(name, "redis_replay") == 0)
 		workers_set_replay(c->workers, d->redis_replay);
+	else if (setting_is_secret(daemon_settings, name))
+		keys_set_secrets(c->keys, d);
 	/* Everybody else looks each time. */
 }
 

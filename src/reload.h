@@ -24,6 +24,7 @@ struct configured {
 	struct workers *workers;
 	struct redis *redis;
 	struct schedules *schedules;
+	struct keys *keys;
 };
 
 /*

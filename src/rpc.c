@@ -14,8 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth.h"
 #include "counters.h"
 #include "jsonrpc.h"
+#include "keys.h"
 #include "log.h"
 #include "mem.h"
 #include "settings.h"
@@ -31,7 +33,7 @@ struct member {
 	bool answered;
 	void (*gone)(void *arg);
 	void *gone_arg;
-	struct peer peer; /* used when the door's is gone */
+	struct peer *peer; /* its own, where the door's is gone or another */
 };
 
 struct rpc_text {
@@ -157,6 +159,7 @@ member_free(struct member *m)
 
 	json_decref(m->id);
 	json_decref(m->call.params);
+	free(m->peer);
 	if (t != NULL)
 		LIST_REMOVE(m, entry);
 	free(m);
@@ -263,6 +266,18 @@ call_outlives(struct call *call)
 	m->outlives = true;
 }
 
+bool
+call_login(struct call *call, const struct key_given *given)
+{
+	const struct member *m = call->door;
+	const struct rpc_door *door = m->text->door;
+
+	if (door->login == NULL)
+		return false;
+	door->login(door->arg, given);
+	return true;
+}
+
 /* ---- taking ---- */
 
 static const struct method *
@@ -286,7 +301,9 @@ static int
 hint_at_scope(const struct method *m, const struct peer *peer, struct err *e)
 {
 	if (!peer->known)
-		return err_hint(e, "the Unix socket tells who is asking");
+		return err_hint(e,
+		    "show a key: heroctl -k KEY, Authorization: Bearer KEY, or "
+		    "auth.login");
 	if (m->scope < SCOPE_ADMIN)
 		return err_hint(e,
 		    "default_scope = %s gives it to all local users, "
@@ -308,6 +325,31 @@ check_scope(const struct method *m, const struct peer *peer, struct err *e)
 	return hint_at_scope(m, peer, e);
 }
 
+/* Hero's way: a member "secret" of the params, for this call only.  0: shown is
+ * whom it makes of the peer, or false in *is_shown; -1: a refusal. */
+static int
+take_secret(const struct rpc_door *door, const struct method *m, json_t *params,
+    struct peer *shown, bool *is_shown, struct err *e)
+{
+	json_t *secret = json_is_object(params) && !method_param(m, "secret")
+	    ? json_object_get(params, "secret")
+	    : NULL;
+	struct key_given given;
+
+	*is_shown = secret != NULL && door->services->keys != NULL;
+	if (!*is_shown)
+		return 0;
+	if (!json_is_string(secret))
+		return err_set(e, ERR_PARAMS, "secret: a key is wanted");
+	if (keys_check(door->services->keys, json_string_value(secret),
+		door->peer->from, &given, e) == -1)
+		return -1;
+	*shown = *door->peer;
+	auth_given(shown, &given);
+	json_object_del(params, "secret");
+	return 0;
+}
+
 /* A batch whose answer is already too long does nothing more: what was
  * done could not be told. */
 static int
@@ -321,13 +363,25 @@ check_room(const struct rpc_text *t, struct err *e)
 }
 
 static void
+own_peer(struct member *m, const struct peer *peer)
+{
+	m->peer = xmalloc(sizeof(*m->peer));
+	*m->peer = *peer;
+	m->call.peer = m->peer;
+}
+
+static void
 member_run(struct rpc_text *t, struct sink *slot, const struct method *method,
-    const struct jsonrpc_call *asked, json_t *stolen_params)
+    const struct jsonrpc_call *asked, json_t *stolen_params,
+    const struct peer *shown)
 {
 	struct member *m = xmalloc(sizeof(*m));
 
 	m->call = (struct call){method, stolen_params, t->door->peer,
 	    t->door->services, t->door->again, m};
+	m->peer = NULL;
+	if (shown != NULL)
+		own_peer(m, shown);
 	m->text = t;
 	m->id = json_incref(asked->id);
 	m->slot = slot;
@@ -337,7 +391,7 @@ member_run(struct rpc_text *t, struct sink *slot, const struct method *method,
 	m->gone = NULL;
 	LIST_INSERT_HEAD(&t->members, m, entry);
 	t->nopen++;
-	log_debug("%s: %s", t->door->peer->text, method->name);
+	log_debug("%s: %s", m->call.peer->text, method->name);
 	handlers[method - methods](&m->call);
 	m->running = false;
 	if (m->answered)
@@ -350,16 +404,22 @@ take_member(struct rpc_text *t, struct sink *slot, json_t *member)
 	const struct method *method = NULL;
 	struct jsonrpc_call asked;
 	json_t *params = NULL;
+	struct peer shown;
+	bool is_shown = false;
 	struct err *e = &asked.err;
 
 	counter_add(calls, 1);
 	jsonrpc_read(member, &asked);
 	if (asked.method != NULL && check_room(t, e) == 0)
 		method = find_method(asked.method, e);
-	if (method != NULL && check_scope(method, t->door->peer, e) == 0)
+	if (method != NULL &&
+	    take_secret(t->door, method, asked.params, &shown, &is_shown, e) ==
+		0 &&
+	    check_scope(method, is_shown ? &shown : t->door->peer, e) == 0)
 		params = method_check(method, asked.params, e);
 	if (params != NULL)
-		member_run(t, slot, method, &asked, params);
+		member_run(
+		    t, slot, method, &asked, params, is_shown ? &shown : NULL);
 	else if (asked.id != NULL || e->code == ERR_INVALID)
 		put_refusal(t, slot, asked.id, e);
 	else
@@ -427,8 +487,8 @@ member_orphan(struct member *m)
 {
 	LIST_REMOVE(m, entry);
 	m->text = NULL;
-	m->peer = *m->call.peer;
-	m->call.peer = &m->peer;
+	if (m->peer == NULL)
+		own_peer(m, m->call.peer);
 	if (m->gone != NULL) {
 		m->answered = true; /* it must not be any more */
 		m->gone(m->gone_arg);
@@ -511,13 +571,17 @@ text_refuse(struct rpc_text *t)
 	text_finish(t);
 }
 
-/* NULL unless it is a single call that the next herod can answer. */
+/* NULL unless it is a single call that the next herod can answer, who does not
+ * hear of a secret that was shown for it. */
 static const struct member *
 member_to_ask_again(const struct rpc_text *t)
 {
 	const struct member *m = LIST_FIRST(&t->members);
 
-	return !t->batch && m && m->outlives && member_is_heard(m) ? m : NULL;
+	return !t->batch && m && m->outlives && m->peer == NULL &&
+		member_is_heard(m)
+	    ? m
+	    : NULL;
 }
 
 static json_t *

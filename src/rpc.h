@@ -30,6 +30,8 @@ struct configured;
 struct upgrade;
 struct schedules;
 struct peers;
+struct keys;
+struct key_given;
 
 /* What handlers work on; made by herod.c. */
 struct services {
@@ -47,6 +49,7 @@ struct services {
 	struct upgrade *upgrade;
 	struct schedules *schedules;
 	struct peers *peers; /* other herods */
+	struct keys *keys;
 };
 
 /* Who asks, as found when the connection was accepted (auth.c). */
@@ -55,7 +58,9 @@ struct peer {
 	bool known; /* uid is true */
 	uid_t uid;
 	bool of_node; /* another herod, for somebody there */
-	char text[96]; /* for the log: "unix uid 1000 pid 17" */
+	char key_id[9]; /* of the key that gave the scope, or "" */
+	char from[64]; /* whose wrong keys count together: "uid 1000", "::1" */
+	char text[176]; /* for the log: "unix uid 1000 pid 17, key ci" */
 };
 
 struct call {
@@ -138,6 +143,10 @@ void stream_on_ready(struct stream *s, void (*ready)(void *arg));
  * id and call->again set. */
 void stream_outlives(struct stream *s, json_t *(*make)(void *arg));
 
+/* The asker has that scope from now on (keys.h); false: the door has no such
+ * thing. */
+bool call_login(struct call *call, const struct key_given *given);
+
 /* ---- for doors ---- */
 
 /* One asker: a line connection, or one HTTP request. */
@@ -150,6 +159,8 @@ struct rpc_door {
 	/* One more notification; false: more than most bytes would wait for
 	 * the reader, who is too far behind.  NULL: no streams. */
 	bool (*notify)(void *arg, char *text, size_t len, size_t most);
+	/* The peer has shown a key.  NULL: not at this door. */
+	void (*login)(void *arg, const struct key_given *given);
 	void *arg;
 	/* What is taken now was asked of the herod before: call->again. */
 	bool again;

@@ -36,6 +36,7 @@
 struct entry {
 	char *section, *name, *value;
 	char *origin; /* file:line */
+	bool open; /* others can read its file, or change it */
 };
 
 struct reading {
@@ -268,8 +269,8 @@ entry_add(struct reading *r, const char *section, const char *name, char *value,
     char *origin)
 {
 	r->entries = xreallocarray(r->entries, r->n + 1, sizeof(*r->entries));
-	r->entries[r->n++] =
-	    (struct entry){xstrdup(section), xstrdup(name), value, origin};
+	r->entries[r->n++] = (struct entry){xstrdup(section), xstrdup(name),
+	    value, origin, r->file && (r->file->st.st_mode & 077) != 0};
 }
 
 static bool
@@ -518,6 +519,10 @@ set(struct reading *r, const struct setting *table, void *conf,
 
 	if (is_mark(e))
 		; /* nothing to set */
+	else if (e->open && setting_is_secret(table, e->name))
+		complain(r, e->origin,
+		    "%s: others can read or change this file; chmod 600 it",
+		    e->name);
 	else if (value == NULL)
 		complain(r, e->origin, "%s: the value is not UTF-8", e->name);
 	else if (settings_set(table, conf, e->name, value, &why) != 0)
@@ -1031,8 +1036,13 @@ set_overrides(struct reading *r, struct conf *c, const json_t *overrides)
 
 	json_object_foreach ((json_t *)overrides, name, value) {
 		err_clear(&why);
-		if (settings_set(
-			daemon_settings, &c->daemon, name, value, &why) != 0)
+		if (setting_is_secret(daemon_settings, name))
+			complain(r, "herod",
+			    "%s: only in the file, for others see what a "
+			    "process is started with",
+			    name);
+		else if (settings_set(daemon_settings, &c->daemon, name, value,
+			     &why) != 0)
 			complain_err(r, "herod", &why);
 	}
 }

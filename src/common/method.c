@@ -252,18 +252,38 @@ method_check(const struct method *m, const json_t *params, struct err *e)
 	return checked;
 }
 
+const struct param *
+method_param(const struct method *m, const char *name)
+{
+	const struct param *p;
+
+	for (p = m->params; p->name != NULL; p++)
+		if (strcmp(p->name, name) == 0)
+			return p;
+	return NULL;
+}
+
 /* ---- scopes ---- */
+
+static const char *const scope_names[] = {
+    [SCOPE_NONE] = "none",
+    [SCOPE_OBSERVE] = "observe",
+    [SCOPE_USER] = "user",
+    [SCOPE_REGISTRAR] = "registrar",
+    [SCOPE_ADMIN] = "admin",
+};
 
 const char *
 scope_name(enum scope scope)
 {
-	static const char *const names[] = {
-	    [SCOPE_NONE] = "none",
-	    [SCOPE_OBSERVE] = "observe",
-	    [SCOPE_USER] = "user",
-	    [SCOPE_REGISTRAR] = "registrar",
-	    [SCOPE_ADMIN] = "admin",
-	};
+	return scope_names[scope];
+}
 
-	return names[scope];
+bool
+scope_find(const char *name, enum scope *scope)
+{
+	for (*scope = SCOPE_NONE; *scope <= SCOPE_ADMIN; (*scope)++)
+		if (strcmp(scope_names[*scope], name) == 0)
+			return true;
+	return false;
 }

@@ -71,6 +71,7 @@ extern const struct topic topic_rows[];
 
 /* By exact name; NULL when there is none. */
 const struct method *method_find(const char *name);
+const struct param *method_param(const struct method *m, const char *name);
 
 /* The nearest method name to a typo, or NULL. */
 const char *method_nearest(const char *typo);
@@ -87,6 +88,7 @@ json_t *method_check(
 
 /* "observe" for SCOPE_OBSERVE. */
 const char *scope_name(enum scope scope);
+bool scope_find(const char *name, enum scope *scope);
 
 /* The OpenRPC 1.3.2 document of this table; new. */
 json_t *method_openrpc(const char *version);

@@ -89,6 +89,14 @@ name_at(size_t i, const void *table)
 	return ((const struct setting *)table)[i].name;
 }
 
+bool
+setting_is_secret(const struct setting *table, const char *name)
+{
+	const struct setting *s = setting_find(table, name);
+
+	return s != NULL && s->kind.type == TYPE_SECRETS;
+}
+
 const char *
 setting_nearest(const struct setting *table, const char *typo)
 {

@@ -102,6 +102,9 @@ extern const struct setting schedule_settings[]; /* of struct schedule_conf */
 /* Is the row only a heading, for the rows behind it? */
 bool setting_is_group(const struct setting *s);
 
+/* Is it of secrets? */
+bool setting_is_secret(const struct setting *table, const char *name);
+
 /* The row, or NULL. */
 const struct setting *setting_find(
     const struct setting *table, const char *name);

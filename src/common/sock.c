@@ -596,6 +596,18 @@ sock_peer(int fd, uid_t *uid, gid_t *gid, pid_t *pid)
 	return tcp_peer(fd, uid);
 }
 
+void
+sock_peer_text(int fd, char *text, size_t size)
+{
+	struct sockaddr_storage peer;
+	socklen_t len = sizeof(peer);
+
+	if (getpeername(fd, (struct sockaddr *)&peer, &len) != 0 ||
+	    getnameinfo((struct sockaddr *)&peer, len, text, (socklen_t)size,
+		NULL, 0, NI_NUMERICHOST) != 0)
+		strlcpy(text, "?", size);
+}
+
 bool
 sock_peer_has_left(int fd)
 {

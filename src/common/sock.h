@@ -55,6 +55,9 @@ bool sock_is_unix(int fd);
  */
 bool sock_peer(int fd, uid_t *uid, gid_t *gid, pid_t *pid);
 
+/* Its address as a number, without the port; "?" when it is not known. */
+void sock_peer_text(int fd, char *text, size_t size);
+
 /* The other end of a loopback TCP connection is closed, not only shut for
  * writing; false also when it cannot be known, and for Unix sockets. */
 bool sock_peer_has_left(int fd);

@@ -17,6 +17,7 @@
 #include "cron.h"
 #include "depend.h"
 #include "mem.h"
+#include "secret.h"
 #include "readiness.h"
 #include "sock.h"
 #include "target.h"
@@ -543,6 +544,20 @@ read_codes(const struct kind *k, const json_t *value, struct err *e)
 	return read_members(value, member_code, INTS_MAX, e);
 }
 
+/* Kept as their digests only, so that nothing can tell them. */
+static json_t *
+member_secret(const json_t *in, struct err *e)
+{
+	const char *text = json_string_value(in);
+	char digest[DIGEST_SIZE];
+
+	(void)e;
+	if (text == NULL || *text == '\0')
+		return NULL;
+	return json_string(
+	    is_digest(text) ? text : secret_digest(text, digest));
+}
+
 static json_t *
 read_list(const struct kind *k, const json_t *value, struct err *e)
 {
@@ -550,6 +565,8 @@ read_list(const struct kind *k, const json_t *value, struct err *e)
 		return read_members(value, member_address, 64, e);
 	if (k->type == TYPE_DEPENDS)
 		return read_members(value, member_depend, 1000, e);
+	if (k->type == TYPE_SECRETS)
+		return read_members(value, member_secret, 1000, e);
 	return read_members(value, member_word, SIZE_MAX, e);
 }
 
@@ -711,6 +728,7 @@ static const read_fn readers[TYPE_COUNT_] = {
     [TYPE_CODES] = read_codes,
     [TYPE_ARGV] = read_argv,
     [TYPE_LIST] = read_list,
+    [TYPE_SECRETS] = read_list,
     [TYPE_READINESS] = read_readiness,
     [TYPE_TARGET] = read_target,
     [TYPE_CRON] = read_cron,
@@ -808,6 +826,7 @@ type_clear(const struct kind *k, void *field)
 		break;
 	case TYPE_ARGV:
 	case TYPE_LIST:
+	case TYPE_SECRETS:
 	case TYPE_ADDRESSES:
 	case TYPE_DEPENDS:
 	case TYPE_MAP:
@@ -876,6 +895,7 @@ type_store(const struct kind *k, void *field, const json_t *canonical)
 		break;
 	case TYPE_ARGV:
 	case TYPE_LIST:
+	case TYPE_SECRETS:
 	case TYPE_ADDRESSES:
 	case TYPE_DEPENDS:
 	case TYPE_MAP:
@@ -978,6 +998,7 @@ type_fetch(const struct kind *k, const void *field)
 		return text ? json_string(text) : json_null();
 	case TYPE_ARGV:
 	case TYPE_LIST:
+	case TYPE_SECRETS:
 	case TYPE_ADDRESSES:
 	case TYPE_DEPENDS:
 	case TYPE_MAP:
@@ -1038,6 +1059,7 @@ schema_of(const struct kind *k)
 	case TYPE_SIGNALS:
 	case TYPE_ARGV:
 	case TYPE_LIST:
+	case TYPE_SECRETS:
 	case TYPE_ADDRESSES:
 	case TYPE_DEPENDS:
 		return schema_list("word", "string");

@@ -34,8 +34,11 @@ static const struct verb own_verbs[] = {
 
 /* Understood before and behind every verb. */
 static const struct param globals[] = {PARAM(server, STRING, NULL, NULL,
-    "Address of herod: unix:PATH or tcp:HOST:PORT") PARAM(json, BOOL, NULL,
-    "false", "Print results as JSON") PARAM(plain, BOOL, NULL, "false",
+    "Address of herod: unix:PATH or tcp:HOST:PORT") PARAM(key, STRING, NULL,
+    NULL,
+    "Key to show, where who asks does not suffice; HEROCTL_KEY shows it "
+    "to nobody else") PARAM(json, BOOL, NULL, "false",
+    "Print results as JSON") PARAM(plain, BOOL, NULL, "false",
     "Print tables as tab-separated lines without a heading") PARAM(quiet, BOOL,
     NULL, "false", "Print nothing but errors") PARAM(timeout, DURATION, "0..",
     "0", "Longest wait; 0 for ever") PARAM(yes, BOOL, NULL, "false",
@@ -49,9 +52,9 @@ static const struct param globals[] = {PARAM(server, STRING, NULL, NULL,
 static const struct {
 	char letter;
 	const char *name;
-} letters[] = {{'s', "server"}, {'q', "quiet"}, {'y', "yes"}, {'h', "help"},
-    {'V', "version"}, {'n', "lines"}, {'n', "dry_run"}, {'f', "follow"},
-    {0, NULL}};
+} letters[] = {{'s', "server"}, {'k', "key"}, {'q', "quiet"}, {'y', "yes"},
+    {'h', "help"}, {'V', "version"}, {'n', "lines"}, {'n', "dry_run"},
+    {'f', "follow"}, {0, NULL}};
 
 /* ---- verbs ---- */
 

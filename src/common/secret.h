@@ -1,0 +1,19 @@
+/*
+ * Secrets as they are kept: "sha256:" and 64 hex digits (FIPS 180-4).  What is
+ * to be kept secret is random or long, so that no salt is needed.
+ */
+#ifndef SECRET_H
+#define SECRET_H
+
+#include <stdbool.h>
+
+#define DIGEST_SIZE 72
+
+const char *secret_digest(const char *secret, char digest[DIGEST_SIZE]);
+
+bool is_digest(const char *text);
+
+/* How long it takes tells nothing of where they differ. */
+bool digests_are_equal(const char *a, const char *b);
+
+#endif

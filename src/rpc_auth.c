@@ -1,0 +1,87 @@
+/* Methods about keys. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "keys.h"
+#include "mem.h"
+#include "rpc.h"
+
+static int
+check(struct call *call, struct key_given *given, struct err *e)
+{
+	return keys_check(call->services->keys, call_string(call, "key"),
+	    call->peer->from, given, e);
+}
+
+static void
+reply_scope(struct call *call, const struct key_given *given)
+{
+	call_reply(call,
+	    json_pack("{s:s, s:s}", "name", given->name, "scope",
+		scope_name(given->scope)));
+}
+
+HANDLER(auth_login)
+{
+	struct key_given given;
+	struct err e = {0};
+
+	if (check(call, &given, &e) == 0 && !call_login(call, &given)) {
+		err_set(&e, ERR_PARAMS,
+		    "auth.login: an HTTP request stands for itself");
+		err_hint(&e, "send the header Authorization: Bearer KEY");
+	}
+	if (err_is_set(&e))
+		call_refuse(call, &e);
+	else
+		reply_scope(call, &given);
+}
+
+HANDLER(auth_verify)
+{
+	struct key_given given;
+	struct err e = {0};
+
+	if (check(call, &given, &e) == 0)
+		reply_scope(call, &given);
+	else
+		call_refuse(call, &e);
+}
+
+HANDLER(auth_create_key)
+{
+	struct keys *keys = call->services->keys;
+	const char *name = call_string(call, "name");
+	struct err e = {0};
+	enum scope scope;
+	json_t *shown;
+	char *key;
+
+	scope_find(call_string(call, "scope"), &scope);
+	key = keys_create(keys, name, scope, call_number(call, "expires"), &e);
+	if (key == NULL) {
+		call_refuse(call, &e);
+		return;
+	}
+	shown = keys_show(keys, name);
+	json_object_set_new(shown, "key", json_string(key));
+	explicit_bzero(key, strlen(key));
+	free(key);
+	call_reply(call, shown);
+}
+
+HANDLER(key_list)
+{
+	call_reply(call, keys_list(call->services->keys));
+}
+
+HANDLER(key_remove)
+{
+	struct err e = {0};
+
+	if (keys_remove(call->services->keys, call_string(call, "name"), &e) ==
+	    0)
+		call_reply(call, json_incref(call_json(call, "name")));
+	else
+		call_refuse(call, &e);
+}

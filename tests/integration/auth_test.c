@@ -1,0 +1,499 @@
+/*
+ * Keys: who shows one may do what its scope says, at every door; who shows a
+ * wrong one may do nothing.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "herod.h"
+
+CHECK_TIMEOUT(240);
+
+/* ---- helpers ---- */
+
+static const char *
+new_key(struct herod *h, const char *name, const char *scope)
+{
+	return text_at(rpc(h, "auth.create_key", "{s:s, s:s}", "name", name,
+			   "scope", scope),
+	    "key");
+}
+
+static const char *
+keys_file(struct herod *h)
+{
+	return text("%s/keys.json", h->state);
+}
+
+static const char *
+call_text(const char *method, const char *params)
+{
+	return text("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%s\","
+		    "\"params\":%s}",
+	    method, params);
+}
+
+static json_t *
+ask(int fd, const char *method, const char *params)
+{
+	send_text(fd, text("%s\n", call_text(method, params)));
+	return recv_json(fd);
+}
+
+static json_t *
+log_in(int fd, const char *key)
+{
+	return ask(fd, "auth.login", text("[\"%s\"]", key));
+}
+
+/* The head's first line and the rest of the answer to a POST. */
+static const char *
+post_with(struct herod *h, const char *authorization, const char *body)
+{
+	return http(h,
+	    "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+	    "Content-Type: application/json\r\nAuthorization: %s\r\n"
+	    "Content-Length: %zu\r\n\r\n%s",
+	    authorization, strlen(body), body);
+}
+
+static const char *
+post_by(struct herod *h, const char *key, const char *method)
+{
+	return post_with(h, text("Bearer %s", key), call_text(method, "{}"));
+}
+
+#define LIST "list_runners"
+#define CODE "error.code"
+
+/* ---- making them ---- */
+
+void
+test_a_key_is_shown_once_and_kept_as_its_digest(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+	const char *key = new_key(h, "ci", "user");
+	struct stat st;
+
+	check_has(key, "hero_");
+	check_int(strlen(key), 66);
+	check(stat(keys_file(h), &st) == 0);
+	check_int(st.st_mode & 0777, 0600);
+	check(strstr(file_text(keys_file(h)), key + 14) == NULL);
+	check(strstr(heroctl(h, "--json key list").out, key + 14) == NULL);
+	check_str(text_at(rpc(h, "key.list", NULL), "0.name"), "ci");
+	check_str(text_at(rpc(h, "auth.verify", "[s]", key), "scope"), "user");
+	check(strstr(herod_log(), key + 14) == NULL);
+	herod_stop(h);
+}
+
+void
+test_keys_outlive_herod(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+	const char *key = new_key(h, "ci", "user");
+
+	herod_kill9(h);
+	check_str(text_at(rpc(h, "auth.verify", "[s]", key), "name"), "ci");
+	herod_stop(h);
+	herod_again(h);
+	check_str(text_at(rpc(h, "auth.verify", "[s]", key), "name"), "ci");
+	check(json_is_string(at(rpc(h, "key.list", NULL), "0.last_used")));
+	herod_stop(h);
+}
+
+void
+test_a_name_is_given_once(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+
+	new_key(h, "ci", "user");
+	check_int(int_at(rpc_error(h, "auth.create_key", "{s:s}", "name", "ci"),
+		      "code"),
+	    -32011);
+	check_int(int_at(rpc_error(h, "key.remove", "[s]", "nobody"), "code"),
+	    -32003);
+	herod_stop(h);
+}
+
+void
+test_a_keys_file_that_others_can_read_is_refused(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+	struct ran r;
+
+	new_key(h, "ci", "user");
+	herod_stop(h);
+	check_int(chmod(keys_file(h), 0644), 0);
+	r = run("$BUILD/herod -c %s --state_dir %s --listen unix:%s 2>&1",
+	    h->conf, h->state, here("other"));
+	check(r.status != 0);
+	check_has(r.out, "chmod 600");
+}
+
+void
+test_the_first_key_is_made_without_herod(void)
+{
+	struct herod *h;
+	struct ran r = run("$BUILD/herod --state_dir %s --runtime_dir %s "
+			   "--bootstrap-admin-key root",
+	    here("state"), here("run"));
+	const char *key = text("%.*s", (int)strcspn(r.out, "\n"), r.out);
+
+	check_int(r.status, 0);
+	h = herod_start(AT_ONCE);
+	check_has(post_by(h, key, "stop_all"), " 200 ");
+	r = run("$BUILD/herod --state_dir %s --runtime_dir %s "
+		"--bootstrap-admin-key more 2>&1",
+	    here("state"), here("run"));
+	check(r.status != 0);
+	check_has(r.out, "heroctl key create more --scope admin");
+	check_int((long long)json_array_size(rpc(h, "key.list", NULL)), 1);
+	herod_stop(h);
+}
+
+/* ---- showing them ---- */
+
+void
+test_a_bearer_has_the_scope_of_its_key_and_no_other(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+	const char *observe = new_key(h, "watcher", "observe");
+	const char *answer;
+
+	check_has(post_by(h, observe, LIST), " 200 ");
+	check_has(post_by(h, observe, "stop_all"), " 403 ");
+	check_has(post_by(h, new_key(h, "boss", "admin"), "stop_all"), " 200 ");
+	answer = post_by(h, "hero_x", LIST);
+	check_has(answer, " 401 ");
+	check_has(answer, "WWW-Authenticate: Bearer");
+	check_has(
+	    post_with(h, "Basic cm9vdDo=", call_text(LIST, "{}")), " 401 ");
+	check_has(http_post(h, call_text("stop_all", "{}")), "result");
+	herod_stop(h);
+}
+
+void
+test_a_page_asks_for_the_scope_of_the_bearer(void)
+{
+	struct herod *h = herod_start_with("", "--default_scope none", AT_ONCE);
+	const char *get =
+	    "GET /metrics HTTP/1.1\r\nHost: localhost\r\n"
+	    "Connection: close\r\nAuthorization: Bearer %s\r\n\r\n";
+
+	check_has(http(h, get, new_key(h, "watcher", "observe")), " 200 ");
+	check_has(http(h, get, "hero_x"), " 401 ");
+	herod_stop(h);
+}
+
+void
+test_a_line_connection_logs_in(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+	const char *user = new_key(h, "ci", "user");
+	int fd = door_tcp(h);
+
+	wait_for_redis(h);
+	check(at(ask(fd, "stop_all", "{}"), "result") != NULL);
+	check_int(int_at(log_in(fd, "hero_x"), CODE), -32001);
+	check(at(ask(fd, "stop_all", "{}"), "result") != NULL);
+	check_str(text_at(log_in(fd, user), "result.scope"), "user");
+	check_int(int_at(ask(fd, "stop_all", "{}"), CODE), -32002);
+	check(at(ask(fd, "jobs.list", "{}"), "result") != NULL);
+	log_in(fd, new_key(h, "boss", "admin"));
+	check(at(ask(fd, "stop_all", "{}"), "result") != NULL);
+	check_has(post_with(h, text("Bearer %s", user),
+		      call_text("auth.login", text("[\"%s\"]", user))),
+	    "Authorization");
+	herod_stop(h);
+}
+
+void
+test_a_secret_counts_for_its_call(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+	const char *params =
+	    text("{\"secret\":\"%s\"}", new_key(h, "ci", "user"));
+	int fd = door_unix(h);
+
+	check(at(ask(fd, LIST, params), "result") != NULL);
+	check_int(int_at(ask(fd, "stop_all", params), CODE), -32002);
+	check(at(ask(fd, "stop_all", "{}"), "result") != NULL);
+	check_int(
+	    int_at(ask(fd, LIST, "{\"secret\":\"hero_x\"}"), CODE), -32001);
+	check_int(int_at(ask(fd, LIST, "{\"secret\":7}"), CODE), -32602);
+	herod_stop(h);
+}
+
+void
+test_who_has_logged_in_is_so_with_the_next_herod(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+	int fd = door_unix(h);
+
+	wait_for_redis(h);
+	log_in(fd, new_key(h, "ci", "user"));
+	herod_keeper_kill9(h);
+	wait_for_redis(h);
+	check_int(int_at(ask(fd, "stop_all", "{}"), CODE), -32002);
+	check(at(ask(fd, "jobs.list", "{}"), "result") != NULL);
+	rpc(h, "key.remove", "[s]", "ci");
+	wait_for(at_end(fd));
+	herod_stop(h);
+}
+
+/* ---- losing them ---- */
+
+void
+test_a_removed_key_is_none_for_who_is_connected(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+	const char *key = new_key(h, "ci", "user");
+	int fd = door_unix(h), other = door_unix(h);
+
+	log_in(fd, key);
+	log_in(other, new_key(h, "other", "user"));
+	check_str(heroctl(h, "key remove ci").out, "ci\n");
+	wait_for(at_end(fd));
+	check(at(ask(other, LIST, "{}"), "result") != NULL);
+	check_has(post_by(h, key, LIST), " 401 ");
+	herod_stop(h);
+}
+
+void
+test_an_expired_key_is_none_for_who_is_connected(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+	int fd = door_unix(h);
+	const char *key = text_at(rpc(h, "auth.create_key", "{s:s, s:f}",
+				      "name", "short", "expires", 0.5),
+	    "key");
+
+	check_str(text_at(log_in(fd, key), "result.name"), "short");
+	wait_for(at_end(fd));
+	check_has(post_by(h, key, LIST), "has expired");
+	herod_stop(h);
+}
+
+void
+test_wrong_keys_make_the_asker_wait(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+	const char *key = new_key(h, "ci", "user");
+	int fd = door_unix(h), i;
+
+	for (i = 0; i < 6; i++)
+		check_int(int_at(log_in(fd, "hero_x"), CODE), -32001);
+	check_int(int_at(log_in(fd, key), CODE), -32042);
+	check_has(post_by(h, key, LIST), " 429 ");
+	check(at(ask(fd, LIST, "{}"), "result") != NULL);
+	wait_for(at(log_in(fd, key), "result") != NULL);
+	herod_stop(h);
+}
+
+/* ---- those of the file ---- */
+
+static void
+write_secrets(const char *settings)
+{
+	write_file(here("secrets.conf"), text("[herod]\n%s", settings));
+	check_int(chmod(here("secrets.conf"), 0600), 0);
+}
+
+static struct herod *
+start_with_secrets(void)
+{
+	write_secrets("admin_secrets = top\nuser_secrets = one, two\n"
+		      "register_secrets = reg\n");
+	return herod_start("include = %s\n" AT_ONCE, here("secrets.conf"));
+}
+
+void
+test_secrets_of_the_file_are_keys(void)
+{
+	struct herod *h = start_with_secrets();
+	char *shown;
+
+	check_str(
+	    text_at(rpc(h, "auth.verify", "[s]", "two"), "scope"), "user");
+	check_str(
+	    text_at(rpc(h, "auth.verify", "[s]", "reg"), "scope"), "registrar");
+	check_has(post_by(h, "top", "stop_all"), " 200 ");
+	shown = json_dumps(rpc(h, "get_config", NULL), 0);
+	check_has(shown, "admin_secrets");
+	check(strstr(shown, "\"top\"") == NULL);
+	free(shown);
+	herod_stop(h);
+}
+
+void
+test_secrets_change_with_a_reload(void)
+{
+	struct herod *h = start_with_secrets();
+
+	write_secrets("user_secrets = three\n");
+	check_int(heroctl(h, "reload").status, 0);
+	check_str(
+	    text_at(rpc(h, "auth.verify", "[s]", "three"), "scope"), "user");
+	check_int(
+	    int_at(rpc_error(h, "auth.verify", "[s]", "top"), "code"), -32001);
+	herod_stop(h);
+}
+
+void
+test_secrets_are_taken_from_nowhere_else(void)
+{
+	struct ran r;
+
+	write_file(here("open.conf"), "[herod]\nadmin_secrets = top\n");
+	check_int(chmod(here("open.conf"), 0644), 0);
+	r = run("$BUILD/herod -c %s --state_dir %s --check 2>&1",
+	    here("open.conf"), here("state"));
+	check_int(r.status, 2);
+	check_has(r.out, "open.conf:2: admin_secrets: others can read");
+	r = run("$BUILD/herod --admin_secrets top --state_dir %s --check 2>&1",
+	    here("state"));
+	check_int(r.status, 2);
+	check_has(r.out, "admin_secrets: only in the file");
+}
+
+/* ---- doors to the world ---- */
+
+void
+test_no_public_address_without_a_key(void)
+{
+	const char *words = text("--state_dir %s --runtime_dir %s "
+				 "--listen tcp:0.0.0.0:3030",
+	    here("state"), here("run"));
+	struct ran r = run("$BUILD/herod %s --check 2>&1", words);
+
+	check_int(r.status, 2);
+	check_has(r.out, "only once there is a key");
+	check_has(r.out, "--bootstrap-admin-key");
+	r = run("$BUILD/herod %s 2>&1", words);
+	check(r.status != 0);
+	check_has(r.out, "only once there is a key");
+	run("$BUILD/herod %s --bootstrap-admin-key root", words);
+	check_int(run("$BUILD/herod %s --check 2>&1", words).status, 0);
+}
+
+/* ---- heroctl ---- */
+
+void
+test_heroctl_shows_its_key_to_herod_alone(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+	const char *key = new_key(h, "watcher", "observe");
+	struct ran r = heroctl(h, "-k %s stop-all --yes", key);
+	pid_t follower;
+
+	check_int(r.status, 1);
+	check_has(r.err, "key watcher has observe");
+	check_int(heroctl(h, "--key=%s list", key).status, 0);
+	check_int(run("HEROCTL_KEY=hero_x $BUILD/heroctl -s unix:%s list 2>&1",
+		      h->socket)
+		      .status,
+	    1);
+	follower =
+	    run_begin("exec $BUILD/heroctl -s unix:%s -k %s events >events",
+		h->socket, key);
+	wait_for(strstr(proc_text(follower, "cmdline"), "heroctl") &&
+	    run("tr '\\0' ' ' </proc/%d/cmdline | grep -c %s", (int)follower,
+		key)
+		    .status == 1);
+	kill(follower, SIGTERM);
+	run_end(follower);
+	herod_stop(h);
+}
+
+/* ---- every method, every scope, every door ---- */
+
+static const char *const scopes[] = {
+    "none", "observe", "user", "registrar", "admin"};
+
+static int
+rank(const char *scope)
+{
+	int i;
+
+	for (i = 0; i < 5; i++)
+		if (!strcmp(scopes[i], scope))
+			return i;
+	check_fail(__FILE__, __LINE__, "scope %s", scope);
+	return -1;
+}
+
+/* One that every method refuses, once it has let the asker in. */
+#define NO_PARAM "\"no_such_parameter\":1"
+
+static long long
+code_of(json_t *answer)
+{
+	return json_integer_value(at(answer, CODE));
+}
+
+static void
+check_code(
+    const char *door, const char *method, int has, int wants, long long code)
+{
+	long long wanted = has >= wants ? -32602 : has ? -32002 : -32001;
+
+	if (code != wanted)
+		check_fail(__FILE__, __LINE__, "%s, %s as %s: %lld, not %lld",
+		    door, method, scopes[has], code, wanted);
+}
+
+static long long
+code_by_http(struct herod *h, const char *key, const char *call)
+{
+	const char *answer = post_with(h, text("Bearer %s", key), call);
+	const char *body = strstr(answer, "\r\n\r\n");
+	json_t *json = body ? json_loads(body + 4, 0, NULL) : NULL;
+	long long code = code_of(json);
+
+	check(json != NULL);
+	json_decref(json);
+	return code;
+}
+
+static void
+walk(struct herod *h, json_t *methods, int has, const char *key)
+{
+	const char *params = "{" NO_PARAM "}", *name;
+	int lines = door_unix(h), tcp = door_tcp(h), plain = door_unix(h);
+	int wants;
+	json_t *method;
+	size_t i;
+
+	log_in(lines, key);
+	log_in(tcp, key);
+	json_array_foreach (methods, i, method) {
+		name = text_at(method, "name");
+		wants = rank(text_at(method, "x-scope"));
+		check_code("unix", name, has, wants,
+		    code_of(ask(lines, name, params)));
+		check_code(
+		    "tcp", name, has, wants, code_of(ask(tcp, name, params)));
+		check_code("http", name, has, wants,
+		    code_by_http(h, key, call_text(name, params)));
+		check_code("secret", name, has, wants,
+		    code_of(ask(plain, name,
+			text("{\"secret\":\"%s\"," NO_PARAM "}", key))));
+	}
+}
+
+void
+test_every_method_asks_every_scope_at_every_door(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+	json_t *methods = at(rpc(h, "rpc.discover", NULL), "methods");
+	int has;
+
+	check(json_array_size(methods) > 50);
+	for (has = 1; has < 5; has++)
+		walk(h, methods, has, new_key(h, scopes[has], scopes[has]));
+	herod_stop(h);
+}
