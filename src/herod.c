@@ -24,6 +24,7 @@
 
 #include <ev.h>
 
+#include "audit.h"
 #include "cgroup.h"
 #include "conf.h"
 #include "doors.h"
@@ -94,6 +95,7 @@ struct herod {
 	struct notify *notify;
 	struct keep *keep;
 	struct keys *keys;
+	struct audit *audit;
 	struct past *past;
 	struct doors *doors;
 	struct events *events;
@@ -825,6 +827,8 @@ on_reopen_signal(struct ev_loop *loop, ev_signal *w, int revents)
 	log_info("SIGUSR2: log files are opened anew");
 	if (h->runners)
 		runners_reopen_logs(h->runners);
+	if (h->audit)
+		audit_reopen(h->audit);
 	if (h->options.daemon && h->keeper)
 		log_to_file(h);
 }
@@ -1005,6 +1009,7 @@ make_parts(struct herod *h, struct err *e)
 	if (h->keys == NULL)
 		return -1;
 	keys_set_secrets(h->keys, d);
+	h->audit = audit_open(h->loop, d);
 	h->keep = keep_open(h->loop, d->state_dir, e);
 	h->redis = h->keep
 	    ? redis_new(h->loop, d->redis_url, d->redis_timeout, e)
@@ -1033,7 +1038,7 @@ make_parts(struct herod *h, struct err *e)
 	    h->redis, h->schedules, h->keys};
 	h->services = (struct services){h->loop, d, h->runners, h->workers,
 	    h->redis, h->keep, h->events, &h->configured, ev_time(),
-	    on_shutdown_call, h, NULL, h->schedules, NULL, h->keys};
+	    on_shutdown_call, h, NULL, h->schedules, NULL, h->keys, h->audit};
 	h->peers = peers_new(&h->services);
 	return add_runners(h, own_redis, e);
 }
@@ -1197,6 +1202,7 @@ finish(struct herod *h, int code)
 	}
 	if (h->redis)
 		redis_free(h->redis);
+	audit_close(h->audit);
 	events_free(h->events);
 	upgrade_free(h->upgrade);
 	if (h->keeper) {

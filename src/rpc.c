@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "audit.h"
 #include "auth.h"
 #include "counters.h"
 #include "jsonrpc.h"
@@ -167,6 +168,16 @@ member_free(struct member *m)
 		text_settle_one(t);
 }
 
+/* e NULL: it was done. */
+static void
+member_audit(const struct member *m, const struct err *e)
+{
+	const struct call *call = &m->call;
+
+	audit_call(
+	    call->services->audit, call->peer, call->method, call->params, e);
+}
+
 /* A call is answered exactly once. */
 static struct member *
 member_answered(struct call *call)
@@ -227,6 +238,7 @@ call_reply(struct call *call, json_t *stolen)
 {
 	struct member *m = member_answered(call);
 
+	member_audit(m, NULL);
 	if (member_is_heard(m))
 		put_result(m, stolen);
 	json_decref(stolen);
@@ -244,6 +256,7 @@ call_refuse(struct call *call, const struct err *e)
 		    &unknown, ERR_INTERNAL, "%s failed", call->method->name);
 		e = &unknown;
 	}
+	member_audit(m, e);
 	if (member_is_heard(m))
 		put_refusal(m->text, m->slot, m->id, e);
 	member_done(m);
@@ -417,6 +430,9 @@ take_member(struct rpc_text *t, struct sink *slot, json_t *member)
 		0 &&
 	    check_scope(method, is_shown ? &shown : t->door->peer, e) == 0)
 		params = method_check(method, asked.params, e);
+	if (params == NULL && method != NULL)
+		audit_call(t->door->services->audit,
+		    is_shown ? &shown : t->door->peer, method, asked.params, e);
 	if (params != NULL)
 		member_run(
 		    t, slot, method, &asked, params, is_shown ? &shown : NULL);
@@ -491,6 +507,8 @@ member_orphan(struct member *m)
 		own_peer(m, m->call.peer);
 	if (m->gone != NULL) {
 		m->answered = true; /* it must not be any more */
+		audit_left(m->call.services->audit, m->peer, m->call.method,
+		    m->call.params);
 		m->gone(m->gone_arg);
 		member_free(m);
 	}
@@ -554,6 +572,7 @@ refuse_member(struct member *m)
 	    "%s: herod made way for another before this was done",
 	    m->call.method->name);
 	err_hint(&e, "what has been begun goes on; look, then ask again");
+	member_audit(m, &e);
 	put_refusal(m->text, m->slot, m->id, &e);
 }
 

@@ -31,6 +31,7 @@ struct upgrade;
 struct schedules;
 struct peers;
 struct keys;
+struct audit;
 struct key_given;
 
 /* What handlers work on; made by herod.c. */
@@ -50,6 +51,7 @@ struct services {
 	struct schedules *schedules;
 	struct peers *peers; /* other herods */
 	struct keys *keys;
+	struct audit *audit;
 };
 
 /* Who asks, as found when the connection was accepted (auth.c). */

@@ -20,15 +20,15 @@
 	    .fallback = fallback_},
 #define J(...) #__VA_ARGS__
 
-#define METHOD(id, called, needs, verb, manner, list, ...) \
+#define METHOD(id, called, needs, effect, verb, manner, list, ...) \
 	static const struct param params_##id[] = {list{.name = NULL}}; \
 	static json_t *defaults_##id[lengthof(params_##id)];
 #include "methods.def"
 #undef METHOD
 
-#define METHOD(id, called, needs, verb, manner, list, ...) \
-	[METHOD_##id] = { \
-	    called, SCOPE_##needs, verb, manner, params_##id, __VA_ARGS__},
+#define METHOD(id, called, needs, effect, verb, manner, list, ...) \
+	[METHOD_##id] = {called, SCOPE_##needs, effect, verb, manner, \
+	    params_##id, __VA_ARGS__},
 const struct method methods[METHOD_COUNT] = {
 #include "methods.def"
 };

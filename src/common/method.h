@@ -22,6 +22,8 @@ enum scope {
 
 enum manner { ONCE, EACH };
 
+enum effect { READS, CHANGES };
+
 struct param {
 	const char *name; /* NULL ends the list */
 	struct kind kind;
@@ -40,6 +42,7 @@ enum method_id {
 struct method {
 	const char *name;
 	enum scope scope;
+	enum effect effect;
 	const char *verb; /* NULL: heroctl has no plain verb for it */
 	enum manner manner;
 	const struct param *params;

@@ -497,3 +497,96 @@ test_every_method_asks_every_scope_at_every_door(void)
 		walk(h, methods, has, new_key(h, scopes[has], scopes[has]));
 	herod_stop(h);
 }
+
+/* ---- the audit log ---- */
+
+static const char *
+audit_file(struct herod *h)
+{
+	return text("%s/log/audit.log", h->state);
+}
+
+/* How many lines have all of these, at most three. */
+static int
+audited(struct herod *h, const char *a, const char *b, const char *c)
+{
+	return atoi(run("grep -F -e '%s' %s | grep -F -e '%s' | grep -cF '%s'",
+	    a, audit_file(h), b, c)
+			.out);
+}
+
+void
+test_who_changed_what_and_how_it_went_is_told(void)
+{
+	struct herod *h =
+	    herod_start(AT_ONCE "[runner:web]\ncommand = sleep 1000\n");
+	const char *key = new_key(h, "ci", "user");
+	json_t *line;
+
+	rpc(h, "stop_runner", "[s]", "web");
+	post_by(h, key, "stop_all");
+	rpc_error(h, "start_runner", "[s]", "nobody");
+	post_with(h, text("Bearer %s", key),
+	    call_text("queue_job_to_runner",
+		"{\"runner\":\"web\",\"job\":{\"payload\":\"hush\"}}"));
+	check_int(audited(h, "stop_runner", "\"web\"", "\"ok\""), 1);
+	check_int(audited(h, "stop_all", "key ci", "\"forbidden\""), 1);
+	check_int(
+	    audited(h, "start_runner", "\"nobody\"", "\"no_such_runner\""), 1);
+	check_int(audited(h, "queue_job", "\"web\"", "\"result\":\""), 1);
+	check_int(audited(h, "auth.create_key", "\"ci\"", "\"ok\""), 1);
+	check_int(audited(h, "list_runners", "", ""), 0);
+	check(strstr(file_text(audit_file(h)), "hush") == NULL);
+	check(strstr(file_text(audit_file(h)), key + 14) == NULL);
+	line = json_loads(run("head -n 1 %s", audit_file(h)).out, 0, NULL);
+	check_has(text_at(line, "who"), text("unix uid %d", (int)getuid()));
+	json_decref(line);
+	herod_stop(h);
+}
+
+void
+test_who_did_not_wait_is_told_to_have_left(void)
+{
+	struct herod *h = herod_start(AT_ONCE
+	    "[runner:deaf]\nstopwaitsecs = 1000\ncommand = %s\n",
+	    script("deaf",
+		text("trap '' TERM; until [ -e %s ]; do sleep 0.02; done",
+		    here("go"))));
+	int call = rpc_begin(h, "stop_runner", "[s]", "deaf");
+
+	wait_for(is_state(h, "deaf", "STOPPING"));
+	close(call);
+	wait_for(audited(h, "stop_runner", "\"deaf\"", "\"left\"") == 1);
+	write_file(here("go"), "");
+	herod_stop(h);
+}
+
+void
+test_what_is_audited_is_a_setting(void)
+{
+	struct herod *h = herod_start_with("", "--audit admin", AT_ONCE);
+
+	rpc(h, "schedules.list", NULL);
+	rpc_error(h, "job.stop", "[s]", "one");
+	rpc(h, "start_all", NULL);
+	check_int(audited(h, "start_all", "", ""), 1);
+	check_int(audited(h, "job.stop", "", ""), 0);
+	herod_stop(h);
+	h = herod_start_with("", "--audit none", AT_ONCE);
+	rpc(h, "start_all", NULL);
+	check_int(audited(h, "start_all", "", ""), 1);
+	herod_stop(h);
+}
+
+void
+test_an_audit_log_that_was_moved_begins_anew(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+
+	rpc(h, "start_all", NULL);
+	run("mv %s %s", audit_file(h), here("moved"));
+	kill(herod_pid(h), SIGUSR2);
+	wait_for(rpc(h, "start_all", NULL) && file_exists(audit_file(h)));
+	check_int(audited(h, "start_all", "", "") > 0, 1);
+	herod_stop(h);
+}
