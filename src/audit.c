@@ -132,7 +132,7 @@ put_line(struct audit *a, const struct peer *who, const struct method *m,
 	struct sink *s = &a->lines;
 
 	sink_literal(s, "{\"at\":\"");
-	time_text(ev_now(a->loop), at);
+	time_text(ev_time(), at);
 	sink_put(s, at, strlen(at));
 	sink_literal(s, "\",\"who\":");
 	put_text(s, who->text);
