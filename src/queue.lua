@@ -1577,7 +1577,8 @@ end
 local function fence(keys, args)
 	if redis.call('EXISTS', keys[1]) == 1 or
 	    redis.call('HEXISTS', keys[2], 'gone') == 1 or
-	    not redis.call('SET', keys[3], args[1], 'NX', 'PX', args[2]) then
+	    not redis.call('SET', keys[3], args[1], 'NX', 'PX', args[2]) and
+	    redis.call('GET', keys[3]) ~= args[1] then
 		return { '' }
 	end
 	redis.call('HSET', keys[2], 'fenced', '1')

@@ -106,6 +106,7 @@ struct queues {
 	bool fence_held, must_replay;
 	char *fence_key;
 	ev_prepare fence;
+	LIST_HEAD(, takeover) takeovers; /* under way */
 	struct spool_room spools[SPOOLS];
 	struct spooled_list spooled;
 	struct spooled_tree spooled_by_id;

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,7 @@
 #include "log.h"
 #include "mem.h"
 
-#define TAKEOVER_KEPT "60000" /* ms in which one of us has it to itself */
+#define TAKEOVER_KEPT 1.0 /* seconds; or node_timeout, if that is longer */
 #define RECOVER_MAX 500 /* claims at once */
 
 static char *
@@ -252,6 +253,7 @@ queues_register(
 /* ---- others are not ---- */
 
 struct takeover {
+	LIST_ENTRY(takeover) next;
 	struct queues *queues;
 	char *id, *name;
 	long long jobs;
@@ -260,6 +262,7 @@ struct takeover {
 static void
 takeover_free(struct takeover *t)
 {
+	LIST_REMOVE(t, next);
 	free(t->id);
 	free(t->name);
 	free(t);
@@ -367,6 +370,19 @@ on_fenced(void *arg, const struct redis_reply *reply)
 		takeover_free(t);
 }
 
+static bool
+is_taken_over(const struct queues *qs, const char *id)
+{
+	const struct takeover *t;
+
+	LIST_FOREACH (t, &qs->takeovers, next)
+		if (strcmp(t->id, id) == 0)
+			return true;
+	return false;
+}
+
+/* One of us has it to itself for a while.  Should that one die over it, it goes
+ * on when it is there again, or else another one when the time is over. */
 static void
 take_over(struct queues *qs, const char *id)
 {
@@ -377,12 +393,13 @@ take_over(struct queues *qs, const char *id)
 
 	t->queues = qs;
 	t->id = xstrdup(id);
+	LIST_INSERT_HEAD(&qs->takeovers, t, next);
 	call_begin(&w, "herod_fence", 3);
 	words_add(&w, hb);
 	words_add(&w, node);
 	words_add(&w, lock);
 	words_add(&w, qs->id);
-	words_add(&w, TAKEOVER_KEPT);
+	words_add_number(&w, to_ms(fmax(qs->timeout, TAKEOVER_KEPT)));
 	if (!redis_send(qs->redis, &w, on_fenced, t))
 		takeover_free(t);
 	free(hb);
@@ -410,7 +427,7 @@ on_beaten(void *arg, const struct redis_reply *reply)
 	}
 	for (i = 0; i < reply_count(dead); i++) {
 		id = reply_text(reply_at(dead, i), NULL);
-		if (id)
+		if (id && !is_taken_over(qs, id))
 			take_over(qs, id);
 	}
 }

@@ -149,6 +149,23 @@ test_a_vanished_node_is_taken_over_once(void)
 	close_place(&p);
 }
 
+/* It has its place to itself, and was killed before it had given them back. */
+void
+test_who_died_taking_over_goes_on_when_it_is_there_again(void)
+{
+	struct place p, other;
+
+	die_with_two_claims(&p, &other);
+	REDIS(&p,
+	    "FCALL herod_fence 3 herod:hb:node-2 herod:node:node-2 "
+	    "herod:takeover:node-2 node-1 60000");
+	share(&p, 0.3);
+	wait_for(turn(p.loop) && *heard.vanished);
+	check_str(heard.vanished, "box 2");
+	close_node(&other);
+	close_place(&p);
+}
+
 void
 test_more_claims_than_one_call_takes_are_all_given_back(void)
 {
