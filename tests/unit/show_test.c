@@ -139,7 +139,8 @@ test_a_jobs_result_ends_with_a_newline(void)
 {
 	struct ctl ctl = plain();
 
-	check_str(shown(ctl, "JobOutcome", "{\"success\":\"a\\tb\"}"), "a\tb\n");
+	check_str(
+	    shown(ctl, "JobOutcome", "{\"success\":\"a\\tb\"}"), "a\tb\n");
 	check_int(last, STATUS_DONE);
 	check_str(shown(ctl, "JobOutcome", "{\"success\":\"a\"}"), "a\n");
 	check_str(shown(ctl, "JobOutcome", "{\"success\":\"a\\n\"}"), "a\n");
