@@ -70,6 +70,7 @@ complete(json_t *schema, const char *title)
 {
 	const char *name;
 	json_t *part;
+	size_t i;
 
 	if (json_object_get(schema, "$ref") != NULL) {
 		complete_reference(schema);
@@ -78,6 +79,8 @@ complete(json_t *schema, const char *title)
 	put(schema, "title", title);
 	json_object_foreach (json_object_get(schema, "properties"), name, part)
 		complete_part(part, title, name);
+	json_array_foreach (json_object_get(schema, "anyOf"), i, part)
+		complete_part(part, title, "either");
 	complete_part(json_object_get(schema, "items"), title, "item");
 	complete_part(
 	    json_object_get(schema, "additionalProperties"), title, "value");

@@ -1,7 +1,8 @@
 /*
  * examples.mjs SOCKET: asks herod what the examples of its OpenRPC document
  * ask, by name and by position.  Each answer is as the result's schema says,
- * and has what the example has.  herod has shut down at the end.
+ * and has what the example has; so is each event that this leads to.  herod
+ * has shut down at the end.
  */
 import assert from "node:assert";
 import fs from "node:fs";
@@ -9,11 +10,40 @@ import { lines } from "./lines.mjs";
 import { shapes } from "./shapes.mjs";
 
 const ID = "9f1c6f6e-3b1f-4d0e-8f43-0a4bdc3c1f6d";
-const { call, end } = lines(process.argv[2]);
-const doc = (await call("rpc.discover")).result;
-const { checkExample, checkResult } = shapes(doc);
+const faults = [];
+const told = new Map();
+let check;
+const asking = lines(process.argv[2], isTold);
+const watching = lines(process.argv[2], isTold);
+const doc = (await asking.call("rpc.discover")).result;
 const example = Object.fromEntries(doc.methods.map((m) => [m.name,
     Object.fromEntries(m.examples[0].params.map((p) => [p.name, p.value]))]));
+
+check = shapes(doc);
+await watching.call("subscribe", { topics: ["*"] });
+
+function isTold(notification) {
+	const { method, params } = notification;
+	const what = params.topic ? `${params.topic} ${params.what}` : method;
+
+	told.set(what, (told.get(what) ?? 0) + 1);
+	try {
+		check.checkNotification(notification);
+	} catch (fault) {
+		faults.push(fault.message);
+	}
+}
+
+async function call(method, params) {
+	const answer = await asking.call(method, params);
+
+	if ("result" in answer)
+		check.checkResult(doc.methods.find((m) => m.name === method),
+		    answer.result);
+	else
+		check.checkError(answer.error);
+	return answer;
+}
 
 /* ---- what an example finds when it is its turn ---- */
 
@@ -150,7 +180,6 @@ async function isAnswered(method, params) {
 
 	assert.ok("result" in answer,
 	    `${asked}: ${JSON.stringify(answer.error)}`);
-	checkResult(method, answer.result);
 	shows(answer.result, method.examples[0].result.value, asked);
 }
 
@@ -162,8 +191,6 @@ function byPosition(method, given) {
 	return names.slice(0, n).every((name) => name in given) ?
 	    names.slice(0, n).map((name) => given[name]) : null;
 }
-
-const faults = [];
 
 async function attempt(method, params) {
 	try {
@@ -177,11 +204,13 @@ for (const method of doc.methods) {
 	const given = example[method.name];
 	const array = byPosition(method, given);
 
-	checkExample(method, method.examples[0]);
+	check.checkExample(method, method.examples[0]);
 	await attempt(method, given);
 	if (array && method.name !== "shutdown")
 		await attempt(method, array);
 }
-end();
+asking.end();
+watching.end();
+console.log([...told].map(([what, n]) => `${n} of ${what}`).join("\n"));
 console.log(faults.join("\n"));
 process.exitCode = faults.length ? 1 : 0;

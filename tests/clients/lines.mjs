@@ -1,7 +1,10 @@
-/* JSON-RPC a line over a socket: call(method, params) gives the answer. */
+/*
+ * JSON-RPC a line over a socket: call(method, params) gives the answer;
+ * notified(notification) is called for each.
+ */
 import net from "node:net";
 
-export function lines(where) {
+export function lines(where, notified = () => {}) {
 	const socket = net.connect(where);
 	const asked = new Map();
 	let rest = "";
@@ -14,6 +17,8 @@ export function lines(where) {
 		for (const line of whole) {
 			const answer = JSON.parse(line);
 
+			if (answer.method)
+				notified(answer);
 			asked.get(answer.id)?.(answer);
 			asked.delete(answer.id);
 		}

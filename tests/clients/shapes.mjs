@@ -58,5 +58,19 @@ export function shapes(doc) {
 		checkResult(method, example.result.value);
 	}
 
-	return { checkResult, checkExample };
+	/* Of what comes with a subscription, or when logs are followed. */
+	const { Event: event, LogNews: log } = doc.components.schemas;
+
+	function checkNotification({ method, params }) {
+		check(of({ event, log }[method]), params, method);
+	}
+
+	function checkError(error) {
+		const known = doc.components.errors[error.data?.name];
+
+		assert.equal(error.code, known?.code);
+		check(of(doc.components.schemas.CallError), error, "error");
+	}
+
+	return { checkResult, checkExample, checkNotification, checkError };
 }

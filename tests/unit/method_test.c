@@ -179,6 +179,7 @@ check_schema(const json_t *document, const json_t *schema, const char *where)
 	const char *ref = json_string_value(json_object_get(schema, "$ref"));
 	const char *name;
 	json_t *part;
+	size_t i;
 
 	printf("%s\n", where);
 	check(json_is_object(schema));
@@ -190,6 +191,8 @@ check_schema(const json_t *document, const json_t *schema, const char *where)
 	check(json_is_string(json_object_get(schema, "title")));
 	json_object_foreach (json_object_get(schema, "properties"), name, part)
 		check_schema(document, part, name);
+	json_array_foreach (json_object_get(schema, "anyOf"), i, part)
+		check_schema(document, part, "anyOf");
 	part = json_object_get(schema, "items");
 	if (part != NULL)
 		check_schema(document, part, "items");
