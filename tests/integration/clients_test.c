@@ -55,7 +55,7 @@ needs_modules(void)
 	if (run("ln -s \"${HEROD_CLIENTS:-$HEROD_BUILD/clients}/node_modules\" ."
 		" && test -d node_modules/")
 		.status != 0)
-		missing("tests/clients/install");
+		missing("node_modules (tests/clients/install)");
 }
 
 /* ---- clients ---- */
