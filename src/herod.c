@@ -430,6 +430,31 @@ name_orphans(const struct herod *h)
 static int exec_keeper(
     const char *herod, int ready_fd, int resume_fd, char **argv);
 
+/* Signals that came, but what they ask for is not begun. */
+static volatile sig_atomic_t caught[NSIG];
+
+static void
+on_caught(int signum)
+{
+	caught[signum] = true;
+	ev_feed_signal(signum);
+}
+
+/* Those that come from now on wait until the keeper can take them, and those
+ * that are not dealt with as well. */
+static void
+leave_signals(sigset_t *old)
+{
+	sigset_t all;
+	int signum;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, old);
+	for (signum = 1; signum < NSIG; signum++)
+		if (caught[signum])
+			raise(signum);
+}
+
 /* What Redis was asked last is known before connections are handed over: who
  * asked for it would ask the next herod again. */
 static void
@@ -448,20 +473,17 @@ settle(struct herod *h)
 static void
 take_keepers_place(struct herod *h)
 {
-	sigset_t all, old;
+	sigset_t old;
 	int fd;
 
+	leave_signals(&old);
 	settle(h);
 	hand_over(h);
 	fd = keeper_bequeath(h->keeper);
-	if (fd == -1) {
+	if (fd != -1)
+		exec_keeper(h->argv[0], -1, fd, h->argv);
+	else
 		log_warn("cannot take the place of herod-keeper");
-		return;
-	}
-	/* Those that come meanwhile wait until the keeper can take them. */
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, &old);
-	exec_keeper(h->argv[0], -1, fd, h->argv);
 	sigprocmask(SIG_SETMASK, &old, NULL);
 }
 
@@ -653,6 +675,7 @@ on_end_signal(struct ev_loop *loop, ev_signal *w, int revents)
 
 	(void)loop;
 	(void)revents;
+	caught[w->signum] = false;
 	snprintf(why, sizeof(why), "SIG%s", signal_name(w->signum, name));
 	end(w->data, why);
 }
@@ -713,6 +736,7 @@ on_reload_signal(struct ev_loop *loop, ev_signal *w, int revents)
 
 	(void)loop;
 	(void)revents;
+	caught[w->signum] = false;
 	if (!h->ending && h->doors)
 		reload(h);
 }
@@ -725,6 +749,7 @@ on_other_signal(struct ev_loop *loop, ev_signal *w, int revents)
 
 	(void)loop;
 	(void)revents;
+	caught[w->signum] = false;
 	log_info("SIG%s: nothing is done", signal_name(w->signum, name));
 }
 
@@ -788,6 +813,7 @@ on_reopen_signal(struct ev_loop *loop, ev_signal *w, int revents)
 
 	(void)loop;
 	(void)revents;
+	caught[w->signum] = false;
 	log_info("SIGUSR2: log files are opened anew");
 	if (h->runners)
 		runners_reopen_logs(h->runners);
@@ -803,14 +829,18 @@ watch_signals(struct herod *h)
 	static void (*const does[])(struct ev_loop *, ev_signal *, int) = {
 	    on_end_signal, on_end_signal, on_end_signal, on_reload_signal,
 	    on_other_signal, on_reopen_signal};
+	struct sigaction catch = {
+	    .sa_handler = on_caught, .sa_flags = SA_RESTART};
 	size_t i;
 
+	sigfillset(&catch.sa_mask);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
 		ev_signal_init(&h->signals[i], does[i], numbers[i]);
 		h->signals[i].data = h;
 		ev_signal_start(h->loop, &h->signals[i]);
+		sigaction(numbers[i], &catch, NULL);
 	}
 }
 

@@ -73,8 +73,7 @@ end
 -- Jobs with a concurrency_key.  NSd:busy:QUEUE:KEY has the ids of those that
 -- are at work, or that were, or are about to be, and stand in their row;
 -- NSd:held:QUEUE:KEY is the row of those that came when there were enough, and
--- NSd:held:QUEUE counts these by key.  NSd:out:QUEUE:KEY is the id of the last one
--- that came out of it, until it begins.
+-- NSd:held:QUEUE counts these by key.
 
 -- Who is in busy without being there any more, as nobody told its end: some are
 -- looked at.
@@ -105,17 +104,30 @@ local function count_held(ns, queue)
 	return n
 end
 
--- To the head of its row, but behind one that came out before it and stands there.
-local function let_out(ns, queue, name, id)
-	local out, job = own_key(ns, 'out', queue .. ':' .. name),
-		job_key(ns, id)
-	local last = redis.call('GET', out)
-	local row = last and list_key(ns, queue,
-		redis.call('HGET', job, 'priority'))
+-- The last one of its key that has a place and stands in that row, near the head.
+local function last_before(ns, queue, name, row, id)
+	local place, last = -1, nil
 
-	redis.call('SET', out, id, 'EX', 86400)
-	if last and not is_external(ns, queue) and
-	    redis.call('LPOS', row, last, 'MAXLEN', 1000) then
+	for _, other in ipairs(redis.call('SRANDMEMBER', own_key(ns, 'busy',
+		queue .. ':' .. name), 100)) do
+		local at = other ~= id and redis.call('HGET',
+			job_key(ns, other), 'status') == 'dispatched' and
+			redis.call('LPOS', row, other, 'MAXLEN', 1000)
+		if at and at > place then
+			place, last = at, other
+		end
+	end
+	return last
+end
+
+-- To the head of its row, but behind those of its key that came before it.
+local function let_out(ns, queue, name, id)
+	local job = job_key(ns, id)
+	local row = list_key(ns, queue, redis.call('HGET', job, 'priority'))
+	local last = not is_external(ns, queue) and
+		last_before(ns, queue, name, row, id)
+
+	if last then
 		redis.call('LINSERT', row, 'AFTER', last, id)
 	else
 		push(ns, id, job, 'LPUSH')
@@ -142,33 +154,54 @@ local function next_of_key(ns, queue, name)
 	return false
 end
 
-local function hold(ns, queue, id, name, how)
-	redis.call(how, own_key(ns, 'held', queue .. ':' .. name), id)
+local function count_in(ns, queue, name)
 	redis.call('HINCRBY', own_key(ns, 'held', queue), name, 1)
 end
 
--- It is not the last one that came out, and has not begun, any more.
-local function forget_out(ns, queue, id, name)
-	local out = own_key(ns, 'out', queue .. ':' .. name)
+-- It is held again: before all others, but for those that were so before it.
+local function hold_again(ns, queue, id, name)
+	local held = own_key(ns, 'held', queue .. ':' .. name)
+	local index, last = own_key(ns, 'jobs', queue), nil
+	local own = tonumber(redis.call('ZSCORE', index, id)) or 0
 
-	if redis.call('GET', out) == id then
-		redis.call('DEL', out)
+	for _, other in ipairs(redis.call('LRANGE', held, 0, 99)) do
+		local its = redis.call('ZSCORE', index, other)
+		if not its or tonumber(its) >= own then
+			break
+		end
+		last = other
 	end
+	if last then
+		redis.call('LINSERT', held, 'AFTER', last, id)
+	else
+		redis.call('LPUSH', held, id)
+	end
+	count_in(ns, queue, name)
+end
+
+-- begun: those that are about to be.
+local function count_at_work(ns, busy, begun)
+	local n = 0
+
+	for _, id in ipairs(redis.call('SMEMBERS', busy)) do
+		local status = begun[id] and 'started' or
+			redis.call('HGET', job_key(ns, id), 'status')
+		if status == 'started' or status == 'stopping' then
+			n = n + 1
+		end
+	end
+	return n
 end
 
 -- One that has a place is about to begin: true when it may, else, as fewer may
--- than before, it is the first that is held.
-local function go_on_in_key(ns, queue, id, name, most)
+-- than before, it is held again.
+local function go_on_in_key(ns, queue, id, name, most, begun)
 	local busy = own_key(ns, 'busy', queue .. ':' .. name)
-
-	forget_out(ns, queue, id, name)
-	if redis.call('SCARD', busy) > most then
-		forget_idle(ns, busy)
-	end
 	local n = redis.call('SCARD', busy)
-	if n > most then
+
+	if n > most and count_at_work(ns, busy, begun) >= most then
 		redis.call('SREM', busy, id)
-		hold(ns, queue, id, name, 'LPUSH')
+		hold_again(ns, queue, id, name)
 		return false
 	elseif n < most then
 		-- There is room for more than before.
@@ -177,12 +210,13 @@ local function go_on_in_key(ns, queue, id, name, most)
 	return true
 end
 
--- A job is about to begin: true when it may, else it is held.
-local function enter_key(ns, queue, id, name, most)
+-- A job is about to begin, as those in begun are: true when it may, else it is
+-- held.
+local function enter_key(ns, queue, id, name, most, begun)
 	local busy = own_key(ns, 'busy', queue .. ':' .. name)
 
 	if redis.call('SISMEMBER', busy, id) == 1 then
-		return go_on_in_key(ns, queue, id, name, most)
+		return go_on_in_key(ns, queue, id, name, most, begun)
 	end
 	if redis.call('SCARD', busy) >= most then
 		forget_idle(ns, busy)
@@ -190,7 +224,9 @@ local function enter_key(ns, queue, id, name, most)
 	-- Those that are held came before it; each lets out the next.
 	if redis.call('SCARD', busy) >= most or
 	    next_of_key(ns, queue, name) then
-		hold(ns, queue, id, name, 'RPUSH')
+		redis.call('RPUSH', own_key(ns, 'held', queue .. ':' .. name),
+			id)
+		count_in(ns, queue, name)
 		return false
 	end
 	redis.call('SADD', busy, id)
@@ -580,7 +616,7 @@ end
 
 -- Those of ids that may begin, as {id, fields}; lost gets those without a job.
 local function may_begin(args, ids, lost)
-	local ns, found, seen = args[1], {}, {}
+	local ns, found, seen, begun = args[1], {}, {}, {}
 
 	for _, id in ipairs(ids) do
 		local job, list = hash(job_key(ns, id))
@@ -593,8 +629,9 @@ local function may_begin(args, ids, lost)
 		    (job.status ~= 'created' or job.herod) then
 			-- cancelled, or pushed twice
 		elseif not name or enter_key(ns, args[8], id, name,
-		    tonumber(args[9])) then
+		    tonumber(args[9]), begun) then
 			found[#found + 1] = { id, list, job }
+			begun[id] = true
 		end
 	end
 	return found

@@ -105,15 +105,42 @@ recent_job(struct queue *q, enum recent_kind kind, struct job *stolen)
 		job_free(stolen);
 }
 
-/* What a deed makes of those before it, of the same job. */
+static bool
+is_of_queue(const struct recent *r)
+{
+	return r->kind == RECENT_PAUSED || r->kind == RECENT_RESUMED;
+}
+
+static bool
+is_of_runner(const struct recent *r)
+{
+	return r->kind == RECENT_ENROLLED || r->kind == RECENT_STRUCK;
+}
+
+static bool
+is_of_job(const struct recent *r)
+{
+	return !is_of_queue(r) && !is_of_runner(r);
+}
+
+/* What makes that a job is over. */
+static bool
+is_end(const struct recent *r)
+{
+	return r->kind == RECENT_ENDED || r->kind == RECENT_CANCELLED;
+}
+
+/* What a deed makes of those before it, of the same job.  One that is deleted
+ * must be over before. */
 static void
 outdo(struct recent *before, enum recent_kind kind)
 {
 	bool cancelled = before->kind == RECENT_CANCELLED;
 
-	if (kind == RECENT_DELETED || (kind == RECENT_AGAIN && cancelled))
+	if ((kind == RECENT_DELETED && !is_end(before)) ||
+	    (kind == RECENT_AGAIN && cancelled))
 		recent_free(take_out(before->all, before));
-	else if (kind == RECENT_CANCELLED || kind == RECENT_AGAIN)
+	else if (before->kind != RECENT_DELETED)
 		before->undone = kind == RECENT_CANCELLED;
 }
 
@@ -124,9 +151,11 @@ recent_deed(struct queue *q, enum recent_kind kind, const char *id)
 
 	if (!keeps(q->all))
 		return;
-	TAILQ_FOREACH_SAFE (r, &q->all->recents, next, next)
-		if (kind != RECENT_STARTED && !strcmp(r->id, id))
-			outdo(r, kind);
+	/* A start undoes nothing. */
+	if (kind != RECENT_STARTED)
+		TAILQ_FOREACH_SAFE (r, &q->all->recents, next, next)
+			if (is_of_job(r) && !strcmp(r->id, id))
+				outdo(r, kind);
 	keep_new(q->all, q, kind, id, NULL);
 }
 
@@ -141,25 +170,13 @@ recent_deeds(struct queue *q, enum recent_kind kind, json_t *ids)
 	if (!keeps(q->all) || json_object_size(ids) == 0)
 		return;
 	TAILQ_FOREACH_SAFE (r, &q->all->recents, next, next)
-		if (json_object_get(ids, r->id))
+		if (is_of_job(r) && json_object_get(ids, r->id))
 			outdo(r, kind);
 	json_object_foreach (ids, id, value)
 		keep_new(q->all, q, kind, id, NULL);
 }
 
 /* ---- what is one way or the other: the last word counts ---- */
-
-static bool
-is_of_queue(const struct recent *r)
-{
-	return r->kind == RECENT_PAUSED || r->kind == RECENT_RESUMED;
-}
-
-static bool
-is_of_runner(const struct recent *r)
-{
-	return r->kind == RECENT_ENROLLED || r->kind == RECENT_STRUCK;
-}
 
 /* Told by us, or by another herod: our word of before is not the last. */
 static void
@@ -182,10 +199,16 @@ recent_pause(struct queue *q, bool paused)
 }
 
 /* Redis without its last words says nothing new. */
+static bool
+is_behind(const struct queues *qs)
+{
+	return qs->fence_held || qs->must_replay;
+}
+
 void
 recent_pause_by_others(struct queue *q)
 {
-	if (!q->all->fence_held)
+	if (!is_behind(q->all))
 		drop_word_on_queue(q);
 }
 
@@ -209,7 +232,7 @@ recent_enrol_by_others(struct queues *qs, const json_t *queues)
 	struct recent *r, *next;
 
 	TAILQ_FOREACH_SAFE (r, &qs->recents, next, next) {
-		if (qs->fence_held || !is_of_runner(r))
+		if (is_behind(qs) || !is_of_runner(r))
 			continue;
 		is = json_string_value(json_object_get(queues, r->id));
 		was = r->queue ? r->queue->name : NULL;
@@ -393,13 +416,16 @@ is_lacking(const struct queues *qs, const struct recent *r, bool forgot)
 static bool
 is_in_hand(const struct queues *qs, const struct recent *r)
 {
-	return qs->ops && qs->ops->has && qs->ops->has(qs->arg, r->id);
+	return is_of_job(r) && qs->ops && qs->ops->has &&
+	    qs->ops->has(qs->arg, r->id);
 }
 
+/* Those of jobs that were over, which are told in their order. */
 static bool
 is_of_ended(const struct recent *r)
 {
-	return r->kind == RECENT_ENDED || r->kind == RECENT_AGAIN;
+	return is_end(r) || r->kind == RECENT_AGAIN ||
+	    r->kind == RECENT_DELETED;
 }
 
 /* last: what is kept from now on is not looked at. */
@@ -423,7 +449,7 @@ replay(struct queues *qs, bool forgot, bool ended, long long last)
 }
 
 /* First what is over, so that it is not taken again, unless it was to be tried
- * again since. */
+ * again since, and is not in the way of another one of its id. */
 void
 recents_replay(struct queues *qs, bool forgot)
 {

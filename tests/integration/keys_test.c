@@ -139,7 +139,7 @@ test_who_left_without_a_word_holds_up_nobody(void)
 	redis(server, "sadd herod:busy:w:a ghost");
 	queue_job(h, "a1", "a", "echo me");
 	check_str(job_outcome(h, "a1"), "me");
-	check_has(redis(server, "exists herod:busy:w:a"), "0");
+	wait_for(strcmp(redis(server, "exists herod:busy:w:a"), "0\n") == 0);
 	herod_stop(h);
 }
 

@@ -76,6 +76,14 @@ fail_over(struct fixture *f)
 	wait_for_redis(f->h);
 }
 
+/* What is settled is behind what a client is told. */
+static bool
+is_settled(void)
+{
+	return strcmp(redis(here("one.sock"), "keys herod:own:fast:*"), "\n") ==
+	    0;
+}
+
 /* What the successor answers. */
 static bool
 knows(const char *command, const char *answer)
@@ -404,11 +412,7 @@ test_who_knows_all_is_told_nothing(void)
 	rpc(f.h, "job.delete", "[s]", "one");
 	queue_job(&f, "fast", "two");
 	check_str(job_outcome(f.h, "two"), "done");
-	/* What is settled is behind what a client is told. */
-	wait_for(
-	    strtoll(redis(here("one.sock"), "hlen herod:own:fast:%s",
-			text_at(rpc(f.h, "get_all_status", NULL), "node.name")),
-		NULL, 10) == 0);
+	wait_for(is_settled());
 	fork_off();
 	fail_over(&f);
 	check(strstr(herod_log(), "told again") == NULL);
@@ -427,5 +431,99 @@ test_without_redis_replay_nothing_is_kept(void)
 	fail_over(&f);
 	check_int(int_at(rpc_error(f.h, "job.status", "[s]", "later"), "code"),
 	    -32020);
+	herod_stop(f.h);
+}
+
+/* It was over before; nobody but us knows. */
+void
+test_who_was_over_and_deleted_is_not_done_again(void)
+{
+	struct fixture f;
+
+	start(&f, "");
+	rpc(f.h, "pause_queue", "[s]", "fast");
+	queue_job(&f, "fast", "one");
+	queue_job(&f, "fast", "two");
+	fork_off();
+	rpc(f.h, "resume_queue", "[s]", "fast");
+	check_str(job_outcome(f.h, "one"), "done");
+	check_str(job_outcome(f.h, "two"), "done");
+	rpc(f.h, "job.delete", "[s]", "one");
+	rpc(f.h, "jobs.purge", "{s:s, s:s}", "runner", "fast", "status",
+	    "finished");
+	fail_over(&f);
+	queue_job(&f, "fast", "last");
+	check_str(job_outcome(f.h, "last"), "done");
+	check_int(begun("one"), 1);
+	check_int(begun("two"), 1);
+	wait_for(knows("exists hero:job:one hero:job:two", "0\n"));
+	herod_stop(f.h);
+}
+
+void
+test_who_was_cancelled_and_deleted_does_not_run(void)
+{
+	struct fixture f;
+
+	start(&f, "");
+	queue_job(&f, "slow", "at-work");
+	wait_for(begun("at-work") == 1);
+	queue_job(&f, "slow", "old");
+	fork_off();
+	rpc(f.h, "job.stop", "[s]", "old");
+	rpc(f.h, "job.delete", "[s]", "old");
+	fail_over(&f);
+	write_file(here("go"), "");
+	queue_job(&f, "slow", "last");
+	check_str(job_outcome(f.h, "last"), "slowly");
+	check_int(begun("old"), 0);
+	herod_stop(f.h);
+}
+
+/* The successor knows the one before. */
+void
+test_another_of_the_id_of_one_deleted_is_not_done_again(void)
+{
+	struct fixture f;
+
+	start(&f, "");
+	queue_job(&f, "moody", "nightly");
+	check_has(job_outcome(f.h, "nightly"), "exit");
+	fork_off();
+	rpc(f.h, "job.delete", "[s]", "nightly");
+	rpc(f.h, "pause_queue", "[s]", "fast");
+	queue_job(&f, "fast", "nightly");
+	rpc(f.h, "resume_queue", "[s]", "fast");
+	check_str(job_outcome(f.h, "nightly"), "done");
+	wait_for(is_settled());
+	fail_over(&f);
+	queue_job(&f, "fast", "last");
+	check_str(job_outcome(f.h, "last"), "done");
+	check_int(begun("nightly"), 1);
+	check(job_is(f.h, "nightly", "finished"));
+	herod_stop(f.h);
+}
+
+/* Names of runners are not ids of jobs. */
+void
+test_a_job_of_its_name_does_not_undo_a_registration(void)
+{
+	struct fixture f;
+
+	start(&f, "");
+	fork_off();
+	rpc(f.h, "register_runner", "{s:s, s:s}", "name", "far", "queue", "b");
+	rpc(f.h, "register_runner", "{s:s, s:s}", "name", "off", "queue", "b");
+	queue_job(&f, "fast", "far");
+	check_str(job_outcome(f.h, "far"), "done");
+	rpc(f.h, "job.delete", "[s]", "far");
+	queue_job(&f, "slow", "off");
+	wait_for(begun("off") == 1);
+	fail_over(&f);
+	wait_for(
+	    strstr(redis(here("two.sock"), "hgetall herod:runners"), "off"));
+	wait_for(
+	    strstr(redis(here("two.sock"), "hgetall herod:runners"), "far"));
+	write_file(here("go"), "");
 	herod_stop(f.h);
 }

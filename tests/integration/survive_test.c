@@ -262,3 +262,43 @@ test_what_had_done_its_work_is_not_run_again(void)
 	wait_for(count_lines(here("told")) == 2);
 	herod_stop(h);
 }
+
+/* systemd ends all that is left when the main process is gone. */
+void
+test_who_asks_to_end_while_the_keeper_is_replaced_is_heard(void)
+{
+	struct herod *h =
+	    herod_start(AT_ONCE "[runner:web]\ncommand = sleep 1000\n");
+	pid_t daemon = herod_pid(h);
+
+	rpc(h, "start_runner", "[s]", "web");
+	kill(daemon, SIGSTOP);
+	herod_keeper_gone(h, daemon);
+	kill(daemon, SIGTERM);
+	kill(daemon, SIGCONT);
+	herod_end(h);
+}
+
+/* Redis does not answer meanwhile. */
+void
+test_who_asks_to_end_while_redis_is_awaited_is_heard(void)
+{
+	pid_t redis = redis_start(here("redis.sock"));
+	struct herod *h = herod_start_with("",
+	    text("--redis_url unix://%s", here("redis.sock")),
+	    AT_ONCE "[runner:web]\ncommand = sleep 1000\n");
+	pid_t daemon = herod_pid(h);
+	int call;
+
+	rpc(h, "start_runner", "[s]", "web");
+	wait_for_redis(h);
+	kill(redis, SIGSTOP);
+	call = rpc_begin(h, "job.status", "[s]", "none");
+	rpc(h, "ping", NULL);
+	herod_keeper_gone(h, daemon);
+	wait_for(strstr(herod_log(), "taking its place"));
+	kill(daemon, SIGTERM);
+	kill(redis, SIGCONT);
+	close(call);
+	herod_end(h);
+}

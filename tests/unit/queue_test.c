@@ -265,7 +265,6 @@ test_those_let_out_before_one_begins_stay_in_order(void)
 	check_str(begun(&p, 4), "ef");
 	end_all(&p, "f");
 	check_str(begun(&p, 4), "g");
-	check_str(REDIS(&p, "KEYS herod:out:*"), "");
 	close_place(&p);
 }
 
@@ -320,6 +319,93 @@ test_a_later_one_does_not_begin_in_place_of_one_let_out(void)
 	    "concurrency_key k herod 1");
 	REDIS(&p, "RPUSH herod:q:q:high x");
 	check_str(begun(&p, 1), "b");
+	close_place(&p);
+}
+
+/* Also when only one at a time is taken from then on. */
+void
+test_those_given_back_come_before_those_held(void)
+{
+	struct place p;
+
+	open_keyed(&p, 2, "abcde");
+	check_str(begun(&p, 4), "ab");
+	queue_give_back(p.q, at_work['b'], BACK_HEAD, NULL, NULL);
+	queue_give_back(p.q, at_work['a'], BACK_HEAD, NULL, NULL);
+	wait_for(is_settled(&p));
+	check_str(begun(&p, 1), "a");
+	end_all(&p, "a");
+	check_str(begun(&p, 1), "b");
+	end_all(&p, "b");
+	check_str(begun(&p, 1), "c");
+	end_all(&p, "c");
+	check_str(begun(&p, 4), "de");
+	close_place(&p);
+}
+
+void
+test_those_that_stand_again_are_held_in_order_when_fewer_may(void)
+{
+	struct place p;
+
+	open_keyed(&p, 3, "abcdef");
+	check_str(begun(&p, 4), "abc");
+	end_all(&p, "b");
+	end_all(&p, "a");
+	limit_key(&p, 1);
+	check_str(begun(&p, 4), "");
+	end_all(&p, "c");
+	check_str(begun(&p, 4), "d");
+	end_all(&p, "d");
+	check_str(begun(&p, 4), "e");
+	end_all(&p, "e");
+	check_str(begun(&p, 4), "f");
+	close_place(&p);
+}
+
+void
+test_the_first_begins_when_fewer_may_and_none_is_at_work(void)
+{
+	struct place p;
+
+	open_keyed(&p, 2, "abcd");
+	check_str(begun(&p, 4), "ab");
+	end_all(&p, "a");
+	end_all(&p, "b");
+	limit_key(&p, 1);
+	check_str(begun(&p, 4), "c");
+	end_all(&p, "c");
+	check_str(begun(&p, 4), "d");
+	close_place(&p);
+}
+
+static void
+cancel_keyed(struct place *p, const char *id)
+{
+	struct told t = {0};
+	struct job *j = new_job(id);
+
+	check_int(queue_cancel(p->q, j, on_was, &t, NULL), 0);
+	UNTIL_TOLD(p, t);
+	job_free(j);
+}
+
+void
+test_one_let_out_and_cancelled_gives_its_place_to_the_next(void)
+{
+	struct place p;
+
+	open_keyed(&p, 2, "abcdefg");
+	check_str(begun(&p, 4), "ab");
+	end_all(&p, "ab");
+	cancel_keyed(&p, "d");
+	cancel_keyed(&p, "f");
+	check_str(begun(&p, 4), "ce");
+	end_all(&p, "ce");
+	cancel_keyed(&p, "g");
+	check_str(begun(&p, 4), "");
+	check_str(REDIS(&p, "KEYS herod:busy:*"), "");
+	check_str(REDIS(&p, "KEYS herod:held:*"), "");
 	close_place(&p);
 }
 
