@@ -781,9 +781,9 @@ static const struct shape {
     {"QueueState", show_queue_state},
     {"[LogLine]", show_lines},
     {"Explanation", show_explanation},
-    {"JobResult", show_job_result},
-    {"JobStatus", show_string},
-    {"Job", show_members},
+    {"JobOutcome", show_job_result},
+    {"JobState", show_string},
+    {"JobRecord", show_members},
     {"JobPage", show_jobs},
     {"JobsDone", show_jobs_done},
     {"JobStats", show_job_stats},
@@ -791,7 +791,7 @@ static const struct shape {
     {"Version", show_members},
     {"[ScheduleStatus]", show_schedules},
     {"[Node]", show_nodes},
-    {"Reload", show_reload},
+    {"Reloaded", show_reload},
     {"Config", show_config},
     {"string", show_string},
     {"[string]", show_strings},
@@ -847,7 +847,7 @@ runners_status(const json_t *runners)
 static enum status
 result_status(const char *shape, const json_t *result)
 {
-	if (strcmp(shape, "JobResult") == 0)
+	if (strcmp(shape, "JobOutcome") == 0)
 		return json_object_get(result, "success") ? STATUS_DONE
 							  : STATUS_JOB_FAILED;
 	if (strcmp(shape, "RunnerStatus") == 0)
@@ -856,7 +856,7 @@ result_status(const char *shape, const json_t *result)
 		return runners_status(result);
 	if (strcmp(shape, "[RunnerChange]") == 0)
 		return changes_status(result);
-	if (strcmp(shape, "Reload") == 0)
+	if (strcmp(shape, "Reloaded") == 0)
 		return json_array_size(json_object_get(result, "refused"))
 		    ? STATUS_REFUSED
 		    : STATUS_DONE;

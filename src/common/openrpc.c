@@ -47,24 +47,43 @@ complete_reference(json_t *schema)
 	json_decref(whole);
 }
 
-/* "#Name" becomes a whole reference, and what has no title gets one. */
+/*
+ * "#Name" becomes a whole reference; everything else gets a title, that of a
+ * part with its owner's before it.  Generators of clients make types of
+ * titles, so no two shapes may have the same.
+ */
+static void complete(json_t *schema, const char *title);
+
+static void
+complete_part(json_t *part, const char *owner, const char *name)
+{
+	char title[256];
+
+	if (!json_is_object(part))
+		return;
+	snprintf(title, sizeof(title), "%s_%s", owner, name);
+	complete(part, title);
+}
+
 static void
 complete(json_t *schema, const char *title)
 {
 	const char *name;
 	json_t *part;
+	size_t i;
 
 	if (json_object_get(schema, "$ref") != NULL) {
 		complete_reference(schema);
 		return;
 	}
-	if (json_object_get(schema, "title") == NULL)
-		put(schema, "title", title);
+	put(schema, "title", title);
 	json_object_foreach (json_object_get(schema, "properties"), name, part)
-		complete(part, name);
-	part = json_object_get(schema, "items");
-	if (part != NULL)
-		complete(part, "item");
+		complete_part(part, title, name);
+	json_array_foreach (json_object_get(schema, "anyOf"), i, part)
+		complete_part(part, title, "either");
+	complete_part(json_object_get(schema, "items"), title, "item");
+	complete_part(
+	    json_object_get(schema, "additionalProperties"), title, "value");
 }
 
 static const struct schema *
@@ -78,27 +97,31 @@ schema_find(const char *name, size_t len)
 	return NULL;
 }
 
-/* "Name" of schemas.def or a JSON type. */
+/* "Name" of schemas.def or a JSON type; still to be completed. */
 static json_t *
 named_schema(const char *name, size_t len)
 {
 	const struct schema *s = schema_find(name, len);
 
 	if (s != NULL)
-		return reference("schemas", s->name);
-	return json_pack("{s:s%, s:s%}", "title", name, len, "type", name, len);
+		return json_pack("{s:s+}", "$ref", "#", s->name);
+	return json_pack("{s:s%}", "type", name, len);
 }
 
 /* The result column of methods.def: also "[Name]". */
 static json_t *
-result_schema(const char *result)
+result_schema(const struct method *m)
 {
-	size_t len = strlen(result);
+	size_t len = strlen(m->result);
+	json_t *schema;
 
-	if (*result != '[')
-		return named_schema(result, len);
-	return json_pack("{s:s, s:s, s:o}", "title", result, "type", "array",
-	    "items", named_schema(result + 1, len - 2));
+	if (*m->result != '[')
+		schema = named_schema(m->result, len);
+	else
+		schema = json_pack("{s:s, s:o}", "type", "array", "items",
+		    named_schema(m->result + 1, len - 2));
+	complete_part(schema, m->name, "result");
+	return schema;
 }
 
 /* The canonical form of a default, or NULL. */
@@ -116,14 +139,15 @@ default_value(const struct kind *kind, const char *name, const char *text)
 }
 
 static json_t *
-value_schema(const struct kind *kind, const char *name, const char *fallback)
+value_schema(const char *owner, const struct kind *kind, const char *name,
+    const char *fallback)
 {
-	json_t *schema = type_schema(kind, name);
+	json_t *schema = type_schema(kind);
 	json_t *value = default_value(kind, name, fallback);
 
 	if (value != NULL)
 		json_object_set_new(schema, "default", value);
-	complete(schema, name);
+	complete_part(schema, owner, name);
 	return schema;
 }
 
@@ -136,7 +160,7 @@ settings_schema(const struct setting *table, const char *title)
 	for (s = table; s->name != NULL; s++) {
 		if (setting_is_group(s))
 			continue;
-		schema = value_schema(&s->kind, s->name, s->fallback);
+		schema = value_schema(title, &s->kind, s->name, s->fallback);
 		put(schema, "description", s->meaning);
 		json_object_set_new(properties, s->name, schema);
 	}
@@ -205,11 +229,11 @@ method_errors(const struct method *m)
 /* ---- methods ---- */
 
 static json_t *
-param_descriptor(const struct param *p)
+param_descriptor(const struct method *m, const struct param *p)
 {
 	return json_pack("{s:s, s:s, s:b, s:o}", "name", p->name, "summary",
 	    p->meaning, "required", p->required, "schema",
-	    value_schema(&p->kind, p->name, p->fallback));
+	    value_schema(m->name, &p->kind, p->name, p->fallback));
 }
 
 static json_t *
@@ -219,7 +243,7 @@ method_params(const struct method *m)
 	const struct param *p;
 
 	for (p = m->params; p->name != NULL; p++)
-		json_array_append_new(params, param_descriptor(p));
+		json_array_append_new(params, param_descriptor(m, p));
 	return params;
 }
 
@@ -249,8 +273,8 @@ method_object(const struct method *m)
 	put(o, "paramStructure", "either");
 	json_object_set_new(o, "params", method_params(m));
 	json_object_set_new(o, "result",
-	    json_pack("{s:s, s:o}", "name", "result", "schema",
-		result_schema(m->result)));
+	    json_pack(
+		"{s:s, s:o}", "name", "result", "schema", result_schema(m)));
 	json_object_set_new(o, "errors", method_errors(m));
 	json_object_set_new(o, "examples", json_pack("[o]", method_example(m)));
 	put(o, "x-scope", scope_name(m->scope));

@@ -374,6 +374,18 @@ sample_chapter(void)
 	sample_settings(schedule_settings);
 }
 
+/* ---- the OpenRPC document ---- */
+
+static void
+openrpc_chapter(void)
+{
+	json_t *document = method_openrpc(PACKAGE_VERSION);
+
+	json_dumpf(document, stdout, JSON_INDENT(1) | JSON_ENSURE_ASCII);
+	fputc('\n', stdout);
+	json_decref(document);
+}
+
 /* ---- main ---- */
 
 static const struct chapter {
@@ -384,7 +396,7 @@ static const struct chapter {
     {"schedule-settings", schedule_chapter}, {"verbs", verb_chapter},
     {"options", option_chapter}, {"methods", method_chapter},
     {"errors", error_chapter}, {"topics", topic_chapter},
-    {"sample", sample_chapter}, {NULL, NULL}};
+    {"sample", sample_chapter}, {"openrpc", openrpc_chapter}, {NULL, NULL}};
 
 static const struct chapter *
 chapter_find(const char *name, size_t len)

@@ -1031,10 +1031,10 @@ schema_enum(const char *limits)
 }
 
 static json_t *
-schema_list(const char *title, const char *member)
+schema_list(const char *member)
 {
-	return json_pack("{s:s, s:{s:s, s:s}}", "type", "array", "items",
-	    "title", title, "type", member);
+	return json_pack(
+	    "{s:s, s:{s:s}}", "type", "array", "items", "type", member);
 }
 
 /* The bare schema of a type. */
@@ -1055,22 +1055,21 @@ schema_of(const struct kind *k)
 	case TYPE_ENUM:
 		return schema_enum(k->limits);
 	case TYPE_CODES:
-		return schema_list("code", "integer");
+		return schema_list("integer");
 	case TYPE_SIGNALS:
 	case TYPE_ARGV:
 	case TYPE_LIST:
 	case TYPE_SECRETS:
 	case TYPE_ADDRESSES:
 	case TYPE_DEPENDS:
-		return schema_list("word", "string");
+		return schema_list("string");
 	case TYPE_MAP:
-		return json_pack("{s:s, s:{s:s, s:s}}", "type", "object",
-		    "additionalProperties", "title", "value", "type", "string");
+		return json_pack("{s:s, s:{s:s}}", "type", "object",
+		    "additionalProperties", "type", "string");
 	case TYPE_OBJECT:
 		return json_pack("{s:s}", "type", "object");
 	case TYPE_ARRAY:
-		return json_pack("{s:s, s:{s:s}}", "type", "array", "items",
-		    "title", "value");
+		return json_pack("{s:s, s:{}}", "type", "array", "items");
 	case TYPE_ANY:
 		return json_object();
 	default:
@@ -1095,11 +1094,10 @@ schema_limits(json_t *schema, const struct kind *k)
 }
 
 json_t *
-type_schema(const struct kind *k, const char *title)
+type_schema(const struct kind *k)
 {
 	json_t *schema = schema_of(k);
 
-	json_object_set_new(schema, "title", json_string(title));
 	if (k->type == TYPE_NAME)
 		json_object_set_new(schema, "pattern",
 		    json_string("^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"));

@@ -63,8 +63,8 @@ json_t *type_fetch(const struct kind *k, const void *field);
 /* Frees what the field holds and zeroes it. */
 void type_clear(const struct kind *k, void *field);
 
-/* JSON Schema of the canonical form with a title; new. */
-json_t *type_schema(const struct kind *k, const char *title);
+/* JSON Schema of the canonical form, without titles; new. */
+json_t *type_schema(const struct kind *k);
 
 /* The word of an ENUM's value, for text; "" when out of range.  Static
  * storage is not used: buf gets it. */

@@ -1,4 +1,5 @@
 /* The table of methods: parameters, defaults, and the OpenRPC document. */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,6 +179,7 @@ check_schema(const json_t *document, const json_t *schema, const char *where)
 	const char *ref = json_string_value(json_object_get(schema, "$ref"));
 	const char *name;
 	json_t *part;
+	size_t i;
 
 	printf("%s\n", where);
 	check(json_is_object(schema));
@@ -189,12 +191,46 @@ check_schema(const json_t *document, const json_t *schema, const char *where)
 	check(json_is_string(json_object_get(schema, "title")));
 	json_object_foreach (json_object_get(schema, "properties"), name, part)
 		check_schema(document, part, name);
+	json_array_foreach (json_object_get(schema, "anyOf"), i, part)
+		check_schema(document, part, "anyOf");
 	part = json_object_get(schema, "items");
 	if (part != NULL)
 		check_schema(document, part, "items");
 	part = json_object_get(schema, "additionalProperties");
 	if (part != NULL && !json_is_boolean(part))
 		check_schema(document, part, "additionalProperties");
+}
+
+/* The name of a type that generators make of a title or a method's name. */
+static void
+check_new_type(json_t *types, const char *name)
+{
+	char type[256], *end = type;
+
+	printf("%s\n", name);
+	check(strlen(name) < sizeof(type));
+	for (; *name != '\0'; name++)
+		if (isalnum((unsigned char)*name))
+			*end++ = (char)tolower((unsigned char)*name);
+	*end = '\0';
+	check(json_object_get(types, type) == NULL);
+	json_object_set_new(types, type, json_true());
+}
+
+static void
+check_types(json_t *types, const json_t *value)
+{
+	const json_t *title = json_object_get(value, "title");
+	const char *name;
+	json_t *part;
+	size_t i;
+
+	if (json_is_string(title) && !json_object_get(value, "version"))
+		check_new_type(types, json_string_value(title));
+	json_object_foreach ((json_t *)value, name, part)
+		check_types(types, part);
+	json_array_foreach (value, i, part)
+		check_types(types, part);
 }
 
 static void
@@ -247,5 +283,18 @@ test_the_openrpc_document_is_whole(void)
 	check_int(json_integer_value(
 		      at(document, "#/components/errors/forbidden/code")),
 	    -32002);
+	json_decref(document);
+}
+
+void
+test_no_two_types_of_the_openrpc_document_have_one_name(void)
+{
+	json_t *document = method_openrpc("1.2.3"), *types = json_object();
+	size_t i;
+
+	for (i = 0; i < METHOD_COUNT; i++)
+		check_new_type(types, methods[i].name);
+	check_types(types, document);
+	json_decref(types);
 	json_decref(document);
 }

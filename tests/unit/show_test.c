@@ -139,12 +139,13 @@ test_a_jobs_result_ends_with_a_newline(void)
 {
 	struct ctl ctl = plain();
 
-	check_str(shown(ctl, "JobResult", "{\"success\":\"a\\tb\"}"), "a\tb\n");
+	check_str(
+	    shown(ctl, "JobOutcome", "{\"success\":\"a\\tb\"}"), "a\tb\n");
 	check_int(last, STATUS_DONE);
-	check_str(shown(ctl, "JobResult", "{\"success\":\"a\"}"), "a\n");
-	check_str(shown(ctl, "JobResult", "{\"success\":\"a\\n\"}"), "a\n");
-	check_str(shown(ctl, "JobResult", "{\"success\":\"\"}"), "");
-	shown(ctl, "JobResult", "{\"error\":\"exit 3\"}");
+	check_str(shown(ctl, "JobOutcome", "{\"success\":\"a\"}"), "a\n");
+	check_str(shown(ctl, "JobOutcome", "{\"success\":\"a\\n\"}"), "a\n");
+	check_str(shown(ctl, "JobOutcome", "{\"success\":\"\"}"), "");
+	shown(ctl, "JobOutcome", "{\"error\":\"exit 3\"}");
 	check_int(last, STATUS_JOB_FAILED);
 }
 
@@ -165,7 +166,7 @@ test_quiet_prints_nothing(void)
 
 	check_str(shown(ctl, "[RunnerStatus]", "[" WEB "]"), "");
 	check_str(shown(ctl, "string", "\"pong\""), "");
-	check_str(shown(ctl, "JobResult", "{\"success\":\"a\"}"), "");
+	check_str(shown(ctl, "JobOutcome", "{\"success\":\"a\"}"), "");
 }
 
 void

@@ -241,17 +241,3 @@ test_fields_give_back_what_they_were_given(void)
 	check_field(TYPE_ARRAY, NULL, &any, "[1, {\"a\": 2}]");
 	check(string == NULL && list == NULL && any == NULL);
 }
-
-void
-test_every_kind_has_a_schema_with_a_title(void)
-{
-	struct kind k = {0, "a|b"};
-	json_t *schema;
-
-	for (k.type = 0; k.type < TYPE_COUNT_; k.type++) {
-		schema = type_schema(&k, "t");
-		check_str(
-		    json_string_value(json_object_get(schema, "title")), "t");
-		json_decref(schema);
-	}
-}
