@@ -358,11 +358,10 @@ on_http_done(struct http_request *r)
 {
 	struct post *p = r->arg;
 
-	free(r->stand_in);
-	if (p == NULL)
-		return; /* a page */
-	rpc_door_close(&p->door);
+	if (p != NULL) /* not a page */
+		rpc_door_close(&p->door);
 	free(p);
+	free(r->stand_in); /* last: the door's peer */
 }
 
 static void

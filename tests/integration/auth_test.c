@@ -294,6 +294,66 @@ test_wrong_keys_make_the_asker_wait(void)
 	herod_stop(h);
 }
 
+/* ---- bearers that leave ---- */
+
+static int
+post_begin(struct herod *h, const char *key, size_t len, const char *body)
+{
+	int fd = door_tcp(h);
+
+	send_text(fd,
+	    text("POST / HTTP/1.1\r\nHost: localhost\r\n"
+		 "Content-Type: application/json\r\n"
+		 "Authorization: Bearer %s\r\nContent-Length: %zu\r\n\r\n%s",
+		key, len, body));
+	return fd;
+}
+
+/* For sanitizers: its call is not answered yet. */
+void
+test_a_bearer_may_leave_before_it_is_answered(void)
+{
+	struct herod *h = herod_start_with("", "-l debug",
+	    "[runner:slow]\nkind = exec\ncommand = sleep 1000\n" AT_ONCE);
+	const char *key = new_key(h, "ci", "user"), *call, *id;
+	int open, fd;
+	pid_t pid;
+
+	wait_for_redis(h);
+	id = json_string_value(
+	    rpc(h, "queue_job_to_runner", "[s, {s:s}]", "slow", "payload", ""));
+	wait_for(job_is(h, id, "started"));
+	call = call_text("job.wait", text("[\"%s\"]", id));
+	pid = herod_pid(h);
+	fd = post_begin(h, key, strlen(call), call);
+	wait_for(strstr(herod_log(), "key ci: job.wait"));
+	open = count_fds(pid);
+	close(fd);
+	wait_for(herod_pid(h) != pid || count_fds(pid) < open);
+	rpc(h, "job.stop", "[s]", id);
+	check_int(herod_pid(h), pid);
+	herod_stop(h);
+}
+
+/* For sanitizers, which see what is lost. */
+void
+test_a_bearer_may_leave_before_it_has_asked(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+	const char *key = new_key(h, "ci", "user");
+	int before, fd;
+
+	wait_for_redis(h);
+	post_by(h, "hero_x", LIST); /* loads the library */
+	before = count_fds(herod_pid(h));
+	fd = post_begin(h, key, 10, "[");
+	wait_for(json_is_string(at(rpc(h, "key.list", NULL), "0.last_used")));
+	close(fd);
+	wait_for(count_fds(herod_pid(h)) <= before);
+	herod_stop(h);
+	check(!strstr(herod_log(), "LeakSanitizer"));
+}
+
 /* ---- those of the file ---- */
 
 static void
