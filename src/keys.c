@@ -466,6 +466,14 @@ keys_exist(const struct keys *k)
 
 /* ---- secrets of the configuration ---- */
 
+/* An id that no key of ours can have. */
+static void
+name_secret(struct key *key)
+{
+	snprintf(key->given.id, KEY_ID_SIZE, "=%d%.6s", (int)key->given.scope,
+	    key->digest + strcspn(key->digest, ":") + 1);
+}
+
 static void
 add_secrets(
     struct keys *k, char *const *secrets, enum scope scope, const char *name)
@@ -477,6 +485,7 @@ add_secrets(
 		key->given.scope = scope;
 		strlcpy(key->given.name, name, KEY_NAME_SIZE);
 		strlcpy(key->digest, *secrets, DIGEST_SIZE);
+		name_secret(key);
 		TAILQ_INSERT_TAIL(&k->secrets, key, next);
 	}
 }
@@ -488,14 +497,40 @@ drop_all(struct key_list *list)
 		key_drop(list, TAILQ_FIRST(list));
 }
 
+static bool
+is_still_there(const struct keys *k, const struct key *old)
+{
+	struct key *key;
+
+	TAILQ_FOREACH (key, &k->secrets, next)
+		if (strcmp(key->given.id, old->given.id) == 0 &&
+		    strcmp(key->digest, old->digest) == 0)
+			return true;
+	return false;
+}
+
+static void
+tell_dropped(struct keys *k, struct key_list *before)
+{
+	struct key *key;
+
+	TAILQ_FOREACH (key, before, next)
+		if (!is_still_there(k, key))
+			tell_gone(k, key);
+}
+
 void
 keys_set_secrets(struct keys *k, const struct daemon_conf *conf)
 {
-	drop_all(&k->secrets);
+	struct key_list before = TAILQ_HEAD_INITIALIZER(before);
+
+	TAILQ_CONCAT(&before, &k->secrets, next);
 	add_secrets(k, conf->user_secrets, SCOPE_USER, "user_secrets");
 	add_secrets(
 	    k, conf->register_secrets, SCOPE_REGISTRAR, "register_secrets");
 	add_secrets(k, conf->admin_secrets, SCOPE_ADMIN, "admin_secrets");
+	tell_dropped(k, &before);
+	drop_all(&before);
 }
 
 /* ---- its life ---- */

@@ -404,6 +404,23 @@ test_secrets_change_with_a_reload(void)
 }
 
 void
+test_a_secret_that_is_gone_ends_who_logged_in_by_it(void)
+{
+	struct herod *h = start_with_secrets();
+	int top = door_unix(h), one = door_unix(h), two = door_unix(h);
+
+	log_in(top, "top");
+	log_in(one, "one");
+	log_in(two, "two");
+	write_secrets("user_secrets = one\nregister_secrets = two\n");
+	check_int(heroctl(h, "reload").status, 0);
+	wait_for(at_end(top));
+	wait_for(at_end(two));
+	check(at(ask(one, LIST, "{}"), "result") != NULL);
+	herod_stop(h);
+}
+
+void
 test_secrets_are_taken_from_nowhere_else(void)
 {
 	struct ran r;
