@@ -131,10 +131,13 @@ key_read(const json_t *json, struct key *key)
 	const char *id = json_string_value(json_object_get(json, "id"));
 	const char *scope = json_string_value(json_object_get(json, "scope"));
 	const char *digest = json_string_value(json_object_get(json, "digest"));
+	const json_t *expires = json_object_get(json, "expires_at");
 
 	key->created_at = time_of(json_object_get(json, "created_at"));
-	key->expires_at = time_of(json_object_get(json, "expires_at"));
+	key->expires_at = time_of(expires);
 	key->last_used = time_of(json_object_get(json, "last_used"));
+	if (!json_is_null(expires) && key->expires_at <= 0)
+		return false; /* not one for ever */
 	return name != NULL && name_is_valid(name) && id != NULL &&
 	    strlcpy(key->given.name, name, KEY_NAME_SIZE) < KEY_NAME_SIZE &&
 	    strlcpy(key->given.id, id, KEY_ID_SIZE) == KEY_ID_SIZE - 1 &&

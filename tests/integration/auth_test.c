@@ -135,6 +135,23 @@ test_a_keys_file_that_others_can_read_is_refused(void)
 }
 
 void
+test_a_key_whose_end_makes_no_sense_is_none_for_ever(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+	struct ran r;
+
+	new_key(h, "ci", "user");
+	herod_stop(h);
+	run("sed -i 's/\"expires_at\": null/\"expires_at\": \"soon\"/' %s",
+	    keys_file(h));
+	r = run("$BUILD/herod -c %s --state_dir %s --listen unix:%s "
+		"--bootstrap-admin-key root 2>&1",
+	    h->conf, h->state, here("other"));
+	check(r.status != 0);
+	check_has(r.out, "the key number 1 makes no sense");
+}
+
+void
 test_the_first_key_is_made_without_herod(void)
 {
 	struct herod *h;
