@@ -350,8 +350,9 @@ keys_check(struct keys *k, const char *text, const char *from,
 	}
 	tries_right(k->tries, from);
 	key->last_used = ev_time();
-	if (!k->used) {
+	if (!k->used || key->expired) {
 		k->used = true;
+		key->expired = false; /* the clock was set back */
 		arm(k);
 	}
 	*given = key->given;

@@ -311,6 +311,27 @@ test_wrong_keys_make_the_asker_wait(void)
 	herod_stop(h);
 }
 
+void
+test_an_expired_key_ends_its_connections_again_when_the_clock_was_set(void)
+{
+	volatile long long *wall_clock;
+	struct herod *h =
+	    herod_start_with(with_fake_clock(&wall_clock), "", AT_ONCE);
+	const char *key = text_at(rpc(h, "auth.create_key", "{s:s, s:f}",
+				      "name", "short", "expires", 3.0),
+	    "key");
+	int fd = door_unix(h);
+
+	check(at(log_in(fd, key), "result") != NULL);
+	*wall_clock = 3600;
+	wait_for(at_end(fd));
+	*wall_clock = -3;
+	fd = door_unix(h);
+	check(at(log_in(fd, key), "result") != NULL);
+	wait_for(at_end(fd));
+	herod_stop(h);
+}
+
 /* ---- bearers that leave ---- */
 
 static int
