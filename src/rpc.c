@@ -143,7 +143,9 @@ put_refusal(struct rpc_text *t, struct sink *slot, const json_t *id,
     const struct err *e)
 {
 	counter_add(refusals, 1);
-	log_debug("%s: refused: %s", t->door->peer->text, e->text);
+	/* Not the text, which may have a key or a payload in it. */
+	log_debug(
+	    "%s: refused: %s", t->door->peer->text, err_row(e->code)->name);
 	if (!t->batch)
 		t->door->refused = e->code;
 	sink_error(slot, id, e);

@@ -312,6 +312,24 @@ test_wrong_keys_make_the_asker_wait(void)
 }
 
 void
+test_a_refused_key_is_not_in_the_log(void)
+{
+	struct herod *h = herod_start_with("", "-l trace", AT_ONCE);
+	const char *key = new_key(h, "ci", "user");
+	int fd = door_unix(h);
+
+	ask(fd, "auth.login", text("[[\"%s\"]]", key));
+	ask(fd, "auth.login", text("{\"%s\":1}", key));
+	ask(fd, "key.remove", text("[\"%s\"]", key));
+	ask(fd, key, "{}");
+	send_text(fd, text("{\"key\":\"x\" \"%s\"}\n", key));
+	check_has(recv_line(fd), "-32700");
+	check_has(herod_log(), "refused: parse_error");
+	check(strstr(herod_log(), key + 14) == NULL);
+	herod_stop(h);
+}
+
+void
 test_an_expired_key_ends_its_connections_again_when_the_clock_was_set(void)
 {
 	volatile long long *wall_clock;
