@@ -312,6 +312,21 @@ test_wrong_keys_make_the_asker_wait(void)
 }
 
 void
+test_a_stream_ends_with_the_secret_that_began_it(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+	const char *key = new_key(h, "ci", "user");
+	int fd = door_unix(h);
+
+	check(at(ask(fd, "subscribe",
+		     text("{\"secret\":\"%s\",\"topics\":[\"*\"]}", key)),
+		  "result") != NULL);
+	rpc(h, "key.remove", "[s]", "ci");
+	wait_for(at_end(fd));
+	herod_stop(h);
+}
+
+void
 test_a_refused_key_is_not_in_the_log(void)
 {
 	struct herod *h = herod_start_with("", "-l trace", AT_ONCE);
