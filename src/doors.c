@@ -45,6 +45,7 @@ struct client {
 	struct doors *doors;
 	bool is_unix;
 	bool is_guest; /* came as somebody who is no admin */
+	bool is_over; /* its key is gone: no more is told */
 	ev_io hello; /* before the first byte */
 	ev_timer late;
 	struct conn *conn; /* lines, or NULL */
@@ -223,6 +224,10 @@ line_notify(void *arg, char *text, size_t len, size_t most)
 	struct client *c = arg;
 	size_t waiting = conn_waiting(c->conn);
 
+	if (c->is_over) {
+		free(text);
+		return true;
+	}
 	if (waiting > 0 && waiting + len > most) {
 		conn_want_room(c->conn);
 		free(text);
@@ -358,11 +363,10 @@ on_http_done(struct http_request *r)
 {
 	struct post *p = r->arg;
 
-	free(r->stand_in);
-	if (p == NULL)
-		return; /* a page */
-	rpc_door_close(&p->door);
+	if (p != NULL) /* not a page */
+		rpc_door_close(&p->door);
 	free(p);
+	free(r->stand_in); /* last: the door's peer */
 }
 
 static void
@@ -710,7 +714,15 @@ doors_take_over(struct doors *d, struct handover *h)
 
 /* ---- public ---- */
 
-/* What is on its way is still answered. */
+static bool
+lives_by_key(const struct client *c, const char *id)
+{
+	return c->conn != NULL &&
+	    (strcmp(c->peer.key_id, id) == 0 ||
+		rpc_streams_by_key(&c->door, id));
+}
+
+/* What is on its way is still sent. */
 static void
 on_key_gone(void *arg, const char *id)
 {
@@ -718,8 +730,9 @@ on_key_gone(void *arg, const char *id)
 	struct client *c, *next;
 
 	TAILQ_FOREACH_SAFE (c, &d->clients, entry, next)
-		if (c->conn && strcmp(c->peer.key_id, id) == 0) {
+		if (lives_by_key(c, id)) {
 			c->peer.scope = SCOPE_NONE;
+			c->is_over = true;
 			conn_end(c->conn, "its key is no key any more");
 		}
 }

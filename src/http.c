@@ -541,8 +541,7 @@ request_free(struct request *r)
 
 	if (r->stage == SUSPENDED)
 		hangup_forget(l->http->hangups, &l->hangup);
-	if (r->stage >= HANDLED)
-		l->http->ops->done(&r->shown);
+	l->http->ops->done(&r->shown);
 	if (r->response != NULL)
 		mhd.destroy_response(r->response);
 	l->http->waiting -= r->len;

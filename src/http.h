@@ -41,7 +41,8 @@ struct http_ops {
 	 */
 	int (*authorize)(void *client, const char *authorization,
 	    void **stand_in, const char **why);
-	/* The request is over, answered or not: it is freed next. */
+	/* The request is over, handled or not, answered or not: it is freed
+	 * next. */
 	void (*done)(struct http_request *r);
 	/* The connection of http_add() is over. */
 	void (*closed)(void *client);

@@ -131,10 +131,13 @@ key_read(const json_t *json, struct key *key)
 	const char *id = json_string_value(json_object_get(json, "id"));
 	const char *scope = json_string_value(json_object_get(json, "scope"));
 	const char *digest = json_string_value(json_object_get(json, "digest"));
+	const json_t *expires = json_object_get(json, "expires_at");
 
 	key->created_at = time_of(json_object_get(json, "created_at"));
-	key->expires_at = time_of(json_object_get(json, "expires_at"));
+	key->expires_at = time_of(expires);
 	key->last_used = time_of(json_object_get(json, "last_used"));
+	if (!json_is_null(expires) && key->expires_at <= 0)
+		return false; /* not one for ever */
 	return name != NULL && name_is_valid(name) && id != NULL &&
 	    strlcpy(key->given.name, name, KEY_NAME_SIZE) < KEY_NAME_SIZE &&
 	    strlcpy(key->given.id, id, KEY_ID_SIZE) == KEY_ID_SIZE - 1 &&
@@ -347,8 +350,9 @@ keys_check(struct keys *k, const char *text, const char *from,
 	}
 	tries_right(k->tries, from);
 	key->last_used = ev_time();
-	if (!k->used) {
+	if (!k->used || key->expired) {
 		k->used = true;
+		key->expired = false; /* the clock was set back */
 		arm(k);
 	}
 	*given = key->given;
@@ -466,6 +470,14 @@ keys_exist(const struct keys *k)
 
 /* ---- secrets of the configuration ---- */
 
+/* An id that no key of ours can have. */
+static void
+name_secret(struct key *key)
+{
+	snprintf(key->given.id, KEY_ID_SIZE, "=%d%.6s", (int)key->given.scope,
+	    key->digest + strcspn(key->digest, ":") + 1);
+}
+
 static void
 add_secrets(
     struct keys *k, char *const *secrets, enum scope scope, const char *name)
@@ -477,6 +489,7 @@ add_secrets(
 		key->given.scope = scope;
 		strlcpy(key->given.name, name, KEY_NAME_SIZE);
 		strlcpy(key->digest, *secrets, DIGEST_SIZE);
+		name_secret(key);
 		TAILQ_INSERT_TAIL(&k->secrets, key, next);
 	}
 }
@@ -488,14 +501,40 @@ drop_all(struct key_list *list)
 		key_drop(list, TAILQ_FIRST(list));
 }
 
+static bool
+is_still_there(const struct keys *k, const struct key *old)
+{
+	struct key *key;
+
+	TAILQ_FOREACH (key, &k->secrets, next)
+		if (strcmp(key->given.id, old->given.id) == 0 &&
+		    strcmp(key->digest, old->digest) == 0)
+			return true;
+	return false;
+}
+
+static void
+tell_dropped(struct keys *k, struct key_list *before)
+{
+	struct key *key;
+
+	TAILQ_FOREACH (key, before, next)
+		if (!is_still_there(k, key))
+			tell_gone(k, key);
+}
+
 void
 keys_set_secrets(struct keys *k, const struct daemon_conf *conf)
 {
-	drop_all(&k->secrets);
+	struct key_list before = TAILQ_HEAD_INITIALIZER(before);
+
+	TAILQ_CONCAT(&before, &k->secrets, next);
 	add_secrets(k, conf->user_secrets, SCOPE_USER, "user_secrets");
 	add_secrets(
 	    k, conf->register_secrets, SCOPE_REGISTRAR, "register_secrets");
 	add_secrets(k, conf->admin_secrets, SCOPE_ADMIN, "admin_secrets");
+	tell_dropped(k, &before);
+	drop_all(&before);
 }
 
 /* ---- its life ---- */

@@ -34,7 +34,7 @@ struct keys;
 /* What a key gives. */
 struct key_given {
 	enum scope scope;
-	char id[KEY_ID_SIZE]; /* "" for a secret of the configuration */
+	char id[KEY_ID_SIZE]; /* "=..." for a secret of the configuration */
 	char name[KEY_NAME_SIZE];
 };
 
@@ -43,7 +43,7 @@ struct keys *keys_open(
     struct ev_loop *loop, const char *state_dir, struct err *e);
 void keys_free(struct keys *k);
 
-/* In place of those before. */
+/* In place of those before; gone() is told of each that is not among them. */
 void keys_set_secrets(struct keys *k, const struct daemon_conf *conf);
 
 /* Is there one at all, also among the secrets? */
@@ -68,7 +68,8 @@ json_t *keys_show(const struct keys *k, const char *name);
 int keys_check(struct keys *k, const char *key, const char *from,
     struct key_given *given, struct err *e);
 
-/* gone(arg, id) is called for each that is removed or expires. */
+/* gone(arg, id) is called for each that is removed or expires, and for secrets
+ * that the configuration does not have any more, or for another scope. */
 void keys_on_gone(
     struct keys *k, void (*gone)(void *arg, const char *id), void *arg);
 

@@ -59,6 +59,7 @@ struct stream {
 	json_t *(*outlives)(void *arg);
 	void *arg;
 	bool behind;
+	char key_id[sizeof(((struct peer *)NULL)->key_id)];
 };
 
 static void (*const handlers[METHOD_COUNT])(struct call *) = {
@@ -144,7 +145,9 @@ put_refusal(struct rpc_text *t, struct sink *slot, const json_t *id,
     const struct err *e)
 {
 	counter_add(refusals, 1);
-	log_debug("%s: refused: %s", t->door->peer->text, e->text);
+	/* Not the text, which may have a key or a payload in it. */
+	log_debug(
+	    "%s: refused: %s", t->door->peer->text, err_row(e->code)->name);
 	if (!t->batch)
 		t->door->refused = e->code;
 	sink_error(slot, id, e);
@@ -680,6 +683,7 @@ call_stream(struct call *call, void (*gone)(void *arg), void *arg)
 	s->door = door;
 	s->gone = gone;
 	s->arg = arg;
+	strlcpy(s->key_id, call->peer->key_id, sizeof(s->key_id));
 	LIST_INSERT_HEAD(&door->streams, s, entry);
 	door->nstreams++;
 	return s;
@@ -691,6 +695,17 @@ stream_close(struct stream *s)
 	LIST_REMOVE(s, entry);
 	s->door->nstreams--;
 	free(s);
+}
+
+bool
+rpc_streams_by_key(const struct rpc_door *door, const char *id)
+{
+	const struct stream *s;
+
+	LIST_FOREACH (s, &door->streams, entry)
+		if (strcmp(s->key_id, id) == 0)
+			return true;
+	return false;
 }
 
 void *

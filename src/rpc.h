@@ -192,6 +192,9 @@ void rpc_door_close(struct rpc_door *door);
 struct sink;
 void rpc_door_leave(struct rpc_door *door, struct sink *lines);
 
+/* Was one of its streams begun with that key, be it a secret of the call? */
+bool rpc_streams_by_key(const struct rpc_door *door, const char *id);
+
 /* The asker has read what there was: streams may go on. */
 void rpc_streams_ready(struct rpc_door *door);
 

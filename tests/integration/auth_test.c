@@ -135,6 +135,23 @@ test_a_keys_file_that_others_can_read_is_refused(void)
 }
 
 void
+test_a_key_whose_end_makes_no_sense_is_none_for_ever(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+	struct ran r;
+
+	new_key(h, "ci", "user");
+	herod_stop(h);
+	run("sed -i 's/\"expires_at\": null/\"expires_at\": \"soon\"/' %s",
+	    keys_file(h));
+	r = run("$BUILD/herod -c %s --state_dir %s --listen unix:%s "
+		"--bootstrap-admin-key root 2>&1",
+	    h->conf, h->state, here("other"));
+	check(r.status != 0);
+	check_has(r.out, "the key number 1 makes no sense");
+}
+
+void
 test_the_first_key_is_made_without_herod(void)
 {
 	struct herod *h;
@@ -294,6 +311,120 @@ test_wrong_keys_make_the_asker_wait(void)
 	herod_stop(h);
 }
 
+void
+test_a_stream_ends_with_the_secret_that_began_it(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+	const char *key = new_key(h, "ci", "user");
+	int fd = door_unix(h);
+
+	check(at(ask(fd, "subscribe",
+		     text("{\"secret\":\"%s\",\"topics\":[\"*\"]}", key)),
+		  "result") != NULL);
+	rpc(h, "key.remove", "[s]", "ci");
+	wait_for(at_end(fd));
+	herod_stop(h);
+}
+
+void
+test_a_refused_key_is_not_in_the_log(void)
+{
+	struct herod *h = herod_start_with("", "-l trace", AT_ONCE);
+	const char *key = new_key(h, "ci", "user");
+	int fd = door_unix(h);
+
+	ask(fd, "auth.login", text("[[\"%s\"]]", key));
+	ask(fd, "auth.login", text("{\"%s\":1}", key));
+	ask(fd, "key.remove", text("[\"%s\"]", key));
+	ask(fd, key, "{}");
+	send_text(fd, text("{\"key\":\"x\" \"%s\"}\n", key));
+	check_has(recv_line(fd), "-32700");
+	check_has(herod_log(), "refused: parse_error");
+	check(strstr(herod_log(), key + 14) == NULL);
+	herod_stop(h);
+}
+
+void
+test_an_expired_key_ends_its_connections_again_when_the_clock_was_set(void)
+{
+	volatile long long *wall_clock;
+	struct herod *h =
+	    herod_start_with(with_fake_clock(&wall_clock), "", AT_ONCE);
+	const char *key = text_at(rpc(h, "auth.create_key", "{s:s, s:f}",
+				      "name", "short", "expires", 3.0),
+	    "key");
+	int fd = door_unix(h);
+
+	check(at(log_in(fd, key), "result") != NULL);
+	*wall_clock = 3600;
+	wait_for(at_end(fd));
+	*wall_clock = -3;
+	fd = door_unix(h);
+	check(at(log_in(fd, key), "result") != NULL);
+	wait_for(at_end(fd));
+	herod_stop(h);
+}
+
+/* ---- bearers that leave ---- */
+
+static int
+post_begin(struct herod *h, const char *key, size_t len, const char *body)
+{
+	int fd = door_tcp(h);
+
+	send_text(fd,
+	    text("POST / HTTP/1.1\r\nHost: localhost\r\n"
+		 "Content-Type: application/json\r\n"
+		 "Authorization: Bearer %s\r\nContent-Length: %zu\r\n\r\n%s",
+		key, len, body));
+	return fd;
+}
+
+/* For sanitizers: its call is not answered yet. */
+void
+test_a_bearer_may_leave_before_it_is_answered(void)
+{
+	struct herod *h = herod_start_with("", "-l debug",
+	    "[runner:slow]\nkind = exec\ncommand = sleep 1000\n" AT_ONCE);
+	const char *key = new_key(h, "ci", "user"), *call, *id;
+	int open, fd;
+	pid_t pid;
+
+	wait_for_redis(h);
+	id = json_string_value(
+	    rpc(h, "queue_job_to_runner", "[s, {s:s}]", "slow", "payload", ""));
+	wait_for(job_is(h, id, "started"));
+	call = call_text("job.wait", text("[\"%s\"]", id));
+	pid = herod_pid(h);
+	fd = post_begin(h, key, strlen(call), call);
+	wait_for(strstr(herod_log(), "key ci: job.wait"));
+	open = count_fds(pid);
+	close(fd);
+	wait_for(herod_pid(h) != pid || count_fds(pid) < open);
+	rpc(h, "job.stop", "[s]", id);
+	check_int(herod_pid(h), pid);
+	herod_stop(h);
+}
+
+/* For sanitizers, which see what is lost. */
+void
+test_a_bearer_may_leave_before_it_has_asked(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+	const char *key = new_key(h, "ci", "user");
+	int before, fd;
+
+	wait_for_redis(h);
+	post_by(h, "hero_x", LIST); /* loads the library */
+	before = count_fds(herod_pid(h));
+	fd = post_begin(h, key, 10, "[");
+	wait_for(json_is_string(at(rpc(h, "key.list", NULL), "0.last_used")));
+	close(fd);
+	wait_for(count_fds(herod_pid(h)) <= before);
+	herod_stop(h);
+	check(!strstr(herod_log(), "LeakSanitizer"));
+}
+
 /* ---- those of the file ---- */
 
 static void
@@ -340,6 +471,23 @@ test_secrets_change_with_a_reload(void)
 	    text_at(rpc(h, "auth.verify", "[s]", "three"), "scope"), "user");
 	check_int(
 	    int_at(rpc_error(h, "auth.verify", "[s]", "top"), "code"), -32001);
+	herod_stop(h);
+}
+
+void
+test_a_secret_that_is_gone_ends_who_logged_in_by_it(void)
+{
+	struct herod *h = start_with_secrets();
+	int top = door_unix(h), one = door_unix(h), two = door_unix(h);
+
+	log_in(top, "top");
+	log_in(one, "one");
+	log_in(two, "two");
+	write_secrets("user_secrets = one\nregister_secrets = two\n");
+	check_int(heroctl(h, "reload").status, 0);
+	wait_for(at_end(top));
+	wait_for(at_end(two));
+	check(at(ask(one, LIST, "{}"), "result") != NULL);
 	herod_stop(h);
 }
 
