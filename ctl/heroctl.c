@@ -26,24 +26,30 @@ may_colour(void)
 	return (no == NULL || *no == '\0') && term && strcmp(term, "dumb") != 0;
 }
 
-/* What ps(1) shows of -k and --key is no key; the words are copies. */
+/* Where a key stands in a word; NULL: nowhere.  Behind a k that may be a letter
+ * option: what is hidden too much is only not shown. */
+static char *
+key_in(char *word)
+{
+	if (strncmp(word, "--key=", 6) == 0)
+		return word + 6;
+	if (strcmp(word, "--key") == 0)
+		return word + 5;
+	word = word[0] == '-' && word[1] != '-' ? strchr(word, 'k') : NULL;
+	return word != NULL ? word + 1 : NULL;
+}
+
+/* ps(1) shows no key; the words are copies. */
 static char **
 hide_keys(char *argv[])
 {
-	char **words = xcalloc(1, sizeof(*words));
+	char **words = xcalloc(1, sizeof(*words)), *key;
 	bool is_next = false;
-	char *key;
 
 	for (; *argv != NULL; argv++) {
 		strv_add(&words, xstrdup(*argv));
-		if (is_next)
-			key = *argv;
-		else if (strncmp(*argv, "--key=", 6) == 0)
-			key = *argv + 6;
-		else
-			key = strncmp(*argv, "-k", 2) == 0 ? *argv + 2 : NULL;
-		is_next =
-		    strcmp(*argv, "-k") == 0 || strcmp(*argv, "--key") == 0;
+		key = is_next ? *argv : key_in(*argv);
+		is_next = !is_next && key != NULL && *key == '\0';
 		if (key != NULL)
 			memset(key, 'x', strlen(key));
 	}

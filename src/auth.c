@@ -114,9 +114,10 @@ auth_peer(struct peer *p, int fd, const struct daemon_conf *conf)
 	p->known = sock_peer(fd, &p->uid, &gid, &pid);
 	if (!p->known) {
 		p->scope = SCOPE_NONE;
-		sock_peer_text(fd, p->from, sizeof(p->from));
+		sock_peer_text(fd, p->from, sizeof(p->from), false);
 		snprintf(p->text, sizeof(p->text), "%s %s, user unknown", way,
 		    p->from);
+		sock_peer_text(fd, p->from, sizeof(p->from), true);
 		return;
 	}
 	snprintf(p->from, sizeof(p->from), "uid %u", (unsigned)p->uid);

@@ -348,7 +348,6 @@ keys_check(struct keys *k, const char *text, const char *from,
 		log_warnx("%s: a wrong key", from);
 		return refuse_key(key, e);
 	}
-	tries_right(k->tries, from);
 	key->last_used = ev_time();
 	if (!k->used || key->expired) {
 		k->used = true;

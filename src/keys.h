@@ -26,7 +26,8 @@
 
 /* Wrong keys that an address may show before it has to wait; then a second
  * behind the next, twice as long behind each further one, up to a minute,
- * while none of its keys is looked at.  Forgotten after ten minutes. */
+ * while none of its keys is looked at.  A right key
+ * in between counts for nothing; ten minutes without a wrong one do. */
 #define KEYS_FREE_TRIES 5
 
 struct keys;

@@ -148,6 +148,7 @@ visit(struct peers *p, const char *from, const char *ticket, const char *name,
 	v->peer.of_node = true;
 	v->peer.scope = scope < SCOPE_USER ? scope : SCOPE_USER;
 	snprintf(v->peer.text, sizeof(v->peer.text), "node %s", name);
+	strlcpy(v->peer.from, v->peer.text, sizeof(v->peer.from));
 	v->door = (struct rpc_door){.peer = &v->peer,
 	    .services = p->services,
 	    .answer = on_visit_answer,

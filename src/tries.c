@@ -124,12 +124,3 @@ tries_wrong(struct tries *t, const char *from, double now)
 		one->wrong++;
 	one->at = now;
 }
-
-void
-tries_right(struct tries *t, const char *from)
-{
-	struct try *one = find(t, from);
-
-	if (one != NULL)
-		forget(t, one);
-}

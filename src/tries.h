@@ -1,6 +1,6 @@
 /*
- * Wrong tries, counted by address: who has had too many waits.  At most
- * TRIES_MAX addresses are remembered, the latest.
+ * Wrong tries, counted by address: who has had too many waits, whatever right
+ * ones come between.  At most TRIES_MAX addresses are remembered, the latest.
  */
 #ifndef TRIES_H
 #define TRIES_H
@@ -20,6 +20,5 @@ void tries_free(struct tries *t);
 double tries_wait(struct tries *t, const char *from, double now);
 
 void tries_wrong(struct tries *t, const char *from, double now);
-void tries_right(struct tries *t, const char *from);
 
 #endif

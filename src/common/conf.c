@@ -264,13 +264,20 @@ entry_find(
 	return NULL;
 }
 
+static bool
+others_have(const struct stat *st)
+{
+	return (st->st_mode & 077) != 0 ||
+	    (st->st_uid != 0 && st->st_uid != geteuid());
+}
+
 static void
 entry_add(struct reading *r, const char *section, const char *name, char *value,
     char *origin)
 {
 	r->entries = xreallocarray(r->entries, r->n + 1, sizeof(*r->entries));
 	r->entries[r->n++] = (struct entry){xstrdup(section), xstrdup(name),
-	    value, origin, r->file && (r->file->st.st_mode & 077) != 0};
+	    value, origin, r->file && others_have(&r->file->st)};
 }
 
 static bool
@@ -521,7 +528,8 @@ set(struct reading *r, const struct setting *table, void *conf,
 		; /* nothing to set */
 	else if (e->open && setting_is_secret(table, e->name))
 		complain(r, e->origin,
-		    "%s: others can read or change this file; chmod 600 it",
+		    "%s: others can read or change this file; chmod 600 it "
+		    "and let it be yours",
 		    e->name);
 	else if (value == NULL)
 		complain(r, e->origin, "%s: the value is not UTF-8", e->name);

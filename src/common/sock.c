@@ -596,16 +596,39 @@ sock_peer(int fd, uid_t *uid, gid_t *gid, pid_t *pid)
 	return tcp_peer(fd, uid);
 }
 
-void
-sock_peer_text(int fd, char *text, size_t size)
+static void
+address_number(
+    const struct sockaddr_storage *a, socklen_t len, char *text, size_t size)
 {
-	struct sockaddr_storage peer;
-	socklen_t len = sizeof(peer);
-
-	if (getpeername(fd, (struct sockaddr *)&peer, &len) != 0 ||
-	    getnameinfo((struct sockaddr *)&peer, len, text, (socklen_t)size,
+	if (getnameinfo((const struct sockaddr *)a, len, text, (socklen_t)size,
 		NULL, 0, NI_NUMERICHOST) != 0)
 		strlcpy(text, "?", size);
+}
+
+/* One host has a whole /64 of IPv6 (RFC 4291, section 2.5.4). */
+static bool
+cut_to_network(struct sockaddr_storage *a)
+{
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)a;
+
+	if (a->ss_family != AF_INET6 || IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
+		return false;
+	memset(&in6->sin6_addr.s6_addr[8], 0, 8);
+	return true;
+}
+
+void
+sock_peer_text(int fd, char *text, size_t size, bool network)
+{
+	struct sockaddr_storage peer = {0};
+	socklen_t len = sizeof(peer);
+	bool is_cut = false;
+
+	if (getpeername(fd, (struct sockaddr *)&peer, &len) == 0 && network)
+		is_cut = cut_to_network(&peer);
+	address_number(&peer, len, text, size);
+	if (is_cut)
+		strlcat(text, "/64", size);
 }
 
 bool

@@ -55,8 +55,9 @@ bool sock_is_unix(int fd);
  */
 bool sock_peer(int fd, uid_t *uid, gid_t *gid, pid_t *pid);
 
-/* Its address as a number, without the port; "?" when it is not known. */
-void sock_peer_text(int fd, char *text, size_t size);
+/* Its address as a number, without the port; "?" when it is not known.
+ * network: of IPv6 only what is one host's for sure, "2001:db8:1:2::/64". */
+void sock_peer_text(int fd, char *text, size_t size, bool network);
 
 /* The other end of a loopback TCP connection is closed, not only shut for
  * writing; false also when it cannot be known, and for Unix sockets. */

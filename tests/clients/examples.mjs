@@ -116,6 +116,10 @@ async function changedFile() {
 		    "[runner:api]\ncommand = sleep 1000\n");
 }
 
+async function keyIsThere() {
+	await call("auth.create_key", example["auth.create_key"]);
+}
+
 const before = {
 	add_runner: () => noRunner("up"),
 	remove_runner: runnerUp,
@@ -150,6 +154,9 @@ const before = {
 	"job.follow": finishedJob,
 	"jobs.list": finishedJob,
 	"jobs.stats": finishedJob,
+	"auth.create_key": () => call("key.remove", example["key.remove"]),
+	"key.list": keyIsThere,
+	"key.remove": keyIsThere,
 	pause_queue: runnerUp,
 	reload: changedFile,
 	resume_queue: () => must("pause_queue"),

@@ -302,8 +302,11 @@ test_wrong_keys_make_the_asker_wait(void)
 	const char *key = new_key(h, "ci", "user");
 	int fd = door_unix(h), i;
 
-	for (i = 0; i < 6; i++)
+	for (i = 0; i < 6; i++) {
 		check_int(int_at(log_in(fd, "hero_x"), CODE), -32001);
+		if (i < 5) /* which makes up for nothing */
+			check(at(log_in(fd, key), "result") != NULL);
+	}
 	check_int(int_at(log_in(fd, key), CODE), -32042);
 	check_has(post_by(h, key, LIST), " 429 ");
 	check(at(ask(fd, LIST, "{}"), "result") != NULL);
@@ -528,6 +531,24 @@ test_no_public_address_without_a_key(void)
 	check_int(run("$BUILD/herod %s --check 2>&1", words).status, 0);
 }
 
+/* Who listened there goes on, and lets nobody in who shows no key. */
+void
+test_herod_comes_back_though_the_last_key_is_gone(void)
+{
+	struct herod *h;
+
+	run("$BUILD/herod --state_dir %s --runtime_dir %s "
+	    "--bootstrap-admin-key root",
+	    here("state"), here("run"));
+	h = herod_start_with("",
+	    text("--listen unix:%s,tcp:0.0.0.0:%d", here("run/herod.sock"),
+		20000 + (int)getpid() % 20000),
+	    AT_ONCE);
+	rpc(h, "key.remove", "[s]", "root");
+	herod_kill9(h);
+	herod_stop(h);
+}
+
 /* ---- heroctl ---- */
 
 void
@@ -546,7 +567,7 @@ test_heroctl_shows_its_key_to_herod_alone(void)
 		      .status,
 	    1);
 	follower =
-	    run_begin("exec $BUILD/heroctl -s unix:%s -k %s events >events",
+	    run_begin("exec $BUILD/heroctl -s unix:%s -qk %s events >events",
 		h->socket, key);
 	wait_for(strstr(proc_text(follower, "cmdline"), "heroctl") &&
 	    run("tr '\\0' ' ' </proc/%d/cmdline | grep -c %s", (int)follower,
@@ -698,10 +719,13 @@ test_who_did_not_wait_is_told_to_have_left(void)
 	struct herod *h = herod_start(AT_ONCE
 	    "[runner:deaf]\nstopwaitsecs = 1000\ncommand = %s\n",
 	    script("deaf",
-		text("trap '' TERM; until [ -e %s ]; do sleep 0.02; done",
-		    here("go"))));
-	int call = rpc_begin(h, "stop_runner", "[s]", "deaf");
+		text(
+		    "trap '' TERM; : >%s; until [ -e %s ]; do sleep 0.02; done",
+		    here("trapped"), here("go"))));
+	int call;
 
+	wait_for(file_exists(here("trapped")));
+	call = rpc_begin(h, "stop_runner", "[s]", "deaf");
 	wait_for(is_state(h, "deaf", "STOPPING"));
 	close(call);
 	wait_for(audited(h, "stop_runner", "\"deaf\"", "\"left\"") == 1);

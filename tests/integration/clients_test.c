@@ -9,6 +9,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "herod.h"
@@ -230,15 +231,19 @@ test_every_example_is_answered_as_the_document_says(void)
 
 	needs_modules();
 	put_clients();
+	/* The key of the examples, by which they may go on. */
+	write_file(here("key.conf"), "[herod]\nadmin_secrets = hero_...\n");
+	check_int(chmod(here("key.conf"), 0600), 0);
 	h = herod_start(
-	    AT_ONCE "[runner:web]\ncommand = sleep 1000\n"
-		    "[runner:count]\nkind = exec\n"
-		    "command = sh -c 'echo counting >&2; cat'\n"
-		    "[runner:ticker]\n"
-		    "command = sh -c 'trap : HUP; echo tick; "
-		    "while :; do sleep 1000 & wait; kill %%%%1; done'\n"
-		    "[schedule:nightly]\nrunner = count\ncron = 30 4 * * *\n"
-		    "timezone = Europe/Berlin\n");
+	    "include = key.conf\n" AT_ONCE
+	    "[runner:web]\ncommand = sleep 1000\n"
+	    "[runner:count]\nkind = exec\n"
+	    "command = sh -c 'echo counting >&2; cat'\n"
+	    "[runner:ticker]\n"
+	    "command = sh -c 'trap : HUP; echo tick; "
+	    "while :; do sleep 1000 & wait; kill %%%%1; done'\n"
+	    "[schedule:nightly]\nrunner = count\ncron = 30 4 * * *\n"
+	    "timezone = Europe/Berlin\n");
 	wait_for_redis(h);
 	passes(run("node examples.mjs %s", h->socket));
 	check_int(herod_end(h), 0);

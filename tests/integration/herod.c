@@ -500,6 +500,10 @@ herod_stop(struct herod *h)
 {
 	kill(h->keeper, SIGTERM);
 	check_int(herod_end(h), 0);
+	/* One that died of a fault of memory had a successor. */
+	check(strstr(herod_log(), "ERROR: AddressSanitizer") == NULL);
+	check(strstr(herod_log(), "ERROR: LeakSanitizer") == NULL);
+	check(strstr(herod_log(), "runtime error:") == NULL);
 }
 
 static bool

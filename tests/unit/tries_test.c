@@ -50,13 +50,10 @@ test_others_do_not_wait(void)
 }
 
 void
-test_a_right_one_and_time_make_it_forgotten(void)
+test_time_makes_them_forgotten(void)
 {
 	struct tries *t = tries_new(0);
 
-	wrong(t, "a", 3, 100);
-	tries_right(t, "a");
-	check(tries_wait(t, "a", 100) == 0);
 	wrong(t, "a", 60, 100);
 	check(tries_wait(t, "a", 701) == 0);
 	wrong(t, "a", 1, 702);
