@@ -44,10 +44,10 @@ struct client {
 	TAILQ_ENTRY(client) entry;
 	struct doors *doors;
 	bool is_unix;
-	bool is_guest; /* came as somebody who is no admin */
+	bool is_guest; /* is no admin */
 	bool is_over; /* its key is gone: no more is told */
 	ev_io hello; /* before the first byte */
-	ev_timer late;
+	ev_timer late; /* also while one without a scope is silent */
 	struct conn *conn; /* lines, or NULL */
 	struct rpc_door door; /* lines */
 };
@@ -91,6 +91,20 @@ doors_hold(struct doors *d, bool hold)
 {
 	d->hold = hold;
 	check_number(d);
+}
+
+static bool
+is_guest(const struct peer *peer)
+{
+	return peer->scope < SCOPE_ADMIN;
+}
+
+static void
+count_guest(struct client *c)
+{
+	c->doors->nguests -= c->is_guest;
+	c->is_guest = is_guest(&c->peer);
+	c->doors->nguests += c->is_guest;
 }
 
 static void
@@ -140,6 +154,8 @@ on_line(struct conn *conn, char *text, size_t len)
 	struct client *c = conn_arg(conn);
 	struct err e = {0};
 
+	if (ev_is_active(&c->late))
+		ev_timer_again(c->doors->loop, &c->late);
 	if (is_foreign(c, text, len, &e)) {
 		send_refusal(conn, &e);
 		conn_end(conn, "a line that is not JSON");
@@ -243,6 +259,8 @@ line_login(void *arg, const struct key_given *given)
 	struct client *c = arg;
 
 	auth_given(&c->peer, given);
+	ev_timer_stop(c->doors->loop, &c->late);
+	count_guest(c);
 	log_info("%s: logged in", c->peer.text);
 }
 
@@ -258,6 +276,8 @@ open_lines(struct client *c)
 	c->door.login = line_login;
 	c->door.arg = c;
 	c->conn = conn_new(d->conns, c->hello.fd, c->peer.text, c);
+	if (!c->peer.known && c->peer.scope == SCOPE_NONE)
+		ev_timer_again(d->loop, &c->late);
 }
 
 /* ---- HTTP ---- */
@@ -464,15 +484,14 @@ on_silence(struct ev_loop *loop, ev_timer *w, int revents)
 	struct client *c = w->data;
 
 	(void)revents;
+	if (c->conn) {
+		ev_timer_stop(loop, w);
+		conn_end(c->conn, "shows no key and is silent");
+		return;
+	}
 	log_debug("%s: closed: said nothing", c->peer.text);
 	ev_io_stop(loop, &c->hello);
 	hang_up(c);
-}
-
-static bool
-is_guest(const struct peer *peer)
-{
-	return peer->scope < SCOPE_ADMIN;
 }
 
 /* A quarter of the places is for admins, whom nobody is to lock out. */
@@ -514,11 +533,11 @@ client_new(struct doors *d, int fd, const struct peer *peer)
 	c->is_unix = sock_is_unix(fd);
 	TAILQ_INSERT_TAIL(&d->clients, c, entry);
 	d->nclients++;
-	c->is_guest = is_guest(peer);
-	d->nguests += c->is_guest;
+	count_guest(c);
 	ev_io_init(&c->hello, on_hello, fd, EV_READ);
 	ev_set_priority(&c->hello, -1);
-	ev_timer_init(&c->late, on_silence, d->conf->request_timeout, 0);
+	ev_timer_init(&c->late, on_silence, d->conf->request_timeout,
+	    d->conf->request_timeout);
 	c->hello.data = c->late.data = c;
 	check_number(d);
 	return c;

@@ -549,6 +549,61 @@ test_herod_comes_back_though_the_last_key_is_gone(void)
 	herod_stop(h);
 }
 
+/* On one machine: an address that is none of loopback, on its device. */
+static struct ran
+run_elsewhere(const char *commands)
+{
+	return run("unshare -n sh -c 'ip link set lo up && "
+		   "ip addr add 10.9.9.9/32 dev lo && exec sh %s' 2>&1",
+	    script("elsewhere",
+		text("h='%s --state_dir %s --runtime_dir %s'\n"
+		     "key=$($h --bootstrap-admin-key root)\n"
+		     "$h --request_timeout 1 --listen tcp:10.9.9.9:3030 "
+		     "2>herod.log & herod=$!\n"
+		     "at=http://10.9.9.9:3030\n"
+		     "until curl -s $at/healthz; do sleep 0.05; done\n"
+		     "%s\nkill $herod; wait $herod\n",
+		    text("%s/herod", getenv("HEROD_BUILD")), here("state"),
+		    here("run"), commands)));
+}
+
+static void
+needs_namespaces(void)
+{
+	if (run("unshare -n ip link set lo up").status != 0)
+		skip("needs network namespaces and iproute2");
+}
+
+#define CURL \
+	"curl -s -o answer -w '%{http_code}\\n' -H 'Content-Type: " \
+	"application/json' -d '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":" \
+	"\"list_runners\"}' $at "
+
+void
+test_who_calls_from_elsewhere_needs_a_key(void)
+{
+	struct ran r;
+
+	needs_namespaces();
+	r = run_elsewhere("cd "
+			  "$(dirname $0)\n" CURL "\n" CURL
+			  "-H \"Authorization: Bearer $key\"\n" CURL
+			  "-H 'Authorization: Bearer x'");
+	check_has(r.out, "ok\n401\n200\n401\n");
+}
+
+void
+test_who_shows_no_key_may_not_be_silent(void)
+{
+	struct ran r;
+
+	needs_namespaces();
+	r = run_elsewhere(
+	    "{ echo '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}'; "
+	    "sleep 20; } | timeout 15 socat -t 0 - TCP:10.9.9.9:3030; echo $?");
+	check_has(r.out, "\"pong\"}\n0\n");
+}
+
 /* ---- heroctl ---- */
 
 void
