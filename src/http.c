@@ -246,6 +246,21 @@ static const struct {
     {"X-Frame-Options", "DENY"},
 };
 
+static unsigned long long answers[600];
+
+static void
+count_answer(int status)
+{
+	if (status >= 100 && status < 600)
+		answers[status]++;
+}
+
+unsigned long long
+http_answers(int status)
+{
+	return status >= 100 && status < 600 ? answers[status] : 0;
+}
+
 static struct MHD_Response *
 make_response(const char *type, char *stolen, size_t len)
 {
@@ -277,6 +292,7 @@ static void
 set_response(
     struct request *r, int status, const char *type, char *stolen, size_t len)
 {
+	count_answer(status);
 	r->response = make_response(type, stolen, len);
 	r->status = (unsigned)status;
 	r->len = len;
@@ -331,6 +347,7 @@ refuse_allowing(struct MHD_Connection *connection, int status, const char *why,
 	char *text = xasprintf("%s\n", why);
 
 	log_debug("refused with %d: %s", status, why);
+	count_answer(status);
 	response =
 	    make_response("text/plain; charset=utf-8", text, strlen(text));
 	mhd.add_response_header(response, "Connection", "close");

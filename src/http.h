@@ -65,6 +65,9 @@ void http_reply(struct http_request *r, int status, const char *type,
 /* Each request that a route has and did not answer yet; fn may answer. */
 void http_waiting(struct http *h, void (*fn)(struct http_request *r));
 
+/* How many answers had that status, 100 to 599, since herod began. */
+unsigned long long http_answers(int status);
+
 /* Of the one that is loaded, or else that we were built with. */
 const char *http_library_version(void);
 

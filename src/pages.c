@@ -141,6 +141,85 @@ put_counters(struct sink *s)
 	}
 }
 
+/* ---- by method, status and runner ---- */
+
+static void
+put_timing(struct sink *s, const char *name, const char *labels,
+    const struct timing *t)
+{
+	const char *comma = *labels ? "," : "";
+	unsigned long long below = 0;
+	size_t i;
+
+	for (i = 0; i < TIMING_BUCKETS; i++) {
+		below += t->buckets[i];
+		print(s, "herod_%s_bucket{%s%sle=\"%g\"} %llu\n", name, labels,
+		    comma, timing_bounds[i], below);
+	}
+	print(s, "herod_%s_bucket{%s%sle=\"+Inf\"} %llu\n", name, labels, comma,
+	    t->count);
+	print(s, "herod_%s_sum{%s} %.6f\nherod_%s_count{%s} %llu\n", name,
+	    labels, t->sum, name, labels, t->count);
+}
+
+/* Those that were called. */
+static void
+put_methods(struct sink *s)
+{
+	char label[80];
+	size_t i;
+
+	metric(
+	    s, "method_refusals_total", "counter", "Calls refused by method");
+	for (i = 0; i < METHOD_COUNT; i++)
+		if (method_tallies[i].refused)
+			print(s,
+			    "herod_method_refusals_total{method=\"%s\"} "
+			    "%llu\n",
+			    methods[i].name, method_tallies[i].refused);
+	metric(s, "method_seconds", "histogram",
+	    "From a call to its answer, by method");
+	for (i = 0; i < METHOD_COUNT; i++) {
+		snprintf(
+		    label, sizeof(label), "method=\"%s\"", methods[i].name);
+		if (method_tallies[i].answered.count)
+			put_timing(s, "method_seconds", label,
+			    &method_tallies[i].answered);
+	}
+}
+
+static void
+put_http(struct sink *s)
+{
+	int status;
+
+	metric(s, "http_answers_total", "counter", "HTTP answers by status");
+	for (status = 100; status < 600; status++)
+		if (http_answers(status))
+			print(s,
+			    "herod_http_answers_total{status=\"%d\"} "
+			    "%llu\n",
+			    status, http_answers(status));
+}
+
+/* Their names have nothing that a label would have to quote. */
+static void
+put_each_runner(struct sink *s, struct runners *runners)
+{
+	struct runner *r;
+
+	metric(s, "runner_state", "gauge",
+	    "State of each runner, as a number: 20 is RUNNING, 200 FATAL");
+	RUNNERS_FOREACH (r, runners)
+		print(s, "herod_runner_state{runner=\"%s\"} %d\n", r->name,
+		    (int)runner_state(r));
+	metric(s, "runner_restarts", "gauge",
+	    "Restarts of the instances that each runner has");
+	RUNNERS_FOREACH (r, runners)
+		print(s, "herod_runner_restarts{runner=\"%s\"} %lu\n", r->name,
+		    runner_restarts(r));
+}
+
 static size_t
 count_in(struct runners *runners, enum state state)
 {
@@ -191,8 +270,12 @@ page_metrics(void *arg, struct http_request *r)
 	}
 	put_herod(&s, services);
 	put_counters(&s);
-	if (services->runners != NULL)
+	put_methods(&s);
+	put_http(&s);
+	if (services->runners != NULL) {
 		put_runners(&s, services->runners);
+		put_each_runner(&s, services->runners);
+	}
 	http_reply(
 	    r, 200, "text/plain; version=0.0.4; charset=utf-8", s.buf, s.len);
 }

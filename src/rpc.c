@@ -16,6 +16,7 @@
 
 #include "audit.h"
 #include "auth.h"
+#include "clock.h"
 #include "counters.h"
 #include "jsonrpc.h"
 #include "keys.h"
@@ -30,6 +31,7 @@ struct member {
 	json_t *id; /* NULL: a notification */
 	struct sink *slot;
 	bool running; /* its handler has not returned yet */
+	double begun; /* (clock.h) */
 	bool outlives; /* the next herod is asked again */
 	bool answered;
 	void (*gone)(void *arg);
@@ -171,12 +173,24 @@ member_free(struct member *m)
 		text_settle_one(t);
 }
 
+struct method_tally method_tallies[METHOD_COUNT];
+
+static void
+tally(const struct method *method, double begun, const struct err *e)
+{
+	struct method_tally *t = &method_tallies[method - methods];
+
+	t->refused += e != NULL;
+	timing_add(&t->answered, clock_monotonic() - begun);
+}
+
 /* e NULL: it was done. */
 static void
-member_audit(const struct member *m, const struct err *e)
+member_tell(const struct member *m, const struct err *e)
 {
 	const struct call *call = &m->call;
 
+	tally(call->method, m->begun, e);
 	audit_call(
 	    call->services->audit, call->peer, call->method, call->params, e);
 }
@@ -241,7 +255,7 @@ call_reply(struct call *call, json_t *stolen)
 {
 	struct member *m = member_answered(call);
 
-	member_audit(m, NULL);
+	member_tell(m, NULL);
 	if (member_is_heard(m))
 		put_result(m, stolen);
 	json_decref(stolen);
@@ -259,7 +273,7 @@ call_refuse(struct call *call, const struct err *e)
 		    &unknown, ERR_INTERNAL, "%s failed", call->method->name);
 		e = &unknown;
 	}
-	member_audit(m, e);
+	member_tell(m, e);
 	if (member_is_heard(m))
 		put_refusal(m->text, m->slot, m->id, e);
 	member_done(m);
@@ -398,6 +412,7 @@ member_run(struct rpc_text *t, struct sink *slot, const struct method *method,
 	m->peer = NULL;
 	if (shown != NULL)
 		own_peer(m, shown);
+	m->begun = clock_monotonic();
 	m->text = t;
 	m->id = json_incref(asked->id);
 	m->slot = slot;
@@ -412,6 +427,16 @@ member_run(struct rpc_text *t, struct sink *slot, const struct method *method,
 	m->running = false;
 	if (m->answered)
 		member_free(m);
+}
+
+/* Before it was a call. */
+static void
+tell_refused(const struct rpc_door *door, const struct peer *peer,
+    const struct method *method, const struct jsonrpc_call *asked)
+{
+	method_tallies[method - methods].refused++;
+	audit_call(
+	    door->services->audit, peer, method, asked->params, &asked->err);
 }
 
 static void
@@ -434,8 +459,8 @@ take_member(struct rpc_text *t, struct sink *slot, json_t *member)
 	    check_scope(method, is_shown ? &shown : t->door->peer, e) == 0)
 		params = method_check(method, asked.params, e);
 	if (params == NULL && method != NULL)
-		audit_call(t->door->services->audit,
-		    is_shown ? &shown : t->door->peer, method, asked.params, e);
+		tell_refused(
+		    t->door, is_shown ? &shown : t->door->peer, method, &asked);
 	if (params != NULL)
 		member_run(
 		    t, slot, method, &asked, params, is_shown ? &shown : NULL);
@@ -575,7 +600,7 @@ refuse_member(struct member *m)
 	    "%s: herod made way for another before this was done",
 	    m->call.method->name);
 	err_hint(&e, "what has been begun goes on; look, then ask again");
-	member_audit(m, &e);
+	member_tell(m, &e);
 	put_refusal(m->text, m->slot, m->id, &e);
 }
 

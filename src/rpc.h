@@ -19,6 +19,7 @@
 
 #include "err.h"
 #include "method.h"
+#include "timing.h"
 
 struct runners;
 struct workers;
@@ -82,6 +83,13 @@ struct call {
 #define METHOD(id, ...) void handle_##id(struct call *call);
 #include "methods.def"
 #undef METHOD
+
+/* How calls of each method went, since herod began. */
+struct method_tally {
+	unsigned long long refused;
+	struct timing answered; /* from the whole text to its answer */
+};
+extern struct method_tally method_tallies[METHOD_COUNT];
 
 /* Begins a handler; does not compile without a row in methods.def. */
 #define HANDLER(id) \

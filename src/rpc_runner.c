@@ -257,18 +257,6 @@ queue_json(const struct services *s, const struct runner *r)
 	return queue;
 }
 
-static unsigned long
-restarts_of(const struct runner *r)
-{
-	const struct instance *i;
-	unsigned long n = 0;
-	size_t k;
-
-	RUNNER_FOREACH_INSTANCE (i, r, k)
-		n += i->restarts;
-	return n;
-}
-
 /* What a line about it needs: there may be thousands of them. */
 static json_t *
 brief_json(const struct services *s, const struct runner *r)
@@ -278,7 +266,7 @@ brief_json(const struct services *s, const struct runner *r)
 	json_t *status = json_pack("{s:s, s:s, s:o, s:o, s:f, s:I}", "name",
 	    r->name, "state", state_name(telling->state), "why",
 	    why_json(telling), "pid", pid_json(first), "uptime", uptime(first),
-	    "restarts", (json_int_t)restarts_of(r));
+	    "restarts", (json_int_t)runner_restarts(r));
 
 	if (r->conf.kind != KIND_SERVICE)
 		json_object_set_new(status, "queue", queue_json(s, r));

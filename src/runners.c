@@ -218,6 +218,18 @@ runner_state(const struct runner *r)
 	return worst;
 }
 
+unsigned long
+runner_restarts(const struct runner *r)
+{
+	const struct instance *i;
+	unsigned long n = 0;
+	size_t k;
+
+	RUNNER_FOREACH_INSTANCE (i, r, k)
+		n += i->restarts;
+	return n;
+}
+
 bool
 instance_serves(const struct instance *i)
 {

@@ -129,6 +129,9 @@ void runners_settle(struct runners *rs, bool again);
 
 /* The worst state of its instances. */
 enum state runner_state(const struct runner *r);
+
+/* Of the instances that it has. */
+unsigned long runner_restarts(const struct runner *r);
 bool runner_is_up(const struct runner *r); /* all RUNNING */
 bool runner_is_down(const struct runner *r); /* no process, none coming */
 
