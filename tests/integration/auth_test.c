@@ -390,20 +390,21 @@ test_a_bearer_may_leave_before_it_is_answered(void)
 	struct herod *h = herod_start_with("", "-l debug",
 	    "[runner:slow]\nkind = exec\ncommand = sleep 1000\n" AT_ONCE);
 	const char *key = new_key(h, "ci", "user"), *call, *id;
-	int open, fd;
+	int before, fd;
 	pid_t pid;
 
 	wait_for_redis(h);
 	id = json_string_value(
 	    rpc(h, "queue_job_to_runner", "[s, {s:s}]", "slow", "payload", ""));
-	wait_for(job_is(h, id, "started"));
+	wait_for(pid_of(h, "slow") > 0); /* its pipes are here */
 	call = call_text("job.wait", text("[\"%s\"]", id));
 	pid = herod_pid(h);
+	post_by(h, "hero_x", LIST); /* loads the library */
+	before = count_fds(pid);
 	fd = post_begin(h, key, strlen(call), call);
 	wait_for(strstr(herod_log(), "key ci: job.wait"));
-	open = count_fds(pid);
 	close(fd);
-	wait_for(herod_pid(h) != pid || count_fds(pid) < open);
+	wait_for(herod_pid(h) != pid || count_fds(pid) <= before);
 	rpc(h, "job.stop", "[s]", id);
 	check_int(herod_pid(h), pid);
 	herod_stop(h);
