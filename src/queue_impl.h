@@ -225,6 +225,8 @@ void recents_free(struct queues *qs);
 
 /* A copy of one that Redis does not have yet; or NULL. */
 struct job *spooled_job(const struct queues *qs, const char *id);
+/* False: it is not there, or on its way. */
+bool spooled_cancel(struct queues *qs, const char *id);
 /* To Redis, if it is there. */
 void spooled_send(struct queues *qs);
 void spooled_init(struct queues *qs);

@@ -148,6 +148,10 @@ queue_cancel(struct queue *q, const struct job *j, cancel_fn fn, void *arg,
 	struct redis_words w;
 	char key[KEY_MAX], reply[KEY_MAX], now[TIME_TEXT_SIZE];
 
+	if (spooled_cancel(qs, j->spec.id)) {
+		fn(arg, "dispatched", NULL);
+		return 0;
+	}
 	if (queues_away(qs, e))
 		return -1;
 	c = xcalloc(1, sizeof(*c));

@@ -4,7 +4,8 @@
  *
  * A line is the job's hash as a JSON object, with its id and, where it is held,
  * "held".  {"done": ID} says that Redis has it, or that it was refused after
- * all; the file is emptied when that is so of all.  A crash in between lets one
+ * all; the file is emptied when that is so of all.  {"cancelled": ID}: Redis is
+ * told of its end only.  A crash in between lets one
  * be told again, which does nothing where it is known.
  */
 #define LOG_MODULE "queue"
@@ -31,6 +32,7 @@ struct spooled {
 	bool held;
 	bool stored; /* on the disk */
 	bool sent;
+	bool cancelled;
 	queue_fn fn; /* until it is stored; or NULL */
 	void *arg;
 };
@@ -68,15 +70,22 @@ spooled_free(struct spooled *s)
 	free(s);
 }
 
+static void
+note(struct spool *file, const char *what, const char *id)
+{
+	char line[200];
+
+	snprintf(line, sizeof(line), "{\"%s\":\"%s\"}", what, id);
+	spool_note(file, line);
+}
+
 /* It is done with, and maybe the file. */
 static void
 spooled_done(struct spooled *s)
 {
 	struct spool_room *room = s->room;
-	char line[200];
 
-	snprintf(line, sizeof(line), "{\"done\":\"%s\"}", s->id);
-	spool_note(room->file, line);
+	note(room->file, "done", s->id);
 	spooled_free(s);
 	if (room->jobs == 0) {
 		spool_clear(room->file);
@@ -159,15 +168,19 @@ on_line(void *arg, const char *line, size_t len)
 	json_t *o = json_loadb(line, len, 0, NULL);
 	const char *queue = json_string_value(json_object_get(o, "queue"));
 	const char *done = json_string_value(json_object_get(o, "done"));
-	struct spooled *s = done ? spooled_find(qs, done) : NULL;
+	const char *off = json_string_value(json_object_get(o, "cancelled"));
+	struct spooled *s =
+	    done || off ? spooled_find(qs, done ? done : off) : NULL;
 
 	if (done && s)
 		spooled_free(s);
+	else if (off && s)
+		s->cancelled = true;
 	else if (queue && json_is_string(json_object_get(o, "id")))
 		spooled_new(queue_open(qs, queue), r->room, job_of(o),
 		    json_is_true(json_object_get(o, "held")))
 		    ->stored = true;
-	else if (!done)
+	else if (!done && !off)
 		log_errorx(
 		    "spool: what is no job is passed over: %.200s", line);
 	json_decref(o);
@@ -190,6 +203,17 @@ end_spooled(struct spooled *s, const struct err *e)
 	time_text(ev_time(), s->job->finished_at);
 	settle_again(s->queue, s->job, true);
 	s->job = NULL;
+}
+
+static void
+end_cancelled(struct spooled *s)
+{
+	job_set_error(s->job, "cancelled");
+	job_move(s->job, JOB_CANCELLED, NULL);
+	time_text(ev_time(), s->job->finished_at);
+	settle_again(s->queue, s->job, true);
+	s->job = NULL;
+	spooled_done(s);
 }
 
 static void
@@ -226,6 +250,10 @@ spooled_send(struct queues *qs)
 		if (!s->stored || s->sent)
 			continue;
 		queue_announce(s->queue);
+		if (s->cancelled) {
+			end_cancelled(s);
+			continue;
+		}
 		s->sent = queue_push_again(
 			      s->queue, s->job, s->held, on_sent, s, NULL) == 0;
 		if (!s->sent) {
@@ -321,9 +349,23 @@ spooled_job(const struct queues *qs, const char *id)
 	line = line_of(s->job, s->held);
 	o = json_loads(line, 0, NULL);
 	copy = job_of(o);
+	if (s->cancelled)
+		job_move(copy, JOB_CANCELLED, NULL);
 	json_decref(o);
 	free(line);
 	return copy;
+}
+
+bool
+spooled_cancel(struct queues *qs, const char *id)
+{
+	struct spooled *s = spooled_find(qs, id);
+
+	if (!s || !s->stored || s->sent || s->cancelled)
+		return false;
+	note(s->room->file, "cancelled", id);
+	s->cancelled = true;
+	return true;
 }
 
 /* ---- its life ---- */
@@ -381,6 +423,8 @@ queues_save_memory(struct queues *qs, const char *path)
 		line = line_of(s->job, s->held);
 		spool_note(file, line);
 		free(line);
+		if (s->cancelled)
+			note(file, "cancelled", s->id);
 	}
 	spool_free(file);
 }

@@ -297,6 +297,31 @@ test_a_disk_that_is_full_refuses(void)
 	herod_stop(f.h);
 }
 
+void
+test_one_that_is_cancelled_there_never_runs(void)
+{
+	struct fixture f;
+	const char *off, *on;
+
+	start(&f, ON_DISK);
+	redis_ends(&f);
+	off = queue_job(&f, "off");
+	on = queue_job(&f, "on");
+	check_str(
+	    json_string_value(rpc(f.h, "job.stop", "[s]", off)), "cancelled");
+	check(job_is(f.h, off, "cancelled"));
+	check_str(
+	    json_string_value(rpc(f.h, "job.stop", "[s]", off)), "cancelled");
+	herod_kill_both(f.h);
+	redis_start(f.socket);
+	herod_again(f.h);
+	wait_for_redis(f.h);
+	check_str(job_outcome(f.h, on), "on");
+	wait_for(spooled(&f) == 0 && job_is(f.h, off, "cancelled"));
+	check_str(file_text(here("begun")), text("%s\n", on));
+	herod_stop(f.h);
+}
+
 /* ---- durability memory ---- */
 
 static const char *
