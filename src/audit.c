@@ -9,6 +9,7 @@
 #include "settings.h"
 
 #define ABOUT_MAX 200 /* bytes */
+#define KEPT 65536 /* bytes of room, from one turn to the next */
 
 struct audit {
 	struct ev_loop *loop;
@@ -33,6 +34,10 @@ on_write(struct ev_loop *loop, ev_prepare *w, int revents)
 	logfile_configure(a->file, &rules);
 	logfile_write(a->file, a->lines.buf, a->lines.len, NULL);
 	a->lines.len = 0;
+	if (a->lines.size > KEPT) {
+		free(a->lines.buf);
+		a->lines = (struct sink){0};
+	}
 }
 
 struct audit *
