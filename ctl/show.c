@@ -504,6 +504,34 @@ show_schedules(struct ctl *ctl, const json_t *schedules)
 }
 
 static void
+show_keys(struct ctl *ctl, const json_t *keys)
+{
+	static const char *const heads[] = {
+	    "NAME", "SCOPE", "CREATED", "EXPIRES", "LAST USED", "ID", NULL};
+	const json_t *key;
+	struct table t;
+	size_t i;
+
+	table_init(&t, heads);
+	json_array_foreach (keys, i, key) {
+		table_add(&t, text_of(key, "name"));
+		table_add(&t, text_of(key, "scope"));
+		table_add(&t, text_of(key, "created_at"));
+		table_add(&t, text_of(key, "expires_at"));
+		table_add(&t, text_of(key, "last_used"));
+		table_add(&t, text_of(key, "id"));
+	}
+	show_table(ctl, &t);
+}
+
+/* Alone, for scripts. */
+static void
+show_new_key(struct ctl *ctl, const json_t *key)
+{
+	fprintf(ctl->out, "%s\n", text_of(key, "key"));
+}
+
+static void
 show_nodes(struct ctl *ctl, const json_t *nodes)
 {
 	static const char *const heads[] = {
@@ -791,6 +819,8 @@ static const struct shape {
     {"Version", show_members},
     {"[ScheduleStatus]", show_schedules},
     {"[Node]", show_nodes},
+    {"[Key]", show_keys},
+    {"NewKey", show_new_key},
     {"Reloaded", show_reload},
     {"Config", show_config},
     {"string", show_string},

@@ -106,6 +106,21 @@ test_keys_outlive_herod(void)
 }
 
 void
+test_heroctl_shows_a_new_key_alone_and_all_as_a_table(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+	struct ran r = heroctl(h, "key create ci --scope observe");
+	const char *key = text("%.*s", (int)strcspn(r.out, "\n"), r.out);
+
+	check_str(text_at(rpc(h, "auth.verify", "[s]", key), "name"), "ci");
+	r = heroctl(h, "key list");
+	check_has(r.out, "ci\tobserve\t20");
+	check_has(r.out, text("Z\t-\t20"));
+	check_int(strcspn(r.out, "\n") + 1, strlen(r.out));
+	herod_stop(h);
+}
+
+void
 test_a_name_is_given_once(void)
 {
 	struct herod *h = herod_start(AT_ONCE);
