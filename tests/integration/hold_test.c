@@ -221,6 +221,9 @@ test_no_process_is_started_for_a_job_that_is_held(void)
 	queue(h, "w", "a", "echo me");
 	check_waits(h, "w", "a");
 	check_has(held(h, "w"), "min_memory");
+	/* Long enough for several looks at who is needed. */
+	wait_for(
+	    json_number_value(at(status_of(h, "w"), "queue.oldest_age")) > 0.5);
 	check_int(pid_of(h, "w"), 0);
 	change(h, MORE_THAN_THERE_IS, "");
 	check_str(job_outcome(h, "a"), "me");
