@@ -327,9 +327,8 @@ take_post(void *arg, struct http_request *r)
 	rpc_take(&p->door, r->body, r->len);
 }
 
-/* "Bearer KEY" (RFC 6750): the key in a copy, to be wiped and freed, or NULL.
- */
-static char *
+/* "Bearer KEY" (RFC 6750): where the key is, or NULL. */
+static const char *
 bearer_key(const char *authorization)
 {
 	const char *at = authorization;
@@ -338,7 +337,7 @@ bearer_key(const char *authorization)
 		return NULL;
 	at += 7;
 	at += strspn(at, " ");
-	return *at != '\0' && at[strcspn(at, " ")] == '\0' ? xstrdup(at) : NULL;
+	return *at != '\0' && at[strcspn(at, " ")] == '\0' ? at : NULL;
 }
 
 static int
@@ -355,9 +354,8 @@ authorize(
 	static struct err e;
 	struct client *c = arg;
 	struct key_given given;
-	char *key = bearer_key(authorization);
+	const char *key = bearer_key(authorization);
 	struct peer *peer;
-	int bad;
 
 	err_clear(&e);
 	*why = e.text;
@@ -366,11 +364,8 @@ authorize(
 		    "Authorization: wanted Bearer and a key");
 		return 401;
 	}
-	bad =
-	    keys_check(c->doors->services->keys, key, c->peer.from, &given, &e);
-	explicit_bzero(key, strlen(key));
-	free(key);
-	if (bad)
+	if (keys_check(
+		c->doors->services->keys, key, c->peer.from, &given, &e) == -1)
 		return status_of_key(&e);
 	*stand_in = peer = xmalloc(sizeof(*peer));
 	*peer = c->peer;
