@@ -14,6 +14,7 @@
 #include "jsonrpc.h"
 #include "mem.h"
 #include "sock.h"
+#include "tls_client.h"
 
 #define CONNECT_PATIENCE 5.0 /* seconds */
 #define LOST_MAX 10 /* connections in a row */
@@ -22,6 +23,7 @@
 struct client {
 	char *server;
 	char *key; /* to log in by, or NULL */
+	struct tls_files tls;
 	int fd; /* -1: not connected */
 	struct frame in;
 	double deadline; /* monotonic seconds; 0: none */
@@ -77,6 +79,18 @@ const char *
 client_key(const struct client *c)
 {
 	return c->key;
+}
+
+void
+client_set_tls(struct client *c, const struct tls_files *files)
+{
+	c->tls = *files;
+}
+
+const struct tls_files *
+client_tls(const struct client *c)
+{
+	return &c->tls;
 }
 
 const char *
@@ -159,6 +173,12 @@ hint_connect(struct err *e, int error)
 		    "HEROCTL_SERVER");
 }
 
+static bool
+is_tls(const char *server)
+{
+	return strncmp(server, "tls:", 4) == 0;
+}
+
 /* HTTP is spoken at the same port; lines are simpler and faster. */
 static int
 refuse_http(const char *server, struct err *e)
@@ -166,8 +186,19 @@ refuse_http(const char *server, struct err *e)
 	const char *host = strstr(server, "://") + 3;
 
 	err_set(e, ERR_PARAMS, "%s: heroctl does not speak HTTP", server);
-	return err_hint(
-	    e, "the same port takes tcp:%.*s", (int)strcspn(host, "/"), host);
+	return err_hint(e, "the same port takes %s:%.*s",
+	    server[4] == 's' ? "tls" : "tcp", (int)strcspn(host, "/"), host);
+}
+
+/* tls:HOST:PORT is tcp:HOST:PORT for who dials. */
+static int
+parse_tls(const char *server, struct address *a, struct err *e)
+{
+	char *tcp = xasprintf("tcp:%s", server + 4);
+	int bad = address_parse(a, tcp, e);
+
+	free(tcp);
+	return bad;
 }
 
 static int
@@ -176,6 +207,8 @@ parse_server(const char *server, struct address *a, struct err *e)
 	if (strncmp(server, "http://", 7) == 0 ||
 	    strncmp(server, "https://", 8) == 0)
 		return refuse_http(server, e);
+	if (is_tls(server))
+		return parse_tls(server, a, e);
 	return address_parse(a, server, e);
 }
 
@@ -216,6 +249,40 @@ refuse_stranger(struct client *c, struct err *e)
 	    e, "remove it, or set XDG_RUNTIME_DIR to a directory of your own");
 }
 
+/* The name that its certificate must be for; new. */
+static char *
+host_of(const char *server)
+{
+	char *host = xstrdup(server + 4 + (server[4] == '['));
+	char *end = strrchr(host, ':');
+
+	if (end > host && end[-1] == ']')
+		end--;
+	*end = '\0';
+	return host;
+}
+
+static int
+speak_tls(struct client *c, struct err *e)
+{
+	double deadline = c->deadline > 0
+	    ? c->deadline
+	    : clock_monotonic() + CONNECT_PATIENCE;
+	char *host = host_of(c->server);
+	struct err why = {0};
+
+	c->fd = tls_connect(c->fd, host, &c->tls, deadline, &why);
+	free(host);
+	if (c->fd != -1)
+		return 0;
+	c->trouble = TROUBLE_AWAY;
+	err_set(e, why.code, "%s: %s", c->server, why.text);
+	return err_hint(e, "%s",
+	    c->tls.ca ? "--tls-ca names who must have signed its certificate"
+		      : "who is not known to this system must be named with "
+			"--tls-ca or HEROCTL_TLS_CA");
+}
+
 static int
 dial(struct client *c, struct err *e)
 {
@@ -231,6 +298,8 @@ dial(struct client *c, struct err *e)
 	}
 	errno = 0;
 	c->fd = address_connect(&a, fmax(left, 0.001), &why);
+	if (c->fd != -1 && is_tls(c->server))
+		return speak_tls(c, e);
 	if (c->fd != -1)
 		return is_strangers(c) ? refuse_stranger(c, e) : 0;
 	error = errno;

@@ -11,6 +11,7 @@
 #include <jansson.h>
 
 #include "err.h"
+#include "tls.h"
 
 struct client;
 
@@ -34,6 +35,10 @@ void client_free(struct client *c);
 /* Shown at each new connection (auth.login); copied.  NULL: none. */
 void client_set_key(struct client *c, const char *key);
 const char *client_key(const struct client *c);
+
+/* For servers of the form tls:HOST:PORT; the texts stay the caller's. */
+void client_set_tls(struct client *c, const struct tls_files *files);
+const struct tls_files *client_tls(const struct client *c);
 
 const char *client_server(const struct client *c);
 

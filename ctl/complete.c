@@ -170,6 +170,7 @@ ask_quietly(const struct line *l, const char *method)
 	json_t *answer = NULL, *result = NULL;
 
 	client_set_key(c, client_key(l->ctl->client));
+	client_set_tls(c, client_tls(l->ctl->client));
 	client_begin(c, PATIENCE);
 	if (client_send(c, method, NULL, 1, NULL) == 0)
 		answer = client_receive(c, NULL);

@@ -69,6 +69,10 @@ main(int argc, char *argv[])
 	ctl.format = ctl.tty ? FORMAT_TABLE : FORMAT_PLAIN;
 	ctl.client = client_new(server);
 	client_set_key(ctl.client, getenv("HEROCTL_KEY"));
+	client_set_tls(ctl.client,
+	    &(struct tls_files){.cert = getenv("HEROCTL_TLS_CERT"),
+		.key = getenv("HEROCTL_TLS_KEY"),
+		.ca = getenv("HEROCTL_TLS_CA")});
 	free(server);
 	status = ctl_run(&ctl, words);
 	strv_free(words);

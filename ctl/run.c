@@ -144,12 +144,32 @@ set_globals(struct ctl *ctl, const struct args *a)
 		ctl->timeout = json_number_value(timeout);
 }
 
+static void
+set_file(const struct args *a, const char *name, const char **file)
+{
+	const json_t *given = args_option(a, OPTION_GLOBAL, name);
+
+	if (given)
+		*file = json_string_value(given);
+}
+
+/* What is given here stands for what the environment says. */
+static void
+set_tls(struct ctl *ctl, const struct args *a, struct tls_files files)
+{
+	set_file(a, "tls_ca", &files.ca);
+	set_file(a, "tls_cert", &files.cert);
+	set_file(a, "tls_key", &files.key);
+	client_set_tls(ctl->client, &files);
+}
+
 /* The verb, or the shell when there is none, with the options given. */
 static enum status
 run_with_globals(struct ctl *ctl, const struct args *a)
 {
 	const json_t *server = args_option(a, OPTION_GLOBAL, "server");
 	const json_t *key = args_option(a, OPTION_GLOBAL, "key");
+	const struct tls_files files = *client_tls(ctl->client);
 	struct client *other = NULL;
 	struct ctl own = *ctl;
 	enum status status;
@@ -162,6 +182,7 @@ run_with_globals(struct ctl *ctl, const struct args *a)
 	}
 	if (server)
 		own.client = other = client_new(json_string_value(server));
+	set_tls(&own, a, files);
 	if (key || (other && client_key(ctl->client)))
 		client_set_key(own.client,
 		    key ? json_string_value(key) : client_key(ctl->client));
@@ -170,6 +191,7 @@ run_with_globals(struct ctl *ctl, const struct args *a)
 	else
 		status = shell_run(&own);
 	client_free(other);
+	client_set_tls(ctl->client, &files);
 	fflush(own.out);
 	return status;
 }

@@ -506,8 +506,8 @@ show_schedules(struct ctl *ctl, const json_t *schedules)
 static void
 show_keys(struct ctl *ctl, const json_t *keys)
 {
-	static const char *const heads[] = {
-	    "NAME", "SCOPE", "CREATED", "EXPIRES", "LAST USED", "ID", NULL};
+	static const char *const heads[] = {"NAME", "SCOPE", "CREATED",
+	    "EXPIRES", "LAST USED", "ID", "SUBJECT", NULL};
 	const json_t *key;
 	struct table t;
 	size_t i;
@@ -520,6 +520,7 @@ show_keys(struct ctl *ctl, const json_t *keys)
 		table_add(&t, text_of(key, "expires_at"));
 		table_add(&t, text_of(key, "last_used"));
 		table_add(&t, text_of(key, "id"));
+		table_add(&t, text_of(key, "subject"));
 	}
 	show_table(ctl, &t);
 }
@@ -528,7 +529,9 @@ show_keys(struct ctl *ctl, const json_t *keys)
 static void
 show_new_key(struct ctl *ctl, const json_t *key)
 {
-	fprintf(ctl->out, "%s\n", text_of(key, "key"));
+	const char *text = text_of(key, "key");
+
+	fprintf(ctl->out, "%s\n", *text ? text : text_of(key, "subject"));
 }
 
 static void

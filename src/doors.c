@@ -31,6 +31,7 @@
 #include "pages.h"
 #include "settings.h"
 #include "sock.h"
+#include "tls_door.h"
 
 /* Lines of one peer that may be unanswered before it must wait. */
 #define OPEN_LINES_MAX 10000
@@ -46,6 +47,7 @@ struct client {
 	bool is_unix;
 	bool is_guest; /* is no admin */
 	bool is_over; /* its key is gone: no more is told */
+	struct tls_link *tls; /* NULL: does not speak it */
 	ev_io hello; /* before the first byte */
 	ev_timer late; /* also while one without a scope is silent */
 	struct conn *conn; /* lines, or NULL */
@@ -59,6 +61,7 @@ struct doors {
 	struct listeners *listeners;
 	struct conns *conns;
 	struct http *http;
+	struct tls_door *tls;
 	TAILQ_HEAD(, client) clients;
 	size_t nclients;
 	size_t nguests; /* of these, who are no admins */
@@ -79,7 +82,8 @@ tell_full(struct doors *d)
 static void
 check_number(struct doors *d)
 {
-	bool full = d->nclients >= (size_t)d->conf->max_connections;
+	bool full = d->nclients + tls_door_leaving(d->tls) >=
+	    (size_t)d->conf->max_connections;
 
 	if (full)
 		tell_full(d);
@@ -117,6 +121,8 @@ client_free(struct client *c)
 	TAILQ_REMOVE(&d->clients, c, entry);
 	d->nclients--;
 	d->nguests -= c->is_guest;
+	if (c->tls)
+		tls_link_leave(c->tls);
 	check_number(d);
 	free(c);
 }
@@ -409,25 +415,137 @@ static const struct http_route routes[] = {
     {NULL, NULL, false, NULL},
 };
 
-/* ---- the first byte ---- */
+/* ---- TLS ---- */
+
+/* Its descriptor is the link's until it is ready. */
+static void
+hang_up(struct client *c)
+{
+	if (c->hello.fd != -1)
+		close(c->hello.fd);
+	client_free(c);
+}
 
 static void
-turn_away(struct client *c, unsigned char first)
+speak_tls(struct client *c)
+{
+	struct doors *d = c->doors;
+	int fd = c->hello.fd;
+
+	if (!tls_door_is_open(d->tls)) {
+		log_warnx("%s: speaks TLS, for which no certificate is set",
+		    c->peer.text);
+		hang_up(c);
+		return;
+	}
+	counter_add(tls_connections, 1);
+	ev_io_set(&c->hello, -1, EV_READ);
+	ev_timer_again(d->loop, &c->late);
+	c->tls = tls_link_new(d->tls, fd, c);
+}
+
+/* A certificate that no key is for leaves its holder what it would be without
+ * one. */
+static void
+show_certificate(struct client *c, const char *subject)
+{
+	struct key_given given;
+
+	if (!keys_check_subject(c->doors->services->keys, subject, &given)) {
+		log_info(
+		    "%s: no key has the subject %s", c->peer.text, subject);
+		return;
+	}
+	auth_given(&c->peer, &given);
+	count_guest(c);
+}
+
+static void await_hello(struct client *c);
+
+static void
+on_tls_ready(void *client, int fd, const char *subject)
+{
+	struct client *c = client;
+
+	ev_timer_stop(c->doors->loop, &c->late);
+	strlcat(c->peer.text, ", TLS", sizeof(c->peer.text));
+	if (*subject != '\0')
+		show_certificate(c, subject);
+	ev_io_set(&c->hello, fd, EV_READ);
+	await_hello(c);
+}
+
+static void
+on_tls_failed(void *client, const char *why)
+{
+	struct client *c = client;
+
+	counter_add(tls_failures, 1);
+	log_info("%s: TLS: %s", c->peer.text, why);
+	hang_up(c);
+}
+
+static void
+on_tls_gone(void *doors)
+{
+	check_number(doors);
+}
+
+static const struct tls_door_ops tls_ops = {
+    .ready = on_tls_ready,
+    .failed = on_tls_failed,
+    .gone = on_tls_gone,
+};
+
+/* Who comes from elsewhere, and might be overheard. */
+static bool
+must_speak_tls(const struct client *c)
+{
+	const struct daemon_conf *conf = c->doors->conf;
+
+	return conf->tls_cert != NULL && conf->tls_required && !c->tls &&
+	    !c->is_unix && !c->peer.known;
+}
+
+/* ---- the first byte ---- */
+
+/* In the words of who asks: what is no letter reads lines. */
+static void
+turn_away(struct client *c, unsigned char first, struct err *e)
+{
+	char *text;
+
+	open_lines(c);
+	if (isalpha(first)) {
+		text = xasprintf("HTTP/1.1 400 Bad Request\r\n"
+				 "Connection: close\r\n"
+				 "Content-Type: text/plain\r\n\r\n%s\n",
+		    e->text);
+		conn_send(c->conn, text, strlen(text));
+	} else {
+		send_refusal(c->conn, e);
+	}
+	conn_end(c->conn, "its first byte");
+}
+
+static void
+refuse_plain(struct client *c, unsigned char first)
 {
 	struct err e = {0};
 
-	if (first == TLS_HELLO) {
-		log_warnx("%s: speaks TLS, for which no certificate is set",
-		    c->peer.text);
-		close(c->hello.fd);
-		client_free(c);
-		return;
-	}
+	err_set(&e, ERR_UNAUTHORIZED,
+	    "who comes from elsewhere must speak TLS here (tls_required)");
+	turn_away(c, first, &e);
+}
+
+static void
+refuse_byte(struct client *c, unsigned char first)
+{
+	struct err e = {0};
+
 	err_set(&e, ERR_PARSE, "not JSON, not HTTP: the first byte is 0x%02x",
 	    first);
-	open_lines(c);
-	send_refusal(c->conn, &e);
-	conn_end(c->conn, "its first byte");
+	turn_away(c, first, &e);
 }
 
 /* Also of what is JSON and no request; words such as true look like HTTP. */
@@ -442,19 +560,16 @@ route(struct client *c, unsigned char first)
 {
 	ev_io_stop(c->doors->loop, &c->hello);
 	ev_timer_stop(c->doors->loop, &c->late);
-	if (may_begin_line(first))
+	if (first == TLS_HELLO && c->tls == NULL)
+		speak_tls(c);
+	else if (must_speak_tls(c))
+		refuse_plain(c, first);
+	else if (may_begin_line(first))
 		open_lines(c);
 	else if (isalpha(first))
 		http_add(c->doors->http, c->hello.fd, c);
 	else
-		turn_away(c, first);
-}
-
-static void
-hang_up(struct client *c)
-{
-	close(c->hello.fd);
-	client_free(c);
+		refuse_byte(c, first);
 }
 
 static void
@@ -627,6 +742,19 @@ leave_unheard(struct client *c, struct handover *h)
 	json_decref(about);
 }
 
+/* Nobody else can go on with what was agreed with the peer: it is told to ask
+ * again. */
+static void
+leave_tls(struct client *c)
+{
+	struct conn_rest rest;
+
+	if (c->conn == NULL)
+		return;
+	rpc_door_leave(&c->door, NULL);
+	conn_leave(c->conn, &rest);
+}
+
 static void
 refuse_post(struct http_request *r)
 {
@@ -645,11 +773,15 @@ doors_leave(struct doors *d, struct handover *h)
 	http_free(d->http);
 	d->http = NULL;
 	TAILQ_FOREACH (c, &d->clients, entry) {
-		if (c->conn)
+		if (c->tls)
+			leave_tls(c);
+		else if (c->conn)
 			leave_lines(c, h);
 		else
 			leave_unheard(c, h);
 	}
+	tls_door_free(d->tls);
+	d->tls = NULL;
 }
 
 /* Lines that the herod before has taken and not answered. */
@@ -731,24 +863,25 @@ doors_take_over(struct doors *d, struct handover *h)
 static bool
 lives_by_key(const struct client *c, const char *id)
 {
-	return c->conn != NULL &&
-	    (strcmp(c->peer.key_id, id) == 0 ||
-		rpc_streams_by_key(&c->door, id));
+	return strcmp(c->peer.key_id, id) == 0 ||
+	    (c->conn != NULL && rpc_streams_by_key(&c->door, id));
 }
 
-/* What is on its way is still sent. */
+/* What is on its way is still sent; over HTTP each request is refused. */
 static void
 on_key_gone(void *arg, const char *id)
 {
 	struct doors *d = arg;
 	struct client *c, *next;
 
-	TAILQ_FOREACH_SAFE (c, &d->clients, entry, next)
-		if (lives_by_key(c, id)) {
-			c->peer.scope = SCOPE_NONE;
-			c->is_over = true;
+	TAILQ_FOREACH_SAFE (c, &d->clients, entry, next) {
+		if (!lives_by_key(c, id))
+			continue;
+		c->peer.scope = SCOPE_NONE;
+		c->is_over = true;
+		if (c->conn != NULL)
 			conn_end(c->conn, "its key is no key any more");
-		}
+	}
 }
 
 struct doors *
@@ -763,6 +896,7 @@ doors_new(const struct services *services)
 	d->http =
 	    http_new(d->loop, d->conf, routes, &web_ops, (void *)services);
 	d->conns = conns_new(d->loop, d->conf, &line_ops);
+	d->tls = tls_door_new(d->loop, &d->conf->request_timeout, &tls_ops, d);
 	d->listeners = listeners_new(d->loop, on_accepted, d);
 	if (services->keys != NULL)
 		keys_on_gone(services->keys, on_key_gone, d);
@@ -784,6 +918,12 @@ doors_listen(struct doors *d, const char *address, int fd, struct err *e)
 	return -1;
 }
 
+struct tls_door *
+doors_tls(const struct doors *d)
+{
+	return d->tls;
+}
+
 void
 doors_shut(struct doors *d)
 {
@@ -800,6 +940,8 @@ doors_free(struct doors *d)
 		http_free(d->http);
 	TAILQ_FOREACH_SAFE (c, &d->clients, entry, next)
 		hang_up(c);
+	if (d->tls)
+		tls_door_free(d->tls);
 	listeners_free(d->listeners);
 	free(d);
 }

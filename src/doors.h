@@ -8,6 +8,7 @@
 #include "rpc.h"
 
 struct doors;
+struct tls_door;
 
 /* services stays the caller's; its loop and conf are used. */
 struct doors *doors_new(const struct services *services);
@@ -18,6 +19,9 @@ struct doors *doors_new(const struct services *services);
  * address_of(), which stays ours; or -1 with errno and a refusal.
  */
 int doors_listen(struct doors *d, const char *address, int fd, struct err *e);
+
+/* Their TLS, which speaks once it has a certificate (tls_door_set()). */
+struct tls_door *doors_tls(const struct doors *d);
 
 /* New connections wait, until it is called with false. */
 void doors_hold(struct doors *d, bool hold);
@@ -31,9 +35,10 @@ void doors_free(struct doors *d);
 
 /*
  * herod makes way for another: what is open is written into h, with what can
- * be asked of the next one again; what cannot is refused.  HTTP connections
- * are closed, as HTTP allows at any time between requests.  No loop may be run
- * after that; h must be closed (handover_close()) before this process ends.
+ * be asked of the next one again; what cannot is refused.  Connections of HTTP,
+ * which allows that at any time between requests, and of TLS are closed.  No
+ * loop may be run after that; h must be closed (handover_close()) before this
+ * process ends.
  */
 struct handover;
 void doors_leave(struct doors *d, struct handover *h);

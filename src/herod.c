@@ -49,6 +49,7 @@
 #include "rpc_node.h"
 #include "runners.h"
 #include "schedule.h"
+#include "tls_door.h"
 #include "upgrade.h"
 #include "worker.h"
 
@@ -1035,7 +1036,7 @@ make_parts(struct herod *h, struct err *e)
 	h->schedules = schedules_new(h->loop, h->redis, h->workers, h->events);
 	h->configured = (struct configured){h->options.file,
 	    h->options.overrides, h->conf, own_redis, h->runners, h->workers,
-	    h->redis, h->schedules, h->keys};
+	    h->redis, h->schedules, h->keys, NULL};
 	h->services = (struct services){h->loop, d, h->runners, h->workers,
 	    h->redis, h->keep, h->events, &h->configured, ev_time(),
 	    on_shutdown_call, h, NULL, h->schedules, NULL, h->keys, h->audit};
@@ -1069,12 +1070,31 @@ open_door(struct herod *h, const char *address, struct err *e)
 	return 0;
 }
 
+/* One that has become bad does not end what runs. */
+static int
+set_certificate(struct herod *h, struct err *e)
+{
+	struct tls_credentials *c = tls_door_read(&h->conf->daemon, e);
+
+	tls_door_set(doors_tls(h->doors), c);
+	if (c != NULL || !err_is_set(e))
+		return 0;
+	if (!h->again)
+		return -1;
+	log_errorx("%s: TLS is not spoken until heroctl reload", e->text);
+	err_clear(e);
+	return 0;
+}
+
 static int
 open_doors(struct herod *h, struct err *e)
 {
 	char *const *a;
 
 	h->doors = doors_new(&h->services);
+	h->configured.tls = doors_tls(h->doors);
+	if (set_certificate(h, e) != 0)
+		return -1;
 	for (a = h->conf->daemon.listen; a && *a; a++)
 		if (open_door(h, *a, e) != 0)
 			return -1;
@@ -1472,7 +1492,8 @@ make_key(const struct daemon_conf *d, const char *name, struct err *e)
 {
 	struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
 	struct keys *keys = keys_open(loop, d->state_dir, e);
-	char *key = keys ? keys_create(keys, name, SCOPE_ADMIN, 0, e) : NULL;
+	struct key_wanted wanted = {name, SCOPE_ADMIN, 0, NULL};
+	char *key = keys ? keys_create(keys, &wanted, e) : NULL;
 
 	if (key) {
 		puts(key);
@@ -1520,6 +1541,10 @@ is_startable(const struct daemon_conf *d)
 	for (address = d->listen; *address; address++, err_clear(&e))
 		if (listen_check(*address, has_keys(d), &e) != 0)
 			good = complain(&e) == EXIT_SUCCESS;
+	tls_credentials_drop(tls_door_read(d, &e));
+	if (err_is_set(&e))
+		good = complain(&e) == EXIT_SUCCESS;
+	err_clear(&e);
 	if (d->redis_url && check_redis(d, &e) != 0)
 		good = complain(&e) == EXIT_SUCCESS;
 	err_clear(&e);

@@ -29,7 +29,8 @@
 struct key {
 	TAILQ_ENTRY(key) next;
 	struct key_given given;
-	char digest[DIGEST_SIZE];
+	char digest[DIGEST_SIZE]; /* "" with a subject */
+	char *subject; /* or NULL */
 	double created_at, expires_at, last_used; /* Unix seconds; 0: never */
 	bool expired; /* and that was told */
 };
@@ -90,9 +91,9 @@ time_of(const json_t *json)
 static json_t *
 key_json(const struct key *key)
 {
-	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "name",
+	return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:o, s:o}", "name",
 	    key->given.name, "id", key->given.id, "scope",
-	    scope_name(key->given.scope), "created_at",
+	    scope_name(key->given.scope), "subject", key->subject, "created_at",
 	    time_or_null(key->created_at), "expires_at",
 	    time_or_null(key->expires_at), "last_used",
 	    time_or_null(key->last_used));
@@ -107,7 +108,9 @@ write_all(struct keys *k)
 
 	TAILQ_FOREACH (key, &k->own, next) {
 		one = key_json(key);
-		json_object_set_new(one, "digest", json_string(key->digest));
+		if (!key->subject)
+			json_object_set_new(
+			    one, "digest", json_string(key->digest));
 		json_array_append_new(all, one);
 	}
 	file = json_pack("{s:o}", "keys", all);
@@ -124,13 +127,27 @@ refuse_write(const struct keys *k, struct err *e)
 	return err_hint(e, "nothing was changed");
 }
 
+/* What it is known by: one of the two. */
+static bool
+proof_read(const json_t *json, struct key *key)
+{
+	const char *digest = json_string_value(json_object_get(json, "digest"));
+	const char *subject =
+	    json_string_value(json_object_get(json, "subject"));
+
+	key->subject = xstrdup(subject);
+	if (subject != NULL)
+		return *subject != '\0' && digest == NULL;
+	return digest != NULL && is_digest(digest) &&
+	    strlcpy(key->digest, digest, DIGEST_SIZE) < DIGEST_SIZE;
+}
+
 static bool
 key_read(const json_t *json, struct key *key)
 {
 	const char *name = json_string_value(json_object_get(json, "name"));
 	const char *id = json_string_value(json_object_get(json, "id"));
 	const char *scope = json_string_value(json_object_get(json, "scope"));
-	const char *digest = json_string_value(json_object_get(json, "digest"));
 	const json_t *expires = json_object_get(json, "expires_at");
 
 	key->created_at = time_of(json_object_get(json, "created_at"));
@@ -142,8 +159,7 @@ key_read(const json_t *json, struct key *key)
 	    strlcpy(key->given.name, name, KEY_NAME_SIZE) < KEY_NAME_SIZE &&
 	    strlcpy(key->given.id, id, KEY_ID_SIZE) == KEY_ID_SIZE - 1 &&
 	    scope != NULL && scope_find(scope, &key->given.scope) &&
-	    digest != NULL && is_digest(digest) &&
-	    strlcpy(key->digest, digest, DIGEST_SIZE) < DIGEST_SIZE;
+	    proof_read(json, key);
 }
 
 static int
@@ -226,6 +242,17 @@ is_over(const struct key *key)
 	return key->expires_at > 0 && ev_time() >= key->expires_at;
 }
 
+static struct key *
+find_subject(const struct keys *k, const char *subject)
+{
+	struct key *key;
+
+	TAILQ_FOREACH (key, &k->own, next)
+		if (key->subject != NULL && strcmp(key->subject, subject) == 0)
+			return key;
+	return NULL;
+}
+
 /* Each is looked at: how long it takes tells not which it is. */
 static struct key *
 find_digest(struct key_list *list, const char *digest)
@@ -233,7 +260,7 @@ find_digest(struct key_list *list, const char *digest)
 	struct key *key, *found = NULL;
 
 	TAILQ_FOREACH (key, list, next)
-		if (digests_are_equal(key->digest, digest))
+		if (!key->subject && digests_are_equal(key->digest, digest))
 			found = key;
 	return found;
 }
@@ -333,6 +360,17 @@ refuse_key(const struct key *key, struct err *e)
 	    e, "an admin can make one: heroctl key create NAME --scope SCOPE");
 }
 
+static void
+note_use(struct keys *k, struct key *key)
+{
+	key->last_used = ev_time();
+	if (k->used && !key->expired)
+		return;
+	k->used = true;
+	key->expired = false; /* the clock was set back */
+	arm(k);
+}
+
 int
 keys_check(struct keys *k, const char *text, const char *from,
     struct key_given *given, struct err *e)
@@ -348,24 +386,38 @@ keys_check(struct keys *k, const char *text, const char *from,
 		log_warnx("%s: a wrong key", from);
 		return refuse_key(key, e);
 	}
-	key->last_used = ev_time();
-	if (!k->used || key->expired) {
-		k->used = true;
-		key->expired = false; /* the clock was set back */
-		arm(k);
-	}
+	note_use(k, key);
 	*given = key->given;
 	return 0;
+}
+
+bool
+keys_check_subject(struct keys *k, const char *subject, struct key_given *given)
+{
+	struct key *key = find_subject(k, subject);
+
+	if (key == NULL || is_over(key))
+		return false;
+	note_use(k, key);
+	*given = key->given;
+	return true;
 }
 
 /* ---- making and removing ---- */
 
 static void
+key_free(struct key *key)
+{
+	free(key->subject);
+	explicit_bzero(key, sizeof(*key));
+	free(key);
+}
+
+static void
 key_drop(struct key_list *list, struct key *key)
 {
 	TAILQ_REMOVE(list, key, next);
-	explicit_bzero(key, sizeof(*key));
-	free(key);
+	key_free(key);
 }
 
 static char *
@@ -374,8 +426,6 @@ make_text(struct key *key)
 	unsigned char bytes[SECRET_BYTES];
 	char secret[SECRET_LEN + 1], *text = xmalloc(KEY_LEN + 1);
 
-	arc4random_buf(bytes, ID_BYTES);
-	base32(bytes, ID_BYTES, key->given.id);
 	arc4random_buf(bytes, sizeof(bytes));
 	base32(bytes, sizeof(bytes), secret);
 	snprintf(text, KEY_LEN + 1, PREFIX "%s_%s", key->given.id, secret);
@@ -385,25 +435,57 @@ make_text(struct key *key)
 	return text;
 }
 
+static struct key *
+key_new(const struct key_wanted *wanted)
+{
+	struct key *key = xcalloc(1, sizeof(*key));
+	unsigned char bytes[ID_BYTES];
+
+	arc4random_buf(bytes, sizeof(bytes));
+	base32(bytes, sizeof(bytes), key->given.id);
+	strlcpy(key->given.name, wanted->name, KEY_NAME_SIZE);
+	key->given.scope = wanted->scope;
+	key->subject = xstrdup(wanted->subject);
+	key->created_at = ev_time();
+	if (wanted->expires > 0)
+		key->expires_at = key->created_at + wanted->expires;
+	return key;
+}
+
+static int
+refuse_taken(const struct key *there, const char *what, struct err *e)
+{
+	const char *name = there->given.name;
+
+	err_set(e, ERR_EXISTS, "there is a key %s already%s", name, what);
+	err_hint(e, "heroctl key remove %s, or another name", name);
+	return err_subject(e, name);
+}
+
+static int
+check_wanted(
+    const struct keys *k, const struct key_wanted *wanted, struct err *e)
+{
+	const struct key *there = find(k, wanted->name);
+
+	if (there != NULL)
+		return refuse_taken(there, "", e);
+	if (wanted->subject == NULL)
+		return 0;
+	there = find_subject(k, wanted->subject);
+	return there == NULL ? 0 : refuse_taken(there, " of that subject", e);
+}
+
 char *
-keys_create(struct keys *k, const char *name, enum scope scope, double expires,
-    struct err *e)
+keys_create(struct keys *k, const struct key_wanted *wanted, struct err *e)
 {
 	struct key *key;
 	char *text;
 
-	if (find(k, name) != NULL) {
-		err_set(e, ERR_EXISTS, "there is a key %s already", name);
-		err_hint(e, "heroctl key remove %s, or another name", name);
-		err_subject(e, name);
+	if (check_wanted(k, wanted, e) != 0)
 		return NULL;
-	}
-	key = xcalloc(1, sizeof(*key));
-	strlcpy(key->given.name, name, KEY_NAME_SIZE);
-	key->given.scope = scope;
-	key->created_at = ev_time();
-	key->expires_at = expires > 0 ? key->created_at + expires : 0;
-	text = make_text(key);
+	key = key_new(wanted);
+	text = wanted->subject ? xstrdup("") : make_text(key);
 	TAILQ_INSERT_TAIL(&k->own, key, next);
 	if (write_all(k) == 0) {
 		arm(k);
@@ -411,7 +493,7 @@ keys_create(struct keys *k, const char *name, enum scope scope, double expires,
 	}
 	refuse_write(k, e);
 	key_drop(&k->own, key);
-	explicit_bzero(text, KEY_LEN);
+	explicit_bzero(text, strlen(text));
 	free(text);
 	return NULL;
 }
@@ -437,8 +519,7 @@ keys_remove(struct keys *k, const char *name, struct err *e)
 		return -1;
 	}
 	tell_gone(k, key);
-	explicit_bzero(key, sizeof(*key));
-	free(key);
+	key_free(key);
 	return 0;
 }
 

@@ -7,6 +7,10 @@
  * and times.  Secrets of the configuration (admin_secrets, ...) are keys that
  * somebody else has made.
  *
+ * A key may have the subject of certificates in place of a secret: whoever
+ * shows a certificate of that subject, which tls_client_ca has signed, shows
+ * the key.
+ *
  * Who shows wrong ones waits longer and longer: see KEYS_FREE_TRIES.
  */
 #ifndef KEYS_H
@@ -50,15 +54,23 @@ void keys_set_secrets(struct keys *k, const struct daemon_conf *conf);
 /* Is there one at all, also among the secrets? */
 bool keys_exist(const struct keys *k);
 
-/* A new one, on the disk before it is returned; wipe and free(3) it.  expires:
- * seconds from now, 0 never.  NULL: the name is taken, or the disk full. */
-char *keys_create(struct keys *k, const char *name, enum scope scope,
-    double expires, struct err *e);
+struct key_wanted {
+	const char *name;
+	enum scope scope;
+	double expires; /* seconds from now, 0 never */
+	const char *subject; /* of certificates (RFC 4514), or NULL */
+};
+
+/* A new one, on the disk before it is returned; wipe and free(3) it; "" with a
+ * subject.  NULL: the name or subject is taken, or the disk full. */
+char *keys_create(
+    struct keys *k, const struct key_wanted *wanted, struct err *e);
 
 /* By name or id; who is connected by it hears of it first (gone()). */
 int keys_remove(struct keys *k, const char *name, struct err *e);
 
-/* An array of {name, id, scope, created_at, expires_at, last_used}; new. */
+/* An array of {name, id, scope, subject, created_at, expires_at, last_used};
+ * new. */
 json_t *keys_list(const struct keys *k);
 
 /* One of them by name, or of none: null; new. */
@@ -68,6 +80,11 @@ json_t *keys_show(const struct keys *k, const char *name);
  * (ERR_UNAUTHORIZED), or not looked at (ERR_TOO_MANY). */
 int keys_check(struct keys *k, const char *key, const char *from,
     struct key_given *given, struct err *e);
+
+/* Whoever shows a certificate of that subject, looked at already.  False: there
+ * is no such key. */
+bool keys_check_subject(
+    struct keys *k, const char *subject, struct key_given *given);
 
 /* gone(arg, id) is called for each that is removed or expires, and for secrets
  * that the configuration does not have any more, or for another scope. */

@@ -17,6 +17,7 @@
 struct reload {
 	struct configured *to;
 	struct conf *conf;
+	struct tls_credentials *certificate; /* read anew, or NULL */
 	json_t *added, *changed, *removed, *herod, *refused, *schedules;
 };
 
@@ -145,6 +146,17 @@ check_order(const struct reload *d, char ***errors)
 	if (depend_check_cycle(nodes, n, &e) != 0)
 		strv_add(errors, xstrdup(e.text));
 	free(nodes);
+	return err_is_set(&e) ? -1 : 0;
+}
+
+static int
+read_certificate(struct reload *d, char ***errors)
+{
+	struct err e = {0};
+
+	d->certificate = tls_door_read(&d->conf->daemon, &e);
+	if (err_is_set(&e))
+		strv_add(errors, xstrdup(e.text));
 	return err_is_set(&e) ? -1 : 0;
 }
 
@@ -323,6 +335,8 @@ apply(struct reload *d)
 	start_runners(d);
 	schedules_apply(d->to->schedules, d->conf);
 	apply_daemon(d);
+	tls_door_set(d->to->tls, d->certificate);
+	d->certificate = NULL;
 	configured_keep(d->to);
 }
 
@@ -334,7 +348,7 @@ configured_reload(struct configured *c, bool dry_run, char ***errors)
 	d.conf = conf_load(c->file, c->overrides, errors);
 	if (d.conf == NULL)
 		return NULL;
-	if (check_order(&d, errors) != 0) {
+	if (check_order(&d, errors) != 0 || read_certificate(&d, errors) != 0) {
 		conf_free(d.conf);
 		return NULL;
 	}
@@ -347,6 +361,7 @@ configured_reload(struct configured *c, bool dry_run, char ***errors)
 	d.schedules = schedules_compare(c->schedules, d.conf);
 	if (!dry_run)
 		apply(&d);
+	tls_credentials_drop(d.certificate);
 	conf_free(d.conf);
 	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "added", d.added,
 	    "changed", d.changed, "removed", d.removed, "herod", d.herod,

@@ -12,6 +12,7 @@
 #include "redis.h"
 #include "runners.h"
 #include "schedule.h"
+#include "tls_door.h"
 #include "worker.h"
 
 /* What is in force, and where it comes from.  All borrowed. */
@@ -25,6 +26,7 @@ struct configured {
 	struct redis *redis;
 	struct schedules *schedules;
 	struct keys *keys;
+	struct tls_door *tls;
 };
 
 /*

@@ -48,23 +48,39 @@ HANDLER(auth_verify)
 		call_refuse(call, &e);
 }
 
+static int
+read_wanted(struct call *call, struct key_wanted *wanted, struct err *e)
+{
+	wanted->name = call_string(call, "name");
+	scope_find(call_string(call, "scope"), &wanted->scope);
+	wanted->expires = call_number(call, "expires");
+	wanted->subject = call_string(call, "subject");
+	if (wanted->subject == NULL || strchr(wanted->subject, '=') != NULL)
+		return 0;
+	err_set(e, ERR_PARAMS,
+	    "subject: '%.80s' is none: wanted as in CN=ci,O=Example",
+	    wanted->subject);
+	return err_hint(e,
+	    "openssl x509 -in FILE -noout -subject -nameopt RFC2253 shows it");
+}
+
 HANDLER(auth_create_key)
 {
 	struct keys *keys = call->services->keys;
-	const char *name = call_string(call, "name");
+	struct key_wanted wanted;
 	struct err e = {0};
-	enum scope scope;
+	char *key = NULL;
 	json_t *shown;
-	char *key;
 
-	scope_find(call_string(call, "scope"), &scope);
-	key = keys_create(keys, name, scope, call_number(call, "expires"), &e);
+	if (read_wanted(call, &wanted, &e) == 0)
+		key = keys_create(keys, &wanted, &e);
 	if (key == NULL) {
 		call_refuse(call, &e);
 		return;
 	}
-	shown = keys_show(keys, name);
-	json_object_set_new(shown, "key", json_string(key));
+	shown = keys_show(keys, wanted.name);
+	json_object_set_new(
+	    shown, "key", wanted.subject ? json_null() : json_string(key));
 	explicit_bzero(key, strlen(key));
 	free(key);
 	call_reply(call, shown);

@@ -34,10 +34,14 @@ static const struct verb own_verbs[] = {
 
 /* Understood before and behind every verb. */
 static const struct param globals[] = {PARAM(server, STRING, NULL, NULL,
-    "Address of herod: unix:PATH or tcp:HOST:PORT") PARAM(key, STRING, NULL,
-    NULL,
+    "Address of herod: unix:PATH, tcp:HOST:PORT or tls:HOST:PORT") PARAM(key,
+    STRING, NULL, NULL,
     "Key to show, where who asks does not suffice; HEROCTL_KEY shows it "
-    "to nobody else") PARAM(json, BOOL, NULL, "false",
+    "to nobody else") PARAM(tls_ca, STRING, NULL, NULL,
+    "File of who must have signed the certificate of tls:HOST:PORT; else "
+    "whom the system trusts") PARAM(tls_cert, STRING, NULL, NULL,
+    "File of the certificate to show there") PARAM(tls_key, STRING, NULL, NULL,
+    "File of its key, when it is not the same") PARAM(json, BOOL, NULL, "false",
     "Print results as JSON") PARAM(plain, BOOL, NULL, "false",
     "Print tables as tab-separated lines without a heading") PARAM(quiet, BOOL,
     NULL, "false", "Print nothing but errors") PARAM(timeout, DURATION, "0..",

@@ -1,0 +1,247 @@
+/*
+ * Connections that speak TLS.
+ *
+ * A link lives until its pipe is over and its client has left, whichever is
+ * later.
+ */
+#define LOG_MODULE "tls"
+#include "tls_door.h"
+
+#include <stdlib.h>
+#include <sys/queue.h>
+
+#include "log.h"
+#include "mem.h"
+
+#define SOON (14 * 86400.0) /* seconds before a certificate ends */
+
+struct tls_link {
+	TAILQ_ENTRY(tls_link) entry;
+	struct tls_door *door;
+	struct tls_pipe *pipe; /* NULL: over */
+	void *client; /* NULL: has left */
+	ev_io outside, inside;
+	ev_timer late; /* since the client has left */
+};
+
+struct tls_door {
+	struct ev_loop *loop;
+	const double *timeout;
+	const struct tls_door_ops *ops;
+	void *arg;
+	struct tls_credentials *credentials;
+	TAILQ_HEAD(, tls_link) links;
+	size_t nleaving;
+};
+
+static void
+close_pipe(struct tls_link *l)
+{
+	struct ev_loop *loop = l->door->loop;
+
+	ev_io_stop(loop, &l->outside);
+	ev_io_stop(loop, &l->inside);
+	ev_timer_stop(loop, &l->late);
+	tls_pipe_free(l->pipe);
+	l->pipe = NULL;
+}
+
+static void
+link_free(struct tls_link *l)
+{
+	TAILQ_REMOVE(&l->door->links, l, entry);
+	free(l);
+}
+
+static void
+over(struct tls_link *l)
+{
+	struct tls_door *d = l->door;
+	bool was_ready = tls_pipe_inside(l->pipe) != -1;
+
+	log_debug("over: %s", tls_pipe_why(l->pipe));
+	if (l->client && !was_ready) {
+		d->ops->failed(l->client, tls_pipe_why(l->pipe));
+		return;
+	}
+	close_pipe(l);
+	if (l->client)
+		return;
+	link_free(l);
+	d->nleaving--;
+	d->ops->gone(d->arg);
+}
+
+static void
+watch(struct tls_link *l, ev_io *w, int fd, bool reads, bool writes)
+{
+	int events = (reads ? EV_READ : 0) | (writes ? EV_WRITE : 0);
+	struct ev_loop *loop = l->door->loop;
+
+	if (ev_is_active(w) && w->fd == fd &&
+	    (w->events & (EV_READ | EV_WRITE)) == events)
+		return;
+	ev_io_stop(loop, w);
+	ev_io_set(w, fd, events);
+	if (events)
+		ev_io_start(loop, w);
+}
+
+static void
+follow(struct tls_link *l, const struct tls_wants *wants)
+{
+	watch(l, &l->outside, tls_pipe_outside(l->pipe), wants->outside_read,
+	    wants->outside_write);
+	watch(l, &l->inside, tls_pipe_inside(l->pipe), wants->inside_read,
+	    wants->inside_write);
+	if (wants->again)
+		ev_feed_event(l->door->loop, &l->outside, EV_CUSTOM);
+}
+
+static void
+run(struct tls_link *l)
+{
+	struct tls_wants wants;
+
+	switch (tls_pipe_run(l->pipe, &wants)) {
+	case TLS_OVER:
+		over(l);
+		break;
+	case TLS_READY:
+		follow(l, &wants);
+		l->door->ops->ready(l->client, tls_pipe_program(l->pipe),
+		    tls_pipe_subject(l->pipe));
+		break;
+	default:
+		follow(l, &wants);
+	}
+}
+
+static void
+on_event(struct ev_loop *loop, ev_io *w, int revents)
+{
+	(void)loop;
+	(void)revents;
+	run(w->data);
+}
+
+static void
+on_late(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	(void)loop;
+	(void)revents;
+	over(w->data);
+}
+
+struct tls_link *
+tls_link_new(struct tls_door *d, int fd, void *client)
+{
+	struct tls_link *l = xcalloc(1, sizeof(*l));
+
+	l->door = d;
+	l->client = client;
+	l->pipe = tls_pipe_new(d->credentials, fd, NULL);
+	ev_init(&l->outside, on_event);
+	ev_init(&l->inside, on_event);
+	ev_init(&l->late, on_late);
+	ev_set_priority(&l->outside, -1);
+	ev_set_priority(&l->inside, -1);
+	l->outside.data = l->inside.data = l->late.data = l;
+	TAILQ_INSERT_TAIL(&d->links, l, entry);
+	/* The client shall know of us before it is told of anything. */
+	watch(l, &l->outside, fd, true, false);
+	return l;
+}
+
+void
+tls_link_leave(struct tls_link *l)
+{
+	l->client = NULL;
+	if (l->pipe && tls_pipe_inside(l->pipe) == -1)
+		close_pipe(l);
+	if (l->pipe == NULL) {
+		link_free(l);
+		return;
+	}
+	l->door->nleaving++;
+	ev_timer_set(&l->late, *l->door->timeout, 0);
+	ev_timer_start(l->door->loop, &l->late);
+}
+
+struct tls_credentials *
+tls_door_read(const struct daemon_conf *conf, struct err *e)
+{
+	struct tls_files files = {conf->tls_cert, conf->tls_key,
+	    conf->tls_client_ca, conf->tls_client_required};
+	struct tls_credentials *c;
+	double left;
+
+	if (files.cert == NULL) {
+		if (files.key != NULL || files.ca != NULL)
+			err_set(e, ERR_PARAMS, "%s is set, and tls_cert is not",
+			    files.key != NULL ? "tls_key" : "tls_client_ca");
+		return NULL;
+	}
+	c = tls_server(&files, e);
+	left = c ? tls_valid_until(c) - ev_time() : SOON;
+	if (left < SOON)
+		log_warnx("tls_cert %s: %s", files.cert,
+		    left < 0 ? "has expired" : "expires within 14 days");
+	return c;
+}
+
+void
+tls_door_set(struct tls_door *d, struct tls_credentials *stolen)
+{
+	tls_credentials_drop(d->credentials);
+	d->credentials = stolen;
+}
+
+bool
+tls_door_is_open(const struct tls_door *d)
+{
+	return d->credentials != NULL;
+}
+
+double
+tls_door_valid_until(const struct tls_door *d)
+{
+	return d->credentials ? tls_valid_until(d->credentials) : 0;
+}
+
+size_t
+tls_door_leaving(const struct tls_door *d)
+{
+	return d->nleaving;
+}
+
+struct tls_door *
+tls_door_new(struct ev_loop *loop, const double *timeout,
+    const struct tls_door_ops *ops, void *arg)
+{
+	struct tls_door *d = xcalloc(1, sizeof(*d));
+
+	d->loop = loop;
+	d->timeout = timeout;
+	d->ops = ops;
+	d->arg = arg;
+	TAILQ_INIT(&d->links);
+	return d;
+}
+
+/* What clients have written leaves; they are gone, or will not ask more. */
+void
+tls_door_free(struct tls_door *d)
+{
+	struct tls_link *l;
+
+	while ((l = TAILQ_FIRST(&d->links)) != NULL) {
+		if (l->pipe) {
+			tls_pipe_finish(l->pipe);
+			close_pipe(l);
+		}
+		link_free(l);
+	}
+	tls_credentials_drop(d->credentials);
+	free(d);
+}
