@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "herod.h"
+#include "tls_door.h"
 
 CHECK_TIMEOUT(240);
 
@@ -704,12 +704,14 @@ walk(struct herod *h, json_t *methods, int has, const char *key)
 {
 	const char *params = "{" NO_PARAM "}", *name;
 	int lines = door_unix(h), tcp = door_tcp(h), plain = door_unix(h);
+	int tls = door_tls(h), shown = door_tls_as(h, "client");
 	int wants;
 	json_t *method;
 	size_t i;
 
 	log_in(lines, key);
 	log_in(tcp, key);
+	log_in(tls, key);
 	json_array_foreach (methods, i, method) {
 		name = text_at(method, "name");
 		wants = rank(text_at(method, "x-scope"));
@@ -717,6 +719,10 @@ walk(struct herod *h, json_t *methods, int has, const char *key)
 		    code_of(ask(lines, name, params)));
 		check_code(
 		    "tcp", name, has, wants, code_of(ask(tcp, name, params)));
+		check_code(
+		    "tls", name, has, wants, code_of(ask(tls, name, params)));
+		check_code("certificate", name, has, wants,
+		    code_of(ask(shown, name, params)));
 		check_code("http", name, has, wants,
 		    code_by_http(h, key, call_text(name, params)));
 		check_code("secret", name, has, wants,
@@ -728,13 +734,20 @@ walk(struct herod *h, json_t *methods, int has, const char *key)
 void
 test_every_method_asks_every_scope_at_every_door(void)
 {
-	struct herod *h = herod_start(AT_ONCE);
-	json_t *methods = at(rpc(h, "rpc.discover", NULL), "methods");
+	struct herod *h;
+	json_t *methods;
 	int has;
 
+	make_certificates();
+	h = herod_start(AT_ONCE "[herod]\n" TLS_CONF, TLS_FILES);
+	methods = at(rpc(h, "rpc.discover", NULL), "methods");
 	check(json_array_size(methods) > 50);
-	for (has = 1; has < 5; has++)
+	for (has = 1; has < 5; has++) {
+		rpc(h, "auth.create_key", "[s, s, i, s]", "certificate",
+		    scopes[has], 0, "CN=ci,O=Example");
 		walk(h, methods, has, new_key(h, scopes[has], scopes[has]));
+		rpc(h, "key.remove", "[s]", "certificate");
+	}
 	herod_stop(h);
 }
 

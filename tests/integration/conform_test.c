@@ -13,7 +13,7 @@
 #include <strings.h>
 #include <unistd.h>
 
-#include "herod.h"
+#include "tls_door.h"
 
 CHECK_TIMEOUT(120);
 
@@ -352,11 +352,13 @@ is_as_wanted(
 static struct herod *
 start(void)
 {
-	return herod_start(AT_ONCE "[herod]\nmax_request = %d\nmax_batch = %d\n"
-				   "[runner:web]\ncommand = sleep 1000\n"
-				   "[runner:slow]\nautostart = false\n"
-				   "startsecs = 1000\ncommand = sleep 1000\n",
-	    MAX_REQUEST, MAX_BATCH);
+	make_certificates();
+	return herod_start(AT_ONCE
+	    "[herod]\nmax_request = %d\nmax_batch = %d\n" TLS_CONF
+	    "[runner:web]\ncommand = sleep 1000\n"
+	    "[runner:slow]\nautostart = false\n"
+	    "startsecs = 1000\ncommand = sleep 1000\n",
+	    MAX_REQUEST, MAX_BATCH, TLS_FILES);
 }
 
 static void
@@ -494,3 +496,5 @@ DOOR(unix_lines, door_unix, LINES, false)
 DOOR(tcp_lines, door_tcp, LINES, true)
 DOOR(unix_http, door_unix, BODIES, false)
 DOOR(tcp_http, door_tcp, BODIES, false)
+DOOR(tls_lines, door_tls, LINES, true)
+DOOR(tls_http, door_tls, BODIES, false)
