@@ -58,12 +58,18 @@ audit_open(struct ev_loop *loop, const struct daemon_conf *conf)
 }
 
 void
+audit_flush(struct audit *a)
+{
+	if (a != NULL && ev_is_active(&a->write))
+		on_write(a->loop, &a->write, 0);
+}
+
+void
 audit_close(struct audit *a)
 {
 	if (a == NULL)
 		return;
-	if (ev_is_active(&a->write))
-		on_write(a->loop, &a->write, 0);
+	audit_flush(a);
 	logfile_put(a->file);
 	logfiles_free(a->files);
 	free(a->lines.buf);

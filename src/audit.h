@@ -26,6 +26,10 @@ void audit_call(struct audit *a, const struct peer *who, const struct method *m,
 void audit_left(struct audit *a, const struct peer *who, const struct method *m,
     const json_t *params);
 
+/* Lines are on the file before a turn's answers leave; whose answer leaves
+ * earlier calls this first. */
+void audit_flush(struct audit *a);
+
 /* By its name again: others may have moved it. */
 void audit_reopen(struct audit *a);
 

@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "audit.h"
 #include "auth.h"
 #include "clock.h"
 #include "conn.h"
@@ -312,6 +313,7 @@ post_answer(void *arg, char *text, size_t len)
 {
 	struct post *p = arg;
 
+	audit_flush(p->door.services->audit);
 	if (text == NULL)
 		http_reply(p->request, 204, NULL, NULL, 0);
 	else
