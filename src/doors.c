@@ -22,6 +22,7 @@
 #include "clock.h"
 #include "conn.h"
 #include "counters.h"
+#include "crowd.h"
 #include "handover.h"
 #include "http.h"
 #include "jsonrpc.h"
@@ -37,6 +38,9 @@
 /* Lines of one peer that may be unanswered before it must wait. */
 #define OPEN_LINES_MAX 10000
 
+/* One user or address may have so many times the places that stay free. */
+#define SHARE 4
+
 #define TLS_HELLO 0x16
 
 #define TELL_SECONDS 60.0 /* between two warnings of the same */
@@ -45,6 +49,7 @@ struct client {
 	struct peer peer; /* first: pages see the client as its peer */
 	TAILQ_ENTRY(client) entry;
 	struct doors *doors;
+	struct crowd *crowd; /* who come from the same place */
 	bool is_unix;
 	bool is_guest; /* is no admin */
 	bool is_over; /* its key is gone: no more is told */
@@ -64,6 +69,7 @@ struct doors {
 	struct http *http;
 	struct tls_door *tls;
 	TAILQ_HEAD(, client) clients;
+	struct crowds *crowds;
 	size_t nclients;
 	size_t nguests; /* of these, who are no admins */
 	bool hold; /* no more for now */
@@ -122,6 +128,7 @@ client_free(struct client *c)
 	TAILQ_REMOVE(&d->clients, c, entry);
 	d->nclients--;
 	d->nguests -= c->is_guest;
+	crowd_leave(d->crowds, c->crowd);
 	if (c->tls)
 		tls_link_leave(c->tls);
 	check_number(d);
@@ -606,13 +613,17 @@ on_silence(struct ev_loop *loop, ev_timer *w, int revents)
 	hang_up(c);
 }
 
-/* A quarter of the places is for admins, whom nobody is to lock out. */
+/* A quarter of the places is for admins, whom nobody is to lock out; and no
+ * guest is to lock out those of elsewhere. */
 static bool
 is_crowded(const struct doors *d, const struct peer *peer)
 {
-	size_t most = (size_t)d->conf->max_connections;
+	size_t all = (size_t)d->conf->max_connections, most = all - all / 4;
 
-	return is_guest(peer) && d->nguests >= most - most / 4;
+	return is_guest(peer) &&
+	    (d->nguests >= most ||
+		crowd_size(d->crowds, peer->from) >=
+		    SHARE * (most - d->nguests));
 }
 
 static void
@@ -624,8 +635,8 @@ turn_down(const struct doors *d, const struct peer *peer, int fd)
 
 	log_info("%s: turned down: too many connections", peer->text);
 	err_set(&e, ERR_TOO_MANY,
-	    "of %lld connections no more are for others than admins",
-	    d->conf->max_connections);
+	    "of %lld connections no more are for %s, who is no admin",
+	    d->conf->max_connections, peer->from);
 	err_hint(&e, "try again later, or set max_connections");
 	sink_error(&text, NULL, &e);
 	sink_put(&text, "\n", 1);
@@ -642,6 +653,7 @@ client_new(struct doors *d, int fd, const struct peer *peer)
 
 	c->peer = *peer;
 	c->doors = d;
+	c->crowd = crowd_join(d->crowds, peer->from);
 	c->is_unix = sock_is_unix(fd);
 	TAILQ_INSERT_TAIL(&d->clients, c, entry);
 	d->nclients++;
@@ -895,6 +907,7 @@ doors_new(const struct services *services)
 	d->loop = services->loop;
 	d->conf = services->conf;
 	TAILQ_INIT(&d->clients);
+	d->crowds = crowds_new();
 	d->http =
 	    http_new(d->loop, d->conf, routes, &web_ops, (void *)services);
 	d->conns = conns_new(d->loop, d->conf, &line_ops);
@@ -945,6 +958,7 @@ doors_free(struct doors *d)
 	if (d->tls)
 		tls_door_free(d->tls);
 	listeners_free(d->listeners);
+	crowds_free(d->crowds);
 	free(d);
 }
 

@@ -734,14 +734,14 @@ check_as(struct room *r, uid_t uid, const char *line, const char *want)
 	check_int(status, 0);
 }
 
-/* In a process of its own, as another user: fills what a guest may have. */
+/* In a process of its own, as another user: takes what a guest may have. */
 static void
-crowd(const struct address *a, int ready)
+crowd(const struct address *a, uid_t uid, int ready)
 {
 	char buf[1000] = "";
 	int fd = -1, i;
 
-	if (setuid(12345) == -1)
+	if (setuid(uid) == -1)
 		_exit(1);
 	for (i = 0; i < 7; i++)
 		fd = address_connect(a, 5, NULL);
@@ -754,34 +754,77 @@ crowd(const struct address *a, int ready)
 	pause();
 }
 
-void
-test_guests_cannot_lock_admins_out(void)
+/* Returns when it has as many as it gets. */
+static pid_t
+crowd_begin(struct room *r, uid_t uid)
 {
-	int ready[2], fd, status;
-	struct room r;
+	int ready[2];
 	pid_t pid;
 	char c;
 
-	if (geteuid() != 0)
-		skip("needs root");
-	check_int(chmod(".", 0755), 0);
-	room_init(&r);
-	r.conf.max_connections = 8;
-	r.conf.default_scope = SCOPE_OBSERVE;
-	room_open(&r, "unix:door");
 	check_int(pipe2(ready, O_NONBLOCK), 0);
 	pid = fork();
 	if (pid == 0)
-		crowd(&r.address, ready[1]);
-	wait_for((room_turn(&r), read(ready[0], &c, 1) == 1));
+		crowd(&r->address, uid, ready[1]);
+	wait_for((room_turn(r), read(ready[0], &c, 1) == 1));
+	close(ready[0]);
+	close(ready[1]);
+	return pid;
+}
+
+static void
+crowd_end(pid_t pid)
+{
+	int status;
+
+	kill(pid, SIGKILL);
+	check_int(waitpid(pid, &status, 0), pid);
+}
+
+static void
+open_to_guests(struct room *r)
+{
+	if (geteuid() != 0)
+		skip("needs root");
+	check_int(chmod(".", 0755), 0);
+	room_init(r);
+	r->conf.max_connections = 8;
+	r->conf.default_scope = SCOPE_OBSERVE;
+	room_open(r, "unix:door");
+}
+
+void
+test_guests_cannot_lock_admins_out(void)
+{
+	struct room r;
+	pid_t one, two;
+	int fd;
+
+	open_to_guests(&r);
+	one = crowd_begin(&r, 12345);
+	two = crowd_begin(&r, 12346);
 	check_int((long long)doors_count(r.doors), 6);
 	fd = visit(&r);
 	check_str(ask(&r, fd, PING), PONG);
-	kill(pid, SIGKILL);
-	check_int(waitpid(pid, &status, 0), pid);
+	crowd_end(one);
+	crowd_end(two);
 	wait_for((room_turn(&r), doors_count(r.doors) == 1));
 	check_as(&r, 12345, PING "\n", "pong");
 	close(fd);
+	room_close(&r);
+}
+
+void
+test_a_guest_cannot_lock_other_guests_out(void)
+{
+	struct room r;
+	pid_t one;
+
+	open_to_guests(&r);
+	one = crowd_begin(&r, 12345);
+	check_int((long long)doors_count(r.doors), 5);
+	check_as(&r, 12346, PING "\n", "pong");
+	crowd_end(one);
 	room_close(&r);
 }
 
