@@ -3,11 +3,13 @@
  * redis-server of our own with as many connections and as deep a pipeline.
  * Peer and herod take turns, so that what else the machine does hits both.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "load.h"
 
@@ -74,6 +76,70 @@ bench_shape(struct herod *h, const struct door *d, const struct shape *s)
 	}
 	for (m = 0; m < METHODS; m++)
 		report_rate(d, s, methods[m], median(&rates[m]), median(&peer));
+}
+
+/* ---- HTTP beside a fixed reply ---- */
+
+/* tests/bench/fixed; its port is as a herod's for who dials. */
+static pid_t
+fixed_start(struct herod *peer, int *out)
+{
+	const char *argv[] = {
+	    text("%s/tests/bench/fixed", getenv("HEROD_BUILD")), NULL};
+	int in[2], fds[3] = {-1, -1, -1};
+	char port[16] = "";
+	pid_t pid;
+
+	check_int(pipe2(in, O_CLOEXEC), 0);
+	*out = in[1];
+	fds[0] = in[0];
+	check_int(pipe2(in, O_CLOEXEC), 0);
+	fds[1] = in[1];
+	pid = program_start(argv, fds);
+	close(fds[0]);
+	close(fds[1]);
+	check(read(in[0], port, sizeof(port) - 1) > 0);
+	close(in[0]);
+	peer->port = atoi(port);
+	return pid;
+}
+
+static void
+bench_http(struct herod *h, const struct herod *peer, const struct shape *s)
+{
+	struct samples ours = {0}, theirs = {0};
+	struct load load = {
+	    door_tcp, call_http("ping", ""), s->nconns, s->pipeline, SECONDS};
+	size_t round;
+
+	for (round = 0; round < ROUNDS; round++) {
+		sample(&theirs, load_run(peer, &load));
+		sample(&ours, load_run(h, &load));
+	}
+	report(&(struct report){
+	    .bench = text("http_fixed_c%d_p%d", s->nconns, s->pipeline),
+	    .value = median(&ours),
+	    .unit = "/s",
+	    .peer = "libmicrohttpd, fixed reply",
+	    .peer_value = median(&theirs),
+	    .aim = AIM_OF_PEER,
+	    .limit = 0.7,
+	});
+}
+
+void
+test_http(void)
+{
+	struct herod *h = herod_start("%s", sleepers(10, "")), peer = {0};
+	int out;
+	pid_t pid = fixed_start(&peer, &out);
+	size_t i;
+
+	for (i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
+		bench_http(h, &peer, &shapes[i]);
+	close(out);
+	check_int(waitpid(pid, NULL, 0), pid);
+	herod_stop(h);
 }
 
 /* The port that redis-server was free to take. */
