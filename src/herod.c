@@ -49,6 +49,7 @@
 #include "rpc_node.h"
 #include "runners.h"
 #include "schedule.h"
+#include "turns.h"
 #include "upgrade.h"
 #include "worker.h"
 
@@ -742,6 +743,7 @@ reload(struct herod *h)
 static void
 on_reload_signal(struct ev_loop *loop, ev_signal *w, int revents)
 {
+	DOING("reload of", "the configuration");
 	struct herod *h = w->data;
 
 	(void)loop;
@@ -1210,6 +1212,7 @@ finish(struct herod *h, int code)
 		keeper_stop(h->keeper, code);
 		keeper_close(h->keeper);
 	}
+	turns_free(h->loop);
 	ev_loop_destroy(h->loop);
 }
 
@@ -1311,6 +1314,7 @@ run_daemon(struct herod *h)
 	TAILQ_INIT(&h->stored);
 	h->lock_fd = -1;
 	h->loop = ev_loop_new(EVFLAG_AUTO);
+	turns_watch(h->loop);
 	if (begin(h, &e) == 0)
 		ev_run(h->loop, 0);
 	else {

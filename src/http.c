@@ -28,6 +28,7 @@
 #include "http_head.h"
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 
 #define MEMORY_LIMIT 8192 /* a connection's, for its head and a buffer */
 #define CONNECTION_LIMIT 200000 /* the real one is max_connections */
@@ -162,6 +163,7 @@ run(struct http *h)
 static void
 on_event(struct ev_loop *loop, ev_io *w, int revents)
 {
+	DOING("HTTP from", "clients");
 	(void)loop;
 	(void)revents;
 	run(w->data);
@@ -503,6 +505,7 @@ queue_answer(struct request *r)
 static enum MHD_Result
 handle(struct request *r)
 {
+	DOING("HTTP request for", r->route->path);
 	struct link *l = r->link;
 
 	if (r->dropped)

@@ -35,6 +35,7 @@
 #include "counters.h"
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 #include "type.h"
 
 #define NEEDED_MAJOR 7
@@ -55,6 +56,7 @@ enum { COMMANDS, BELL, LINKS };
 struct open_command {
 	redis_fn fn;
 	void *arg;
+	const char *name;
 	double sent_at;
 };
 
@@ -220,7 +222,7 @@ ring_grow(struct link *l)
 }
 
 static void
-ring_push(struct link *l, redis_fn fn, void *arg)
+ring_push(struct link *l, const char *name, redis_fn fn, void *arg)
 {
 	struct open_command *c;
 
@@ -229,6 +231,7 @@ ring_push(struct link *l, redis_fn fn, void *arg)
 	c = &l->ring[(l->first + l->count++) & (l->ring_size - 1)];
 	c->fn = fn;
 	c->arg = arg;
+	c->name = name;
 	c->sent_at = now();
 }
 
@@ -293,7 +296,7 @@ static void
 link_send(struct link *l, const struct redis_words *w, redis_fn fn, void *arg)
 {
 	put_command(l, w);
-	ring_push(l, fn, arg);
+	ring_push(l, w->name, fn, arg);
 	counter_add(redis_commands, 1);
 	if (!ev_is_active(&l->redis->deadline)) {
 		ev_timer_set(&l->redis->deadline, l->redis->timeout, 0.);
@@ -320,6 +323,16 @@ link_close(struct link *l)
 	l->sent = l->len = l->size = 0;
 }
 
+/* NULL: the connection is lost. */
+static void
+answer_command(const struct open_command *c, const struct redis_reply *reply)
+{
+	DOING("Redis reply to", c->name);
+
+	if (c->fn)
+		c->fn(c->arg, reply);
+}
+
 /* Those who wait may send again at once; they are told false. */
 static void
 link_answer_null(struct link *l)
@@ -328,8 +341,7 @@ link_answer_null(struct link *l)
 
 	while (l->count) {
 		c = ring_shift(l);
-		if (c.fn)
-			c.fn(c.arg, NULL);
+		answer_command(&c, NULL);
 	}
 }
 
@@ -702,6 +714,7 @@ static void
 bell_rang(struct redis *r, const struct redis_reply *message)
 {
 	const struct redis_reply *keys = reply_at(message, 2);
+	DOING("keys that others changed in", "Redis");
 	size_t i, len;
 
 	if (!r->ops || !r->ops->bell || r->phase != UP)
@@ -737,8 +750,7 @@ take_reply(struct link *l, const struct redis_reply *reply)
 		fail(r, "%s", complaint->sentence);
 		reply = NULL;
 	}
-	if (c.fn)
-		c.fn(c.arg, reply);
+	answer_command(&c, reply);
 }
 
 static void
@@ -798,6 +810,7 @@ link_read(struct link *l)
 static void
 on_readable(struct ev_loop *loop, ev_io *w, int revents)
 {
+	DOING("bytes from", "Redis");
 	(void)loop;
 	(void)revents;
 	link_read(w->data);
@@ -817,6 +830,7 @@ tell_leaving(struct redis *r)
 static void
 on_flush(struct ev_loop *loop, ev_prepare *w, int revents)
 {
+	DOING("commands for", "Redis");
 	struct redis *r = w->data;
 	size_t i;
 
@@ -1305,7 +1319,14 @@ void
 words_begin(struct redis_words *w, const char *verb)
 {
 	w->n = w->used = 0;
+	w->name = verb;
 	words_add(w, verb);
+}
+
+void
+words_name(struct redis_words *w, const char *name)
+{
+	w->name = name;
 }
 
 void

@@ -92,6 +92,7 @@ const char *redis_address(const struct redis *r);
 #define REDIS_NUMBERS_MAX 48
 #define REDIS_NUMBER_SIZE 24
 struct redis_words {
+	const char *name; /* of the command, for people */
 	size_t n;
 	struct {
 		const char *s;
@@ -101,7 +102,9 @@ struct redis_words {
 	char numbers[REDIS_NUMBER_SIZE * REDIS_NUMBERS_MAX];
 };
 
+/* verb, and the name that stands for it elsewhere, last for ever. */
 void words_begin(struct redis_words *w, const char *verb);
+void words_name(struct redis_words *w, const char *name);
 void words_add(struct redis_words *w, const char *s);
 void words_add_mem(struct redis_words *w, const char *s, size_t len);
 /* At most REDIS_NUMBERS_MAX of both. */

@@ -23,6 +23,7 @@
 #include "log.h"
 #include "mem.h"
 #include "settings.h"
+#include "turns.h"
 
 struct member {
 	struct call call; /* first: handlers hold its address */
@@ -406,6 +407,7 @@ member_run(struct rpc_text *t, struct sink *slot, const struct method *method,
     const struct peer *shown)
 {
 	struct member *m = xmalloc(sizeof(*m));
+	DOING("RPC method", method->name);
 
 	m->call = (struct call){method, stolen_params, t->door->peer,
 	    t->door->services, t->door->again, m};
@@ -506,6 +508,7 @@ take_batch(struct rpc_door *door, size_t len, const json_t *batch)
 void
 rpc_take(struct rpc_door *door, const char *text, size_t len)
 {
+	DOING("a JSON text from", "a client");
 	struct err e = {0};
 	json_t *root = jsonrpc_parse(text, len, &e);
 	struct rpc_text *t;

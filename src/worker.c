@@ -27,6 +27,7 @@
 #include "event.h"
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 
 #define HOLD 1.0 /* seconds without a new job after a shortage */
 
@@ -866,6 +867,7 @@ lane_take(struct lane *l)
 static void
 on_serve(struct ev_loop *loop, ev_prepare *prepare, int revents)
 {
+	DOING("jobs for", "workers");
 	struct workers *w = prepare->data;
 	TAILQ_HEAD(, lane) dirty = TAILQ_HEAD_INITIALIZER(dirty);
 	struct place *p;
