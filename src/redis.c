@@ -32,6 +32,7 @@
 
 #include <hiredis/hiredis.h>
 
+#include "clock.h"
 #include "counters.h"
 #include "log.h"
 #include "mem.h"
@@ -106,6 +107,8 @@ struct redis {
 	bool forgot; /* it is another one than when it was up before */
 	double delay, made_at, up_since;
 	ev_timer dial, deadline;
+	struct timing timing; /* of answers */
+	double read_at; /* what is being read now */
 	ev_prepare flush;
 };
 
@@ -232,7 +235,7 @@ ring_push(struct link *l, const char *name, redis_fn fn, void *arg)
 	c->fn = fn;
 	c->arg = arg;
 	c->name = name;
-	c->sent_at = now();
+	c->sent_at = clock_monotonic();
 }
 
 static struct open_command
@@ -341,6 +344,7 @@ link_answer_null(struct link *l)
 
 	while (l->count) {
 		c = ring_shift(l);
+		counter_add(redis_commands_lost, 1);
 		answer_command(&c, NULL);
 	}
 }
@@ -376,6 +380,7 @@ lose(struct redis *r, const char *why)
 	ev_timer_start(r->loop, &r->dial);
 	for (i = 0; i < LINKS; i++)
 		link_answer_null(&r->links[i]);
+	counter_add(redis_losses, was_up);
 	if (was_up)
 		r->forgot = false;
 	if (was_up && r->ops && r->ops->down)
@@ -744,6 +749,8 @@ take_reply(struct link *l, const struct redis_reply *reply)
 		return;
 	}
 	c = ring_shift(l);
+	timing_add(&r->timing, r->read_at - c.sent_at);
+	counter_add(redis_errors, reply_is_error(reply));
 	if (r->phase == UP && reply_is_error(reply))
 		complaint = complaint_of(reply_text(reply, NULL));
 	if (complaint && complaint->fatal) {
@@ -786,6 +793,7 @@ read_some(struct link *l)
 		    n ? strerror(errno) : "closed by Redis");
 		return false;
 	}
+	l->redis->read_at = clock_monotonic();
 	redisReaderFeed(l->reader, buf, n);
 	take_replies(l);
 	return n == sizeof(buf) && !l->redis->broken[0];
@@ -1257,6 +1265,18 @@ bool
 redis_is_up(const struct redis *r)
 {
 	return r->phase == UP;
+}
+
+size_t
+redis_in_flight(const struct redis *r)
+{
+	return r->links[COMMANDS].count;
+}
+
+const struct timing *
+redis_timing(const struct redis *r)
+{
+	return &r->timing;
 }
 
 bool

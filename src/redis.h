@@ -19,6 +19,7 @@
 #include <ev.h>
 
 #include "err.h"
+#include "timing.h"
 
 struct redis;
 struct redis_reply; /* borrowed while the function that gets it runs */
@@ -76,6 +77,10 @@ bool redis_is_new(const struct redis *r);
 /* This is another server process than the one before: it may not know
  * what that one had acknowledged in its last seconds. */
 bool redis_forgot(const struct redis *r);
+
+/* Commands not answered yet, and how long answers took. */
+size_t redis_in_flight(const struct redis *r);
+const struct timing *redis_timing(const struct redis *r);
 
 /* A sentence on why it is not up ("connection refused", "loading", "wrong
  * password", "version 6.2, herod needs 7.0"); "" when it is. */
