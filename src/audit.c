@@ -7,6 +7,7 @@
 #include "logfile.h"
 #include "mem.h"
 #include "settings.h"
+#include "turns.h"
 
 #define ABOUT_MAX 200 /* bytes */
 #define KEPT 65536 /* bytes of room, from one turn to the next */
@@ -24,6 +25,7 @@ struct audit {
 static void
 on_write(struct ev_loop *loop, ev_prepare *w, int revents)
 {
+	DOING("writing", "the audit log");
 	struct audit *a = w->data;
 	struct logfile_rules rules = {
 	    .maxbytes = (unsigned long long)a->conf->audit_maxbytes,

@@ -15,6 +15,7 @@
 #define LOG_MODULE "child"
 #include "child_impl.h"
 #include "mem.h"
+#include "turns.h"
 
 #define TURN_MAX (256 * 1024) /* bytes of a stream in one loop turn */
 #define FINISH_MAX (4 * 1024 * 1024) /* more than a pipe holds */
@@ -180,6 +181,7 @@ stream_turn(struct stream *s)
 static void
 on_readable(struct ev_loop *loop, ev_io *w, int events)
 {
+	DOING("output of", "processes");
 	(void)loop;
 	(void)events;
 	stream_turn(w->data);
@@ -188,6 +190,7 @@ on_readable(struct ev_loop *loop, ev_io *w, int events)
 static void
 on_late(struct ev_loop *loop, ev_timer *w, int events)
 {
+	DOING("output of", "processes");
 	(void)loop;
 	(void)events;
 	stream_turn(w->data);

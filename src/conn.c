@@ -28,6 +28,7 @@
 #include "hangup.h"
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 
 #define READ_SIZE 65536 /* bytes read from one peer a turn */
 #define SMALL_REST (READ_SIZE / 4) /* a half line that is copied */
@@ -252,6 +253,7 @@ flush(struct conn *c)
 static void
 on_writable(struct ev_loop *loop, ev_io *w, int revents)
 {
+	DOING("answers to", "clients");
 	(void)loop;
 	(void)revents;
 	sweep_later(w->data);
@@ -427,6 +429,7 @@ receive(struct conn *c)
 static void
 on_readable(struct ev_loop *loop, ev_io *w, int revents)
 {
+	DOING("lines from", "clients");
 	struct conn *c = w->data;
 
 	(void)loop;

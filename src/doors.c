@@ -967,3 +967,22 @@ doors_count(const struct doors *d)
 {
 	return d->nclients;
 }
+
+/* Nothing before its first byte. */
+static enum talk
+talk_of(const struct client *c)
+{
+	if (c->conn != NULL)
+		return TALK_LINES;
+	return ev_is_active(&c->hello) ? TALK_NONE : TALK_HTTP;
+}
+
+void
+doors_tally(const struct doors *d, size_t tally[2][TALKS])
+{
+	const struct client *c;
+
+	memset(tally, 0, 2 * sizeof(tally[0]));
+	TAILQ_FOREACH (c, &d->clients, entry)
+		tally[c->is_unix][talk_of(c)]++;
+}

@@ -34,10 +34,12 @@
 #include "keep.h"
 #include "keys.h"
 #include "listen.h"
+#include "lives.h"
 #include "lock.h"
 #include "log.h"
 #include "look.h"
 #include "mem.h"
+#include "metrics.h"
 #include "notify.h"
 #include "news.h"
 #include "past.h"
@@ -50,6 +52,7 @@
 #include "runners.h"
 #include "schedule.h"
 #include "tls_door.h"
+#include "turns.h"
 #include "upgrade.h"
 #include "worker.h"
 
@@ -63,6 +66,7 @@
 #define DOOR_PREFIX "listen:" /* with the keeper, then the address */
 #define HANDOVER_NAME "connections" /* with the keeper, from our end on */
 #define SPOOL_NAME "spool" /* with the keeper */
+#define LIVES_NAME "lives" /* with the keeper */
 #define SETTLE_SECONDS 0.2 /* for what Redis was asked last */
 
 /* What the command line says. */
@@ -488,6 +492,7 @@ take_keepers_place(struct herod *h)
 	int fd;
 
 	leave_signals(&old);
+	lives_count_keeper();
 	settle(h);
 	hand_over(h);
 	fd = keeper_bequeath(h->keeper);
@@ -743,6 +748,7 @@ reload(struct herod *h)
 static void
 on_reload_signal(struct ev_loop *loop, ev_signal *w, int revents)
 {
+	DOING("reload of", "the configuration");
 	struct herod *h = w->data;
 
 	(void)loop;
@@ -1037,10 +1043,12 @@ make_parts(struct herod *h, struct err *e)
 	h->configured = (struct configured){h->options.file,
 	    h->options.overrides, h->conf, own_redis, h->runners, h->workers,
 	    h->redis, h->schedules, h->keys, NULL};
-	h->services = (struct services){h->loop, d, h->runners, h->workers,
-	    h->redis, h->keep, h->events, &h->configured, ev_time(),
-	    on_shutdown_call, h, NULL, h->schedules, NULL, h->keys, h->audit};
+	h->services =
+	    (struct services){h->loop, d, h->runners, h->workers, h->redis,
+		h->keep, h->events, &h->configured, ev_time(), on_shutdown_call,
+		h, NULL, h->schedules, NULL, h->keys, h->audit, NULL, NULL};
 	h->peers = peers_new(&h->services);
+	h->services.metrics = metrics_new(&h->services);
 	return add_runners(h, own_redis, e);
 }
 
@@ -1095,6 +1103,7 @@ open_doors(struct herod *h, struct err *e)
 	h->configured.tls = doors_tls(h->doors);
 	if (set_certificate(h, e) != 0)
 		return -1;
+	h->services.doors = h->doors;
 	for (a = h->conf->daemon.listen; a && *a; a++)
 		if (open_door(h, *a, e) != 0)
 			return -1;
@@ -1124,6 +1133,18 @@ open_memory(struct herod *h)
 
 	if (fd >= 0 && held < 0)
 		keeper_store(h->keeper, SPOOL_NAME, fd);
+}
+
+static void
+open_lives(struct herod *h)
+{
+	int held = take_stored(h, LIVES_NAME);
+	int fd = lives_open(held);
+
+	if (fd >= 0 && held < 0)
+		keeper_store(h->keeper, LIVES_NAME, fd);
+	if (h->again)
+		lives_count_herod();
 }
 
 static void add_words(char ***args, char **argv);
@@ -1170,6 +1191,7 @@ begin(struct herod *h, struct err *e)
 	    open_notify(h, e) != 0)
 		return -1;
 	open_memory(h);
+	open_lives(h);
 	drop_stored(h);
 	remember(h);
 	keeper_record(h->keeper, h->conf->daemon.state_dir);
@@ -1204,6 +1226,7 @@ finish(struct herod *h, int code)
 	if (h->doors) {
 		doors_shut(h->doors);
 		doors_free(h->doors);
+		h->services.doors = NULL;
 	}
 	keys_free(h->keys);
 	if (h->runners)
@@ -1222,6 +1245,7 @@ finish(struct herod *h, int code)
 	}
 	if (h->redis)
 		redis_free(h->redis);
+	metrics_free(h->services.metrics);
 	audit_close(h->audit);
 	events_free(h->events);
 	upgrade_free(h->upgrade);
@@ -1230,6 +1254,7 @@ finish(struct herod *h, int code)
 		keeper_stop(h->keeper, code);
 		keeper_close(h->keeper);
 	}
+	turns_free(h->loop);
 	ev_loop_destroy(h->loop);
 }
 
@@ -1331,6 +1356,7 @@ run_daemon(struct herod *h)
 	TAILQ_INIT(&h->stored);
 	h->lock_fd = -1;
 	h->loop = ev_loop_new(EVFLAG_AUTO);
+	turns_watch(h->loop);
 	if (begin(h, &e) == 0)
 		ev_run(h->loop, 0);
 	else {

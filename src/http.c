@@ -12,6 +12,7 @@
 #include "http.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
@@ -28,6 +29,7 @@
 #include "http_head.h"
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 
 #define MEMORY_LIMIT 8192 /* a connection's, for its head and a buffer */
 #define CONNECTION_LIMIT 200000 /* the real one is max_connections */
@@ -162,6 +164,7 @@ run(struct http *h)
 static void
 on_event(struct ev_loop *loop, ev_io *w, int revents)
 {
+	DOING("HTTP from", "clients");
 	(void)loop;
 	(void)revents;
 	run(w->data);
@@ -377,11 +380,39 @@ add_header(
 	return MHD_YES;
 }
 
+/* For struct http_head. */
+static const char *
+line_end_of(const char *version)
+{
+	return strncmp(mhd.get_version(), "0.9.", 4) == 0
+	    ? version + strlen(version)
+	    : NULL;
+}
+
 static bool
 serves(const struct http_route *route, const char *method)
 {
 	return strcmp(route->method, method) == 0 ||
 	    (strcmp(method, "HEAD") == 0 && strcmp(route->method, "GET") == 0);
+}
+
+/* "*" is all of them. */
+static bool
+has_path(const struct http_route *route, const char *path)
+{
+	return strcmp(route->path, path) == 0 || strcmp(path, "*") == 0;
+}
+
+static void
+add_allow(char *allow, const char *method, size_t size)
+{
+	bool gets = strcmp(method, "GET") == 0;
+
+	if (strstr(allow, method) != NULL)
+		return;
+	if (*allow != '\0')
+		strlcat(allow, ", ", size);
+	strlcat(allow, gets ? "GET, HEAD" : method, size);
 }
 
 /* The route, or NULL and in *allow what the path knows instead, "" when
@@ -394,13 +425,11 @@ find_route(const struct http *h, const char *method, const char *path,
 
 	*allow = '\0';
 	for (route = h->routes; route->method != NULL; route++) {
-		if (strcmp(route->path, path) != 0)
+		if (!has_path(route, path))
 			continue;
 		if (serves(route, method))
 			return route;
-		if (*allow != '\0')
-			strlcat(allow, ", ", size);
-		strlcat(allow, route->method, size);
+		add_allow(allow, route->method, size);
 	}
 	return NULL;
 }
@@ -424,7 +453,9 @@ begin(struct link *l, const char *path, const char *method, const char *version,
     void **request)
 {
 	struct http *h = l->http;
-	struct http_head head = {.version = version};
+	struct http_head head = {.version = version,
+	    .method = method,
+	    .line_end = line_end_of(version)};
 	const struct http_route *route;
 	void *stand_in = NULL;
 	const char *why;
@@ -434,6 +465,7 @@ begin(struct link *l, const char *path, const char *method, const char *version,
 	counter_add(http_requests, 1);
 	mhd.get_connection_values(
 	    l->connection, MHD_HEADER_KIND, add_header, &head);
+	path = http_head_target(&head, path);
 	status = http_head_check(
 	    &head, h->own_name, (size_t)h->conf->max_request, &why);
 	if (status != 0)
@@ -503,6 +535,7 @@ queue_answer(struct request *r)
 static enum MHD_Result
 handle(struct request *r)
 {
+	DOING("HTTP request for", r->route->path);
 	struct link *l = r->link;
 
 	if (r->dropped)
@@ -659,6 +692,39 @@ on_panic(void *arg, const char *file, unsigned line, const char *why)
 	abort();
 }
 
+static int
+hex_value(char c)
+{
+	static const char digits[] = "0123456789abcdef";
+	const char *at = memchr(digits, c | ' ', sizeof(digits) - 1);
+
+	return isxdigit((unsigned char)c) && at != NULL ? (int)(at - digits)
+							: -1;
+}
+
+/* %XX of a target; "%00" stays, for a path must not end there. */
+static size_t
+unescape(void *arg, struct MHD_Connection *connection, char *s)
+{
+	char *from = s, *to = s;
+	int high, low;
+
+	(void)arg;
+	(void)connection;
+	while (*from != '\0') {
+		high = *from == '%' ? hex_value(from[1]) : -1;
+		low = high >= 0 ? hex_value(from[2]) : -1;
+		if (low >= 0 && high + low > 0) {
+			*to++ = (char)(high << 4 | low);
+			from += 3;
+		} else {
+			*to++ = *from++;
+		}
+	}
+	*to = '\0';
+	return (size_t)(to - s);
+}
+
 static struct MHD_Daemon *
 start_daemon(struct http *h)
 {
@@ -666,7 +732,8 @@ start_daemon(struct http *h)
 	return mhd.start_daemon(
 	    MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME,
 	    0, NULL, NULL, on_request, h, MHD_OPTION_NOTIFY_COMPLETED,
-	    on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
+	    on_completed, h, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
+	    MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
 	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_LIMIT,
 	    MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT,
 	    MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_STRICT_FOR_CLIENT, 1,

@@ -10,6 +10,11 @@
 	"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz" \
 	"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
+/* host and port of RFC 3986. */
+#define HOST \
+	"-._~%!$&'()*+,;=:[]0123456789abcdefghijklmnopqrstuvwxyz" \
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
 static const struct {
 	const char *name;
 	size_t offset;
@@ -22,7 +27,39 @@ static const struct {
     {"Content-Encoding", offsetof(struct http_head, content_encoding)},
     {"Transfer-Encoding", offsetof(struct http_head, transfer_encoding)},
     {"Authorization", offsetof(struct http_head, authorization)},
+    {"Expect", offsetof(struct http_head, expect)},
 };
+
+/* CR, LF and NUL are dangerous, the other ones of no use (RFC 9110, section
+ * 5.5). */
+static bool
+has_control(const char *value)
+{
+	for (; *value != '\0'; value++)
+		if (((unsigned char)*value < ' ' && *value != '\t') ||
+		    *value == 0x7f)
+			return true;
+	return false;
+}
+
+static void
+follow_line(struct http_head *h, const char *name, const char *value)
+{
+	if (h->line_end == NULL)
+		return;
+	h->hidden = h->hidden || name != h->line_end + 2;
+	h->line_end = value + strlen(value);
+}
+
+/* An empty line must be next, and nothing between. */
+static bool
+ends_oddly(const struct http_head *h)
+{
+	static const char ends[4]; /* CR LF CR LF */
+
+	return h->line_end != NULL &&
+	    memcmp(h->line_end, ends, sizeof(ends)) != 0;
+}
 
 void
 http_head_add(struct http_head *h, const char *name, const char *value)
@@ -30,6 +67,9 @@ http_head_add(struct http_head *h, const char *name, const char *value)
 	const char **place;
 	size_t i, len;
 
+	value = value != NULL ? value : "";
+	follow_line(h, name, value);
+	h->control = h->control || has_control(value);
 	/* "Transfer-Encoding :" and the like: others may strip the blank. */
 	if (*name == '\0' || name[strspn(name, TOKEN)] != '\0')
 		h->malformed = true;
@@ -46,8 +86,64 @@ http_head_add(struct http_head *h, const char *name, const char *value)
 		place = (const char **)((char *)h + known[i].offset);
 		if (*place != NULL)
 			h->doubled = true;
-		*place = value != NULL ? value : "";
+		*place = value;
 	}
+}
+
+/* ---- what it asks for ---- */
+
+/* Of RFC 9110 and 5789. */
+static bool
+is_known_method(const char *method)
+{
+	static const char *const methods[] = {"GET", "HEAD", "POST", "PUT",
+	    "DELETE", "OPTIONS", "TRACE", "PATCH"};
+	size_t i;
+
+	for (i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
+		if (strcmp(method, methods[i]) == 0)
+			return true;
+	return false;
+}
+
+/* 1.2 would be one, too (RFC 9110, section 2.5). */
+static bool
+is_11(const struct http_head *h)
+{
+	return strcmp(h->version, "HTTP/1.1") >= 0;
+}
+
+/* Behind http:// or https://, or NULL. */
+static const char *
+authority_of(const char *target)
+{
+	if (strncasecmp(target, "http://", 7) == 0)
+		return target + 7;
+	return strncasecmp(target, "https://", 8) == 0 ? target + 8 : NULL;
+}
+
+const char *
+http_head_target(struct http_head *h, const char *target)
+{
+	const char *authority = authority_of(target);
+	size_t len;
+
+	if (authority != NULL) {
+		len = strcspn(authority, "/");
+		if (len < sizeof(h->authority)) {
+			memcpy(h->authority, authority, len);
+			h->authority[len] = '\0';
+		}
+		/* One that is missing is a fault all the same. */
+		if (h->host != NULL || !is_11(h))
+			h->host = h->authority;
+		return authority[len] != '\0' ? authority + len : "/";
+	}
+	if (*target != '/' &&
+	    !(strcmp(target, "*") == 0 && h->method != NULL &&
+		strcmp(h->method, "OPTIONS") == 0))
+		h->target_fault = "the target is neither a path nor a URL";
+	return target;
 }
 
 /* ---- whose name is it ---- */
@@ -115,24 +211,39 @@ origin_is_ours(const char *origin, const char *host)
 static const char *
 framing_fault(const struct http_head *h)
 {
-	bool is_11 = strcmp(h->version, "HTTP/1.1") == 0;
-
 	if (h->malformed)
 		return "a header's name is malformed";
+	if (h->hidden || ends_oddly(h))
+		return "a line that is folded, has a NUL or ends otherwise "
+		       "than in CR LF";
+	if (h->control)
+		return "a header has a control character";
+	if (h->target_fault != NULL)
+		return h->target_fault;
 	if (h->doubled)
 		return "a header stands twice that must stand once";
 	if (h->transfer_encoding != NULL && h->content_length != NULL)
 		return "Content-Length and Transfer-Encoding together";
 	if (h->transfer_encoding != NULL &&
-	    (!is_11 || strcasecmp(h->transfer_encoding, "chunked") != 0))
+	    (!is_11(h) || strcasecmp(h->transfer_encoding, "chunked") != 0))
 		return "a Transfer-Encoding other than chunked";
 	if (h->content_length != NULL &&
 	    (*h->content_length == '\0' ||
 		h->content_length[strspn(h->content_length, "0123456789")]))
 		return "Content-Length is not a number";
-	if (is_11 && h->host == NULL)
+	if (is_11(h) && h->host == NULL)
 		return "Host is missing";
+	if (h->host != NULL && h->host[strspn(h->host, HOST)] != '\0')
+		return "Host is malformed";
 	return NULL;
+}
+
+/* A call without a text is none. */
+static bool
+lacks_length(const struct http_head *h)
+{
+	return h->method != NULL && strcmp(h->method, "POST") == 0 &&
+	    h->content_length == NULL && h->transfer_encoding == NULL;
 }
 
 static bool
@@ -150,6 +261,9 @@ http_head_check(const struct http_head *h, const char *own_name,
 	*why = framing_fault(h);
 	if (*why != NULL)
 		return 400;
+	*why = "there is no such method";
+	if (h->method != NULL && !is_known_method(h->method))
+		return 501;
 	*why = "that Host is not a name of ours; use localhost or an address";
 	if (h->host != NULL && !host_is_ours(h->host, own_name))
 		return 421;
@@ -160,6 +274,9 @@ http_head_check(const struct http_head *h, const char *own_name,
 	if (h->fetch_site != NULL &&
 	    strcasecmp(h->fetch_site, "cross-site") == 0)
 		return 403;
+	*why = "Content-Length is missing";
+	if (lacks_length(h))
+		return 411;
 	*why = HTTP_BODY_TOO_LONG;
 	if (is_too_large(h->content_length, max_body))
 		return 413;
@@ -167,6 +284,9 @@ http_head_check(const struct http_head *h, const char *own_name,
 	if (h->content_encoding != NULL &&
 	    strcasecmp(h->content_encoding, "identity") != 0)
 		return 415;
+	*why = "an Expect other than 100-continue";
+	if (h->expect != NULL && strcasecmp(h->expect, "100-continue") != 0)
+		return 417;
 	return 0;
 }
 

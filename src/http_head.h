@@ -14,19 +14,36 @@
 /* Begin with zeroes; the texts stay the caller's. */
 struct http_head {
 	const char *version; /* "HTTP/1.1" */
+	const char *method; /* or NULL: any */
 	const char *host, *origin, *fetch_site;
 	const char *content_type, *content_length, *content_encoding;
 	const char *transfer_encoding;
-	const char *authorization;
+	const char *authorization, *expect;
 	bool doubled; /* one of these stands twice */
 	bool malformed; /* a name that is no token */
+	bool control; /* a byte that no value may have */
+	const char *target_fault; /* a sentence, or NULL */
+	char authority[300]; /* of a target that is a URL; "" if too long */
+	/*
+	 * Where the line before ended, when all are texts that stand one
+	 * behind the other as they came, each with its CR and LF made NULs
+	 * (libmicrohttpd 0.9); begin with the end of version.  NULL: they are
+	 * not.  So bytes that no text shows are noticed: a NUL with more
+	 * behind it, an LF without CR, a line without a name, a folded one.
+	 */
+	const char *line_end;
+	bool hidden; /* there were such */
 };
 
 void http_head_add(struct http_head *h, const char *name, const char *value);
 
+/* The path of a request's target: that of a whole URL, too, whose host counts
+ * instead of Host (RFC 9112, section 3.2). */
+const char *http_head_target(struct http_head *h, const char *target);
+
 /*
- * 0, or the status to refuse with and in *why a sentence: 400, 403, 413,
- * 415 or 421.  own_name: the host's name; max_body in bytes.
+ * 0, or the status to refuse with and in *why a sentence: 400, 403, 411,
+ * 413, 415, 417, 421 or 501.  own_name: the host's name; max_body in bytes.
  */
 int http_head_check(const struct http_head *h, const char *own_name,
     size_t max_body, const char **why);

@@ -13,6 +13,7 @@
 #include "log.h"
 #include "mem.h"
 #include "order.h"
+#include "turns.h"
 
 #define KEPT_VERSION 1
 
@@ -36,6 +37,7 @@ struct keep {
 static void
 on_write(struct ev_loop *loop, ev_prepare *prepare, int revents)
 {
+	DOING("writing", "state_dir");
 	(void)loop;
 	(void)revents;
 	keep_flush(prepare->data);

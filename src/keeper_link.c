@@ -18,6 +18,7 @@
 #include "living.h"
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 
 #define LIST_TIMEOUT 5.0 /* seconds for the keeper to tell all */
 #define STOP_TIMEOUT 1.0 /* seconds for it to take the last words */
@@ -620,6 +621,7 @@ link_is_replaced(const struct keeper *k)
 static void
 on_message(struct ev_loop *loop, ev_io *w, int events)
 {
+	DOING("messages of", "herod-keeper");
 	struct keeper *k = w->data;
 	int n, heard = 1;
 
@@ -638,6 +640,7 @@ on_message(struct ev_loop *loop, ev_io *w, int events)
 static void
 on_sweep(struct ev_loop *loop, ev_timer *w, int events)
 {
+	DOING("ends of", "processes");
 	struct keeper *k = w->data;
 	struct process_queue now = TAILQ_HEAD_INITIALIZER(now);
 	struct process *p;

@@ -25,6 +25,7 @@
 #include "log.h"
 #include "mem.h"
 #include "sock.h"
+#include "turns.h"
 
 #define BACKLOG 4096 /* the kernel cuts it to somaxconn */
 #define ACCEPTS_A_TURN 32
@@ -135,6 +136,7 @@ accept_failed(struct listener *l)
 static void
 on_connections(struct ev_loop *loop, ev_io *w, int revents)
 {
+	DOING("new", "connections");
 	struct listener *l = w->data;
 	struct listeners *ls = l->all;
 	const int on = 1;

@@ -10,6 +10,7 @@
 
 #include "child.h"
 #include "mem.h"
+#include "turns.h"
 
 #define PIECE (256 * 1024) /* bytes of a file in one loop turn */
 #define PIECE_MAX (16 << 20) /* a line that is longer is none of ours */
@@ -303,6 +304,7 @@ finish(struct log_search *s)
 static void
 on_turn(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	DOING("search in", "logs");
 	struct log_search *s = timer->data;
 	struct source *f;
 

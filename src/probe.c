@@ -21,6 +21,7 @@
 #include "mem.h"
 #include "ready.h"
 #include "target.h"
+#include "turns.h"
 
 #define OUTPUT_MAX 256 /* bytes that are kept of what a probe writes */
 #define LEFT_MAX 3 /* probes in state D before no more are begun */
@@ -358,6 +359,7 @@ begin(struct probe *p)
 static void
 on_timer(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	DOING("timer of", "a probe");
 	struct probe *p = w->data;
 
 	(void)loop;

@@ -18,6 +18,7 @@
 #include "log.h"
 #include "mem.h"
 #include "queue_lua.h"
+#include "turns.h"
 
 static int
 queue_compare(const struct queue *a, const struct queue *b)
@@ -125,6 +126,7 @@ void
 call_begin(struct redis_words *w, const char *function, long long nkeys)
 {
 	words_begin(w, "FCALL");
+	words_name(w, function);
 	words_add(w, function);
 	words_add_number(w, nkeys);
 }
@@ -227,6 +229,7 @@ static void promote(struct queue *q);
 static void
 on_due(struct ev_loop *loop, ev_periodic *w, int revents)
 {
+	DOING("timer of", "a queue");
 	(void)loop;
 	(void)revents;
 	promote(w->data);

@@ -159,6 +159,7 @@ void queues_open_memory(struct queues *qs, int fd, long long most);
 /* Those in memory are to outlast its end, in that file. */
 void queues_save_memory(struct queues *qs, const char *path);
 size_t queues_spooled(const struct queues *qs);
+size_t queues_spool_bytes(const struct queues *qs);
 bool queues_is_spooled(const struct queues *qs, const char *id);
 /* One whose refusal was ERR_REDIS.  0: j is theirs, and fn is called when it is
  * on the disk, or in memory if that is its durability.  -1: it cannot be; e,

@@ -22,6 +22,7 @@
 #include "clock.h"
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 
 #define TAKEOVER_KEPT 1.0 /* seconds; or node_timeout, if that is longer */
 #define RECOVER_MAX 500 /* claims at once */
@@ -453,6 +454,7 @@ send_beat(struct queues *qs)
 static void
 on_beat(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	DOING("timer of", "a node");
 	struct queues *qs = timer->data;
 
 	(void)loop;

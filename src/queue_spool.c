@@ -435,6 +435,18 @@ queues_spooled(const struct queues *qs)
 	return qs->nspooled;
 }
 
+size_t
+queues_spool_bytes(const struct queues *qs)
+{
+	size_t bytes = 0;
+	int i;
+
+	for (i = 0; i < SPOOLS; i++)
+		if (qs->spools[i].file)
+			bytes += spool_size(qs->spools[i].file);
+	return bytes;
+}
+
 void
 spooled_init(struct queues *qs)
 {

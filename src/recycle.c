@@ -12,6 +12,7 @@
 
 #include "clock.h"
 #include "process.h"
+#include "turns.h"
 
 #define LOOK_FIRST 1.0 /* seconds */
 #define LOOK_MAX 30.0
@@ -84,6 +85,7 @@ is_too_old(const struct instance *i, char why[96])
 static void
 on_look(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	DOING("timer of", "recycling");
 	struct instance *i = timer->data;
 	char why[96];
 	bool old = is_too_old(i, why), big = !old && is_too_big(i, why);

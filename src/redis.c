@@ -32,9 +32,11 @@
 
 #include <hiredis/hiredis.h>
 
+#include "clock.h"
 #include "counters.h"
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 #include "type.h"
 
 #define NEEDED_MAJOR 7
@@ -55,6 +57,7 @@ enum { COMMANDS, BELL, LINKS };
 struct open_command {
 	redis_fn fn;
 	void *arg;
+	const char *name;
 	double sent_at;
 };
 
@@ -104,6 +107,8 @@ struct redis {
 	bool forgot; /* it is another one than when it was up before */
 	double delay, made_at, up_since;
 	ev_timer dial, deadline;
+	struct timing timing; /* of answers */
+	double read_at; /* what is being read now */
 	ev_prepare flush;
 };
 
@@ -220,7 +225,7 @@ ring_grow(struct link *l)
 }
 
 static void
-ring_push(struct link *l, redis_fn fn, void *arg)
+ring_push(struct link *l, const char *name, redis_fn fn, void *arg)
 {
 	struct open_command *c;
 
@@ -229,7 +234,8 @@ ring_push(struct link *l, redis_fn fn, void *arg)
 	c = &l->ring[(l->first + l->count++) & (l->ring_size - 1)];
 	c->fn = fn;
 	c->arg = arg;
-	c->sent_at = now();
+	c->name = name;
+	c->sent_at = clock_monotonic();
 }
 
 static struct open_command
@@ -293,7 +299,7 @@ static void
 link_send(struct link *l, const struct redis_words *w, redis_fn fn, void *arg)
 {
 	put_command(l, w);
-	ring_push(l, fn, arg);
+	ring_push(l, w->name, fn, arg);
 	counter_add(redis_commands, 1);
 	if (!ev_is_active(&l->redis->deadline)) {
 		ev_timer_set(&l->redis->deadline, l->redis->timeout, 0.);
@@ -320,6 +326,16 @@ link_close(struct link *l)
 	l->sent = l->len = l->size = 0;
 }
 
+/* NULL: the connection is lost. */
+static void
+answer_command(const struct open_command *c, const struct redis_reply *reply)
+{
+	DOING("Redis reply to", c->name);
+
+	if (c->fn)
+		c->fn(c->arg, reply);
+}
+
 /* Those who wait may send again at once; they are told false. */
 static void
 link_answer_null(struct link *l)
@@ -328,8 +344,8 @@ link_answer_null(struct link *l)
 
 	while (l->count) {
 		c = ring_shift(l);
-		if (c.fn)
-			c.fn(c.arg, NULL);
+		counter_add(redis_commands_lost, 1);
+		answer_command(&c, NULL);
 	}
 }
 
@@ -364,6 +380,7 @@ lose(struct redis *r, const char *why)
 	ev_timer_start(r->loop, &r->dial);
 	for (i = 0; i < LINKS; i++)
 		link_answer_null(&r->links[i]);
+	counter_add(redis_losses, was_up);
 	if (was_up)
 		r->forgot = false;
 	if (was_up && r->ops && r->ops->down)
@@ -702,6 +719,7 @@ static void
 bell_rang(struct redis *r, const struct redis_reply *message)
 {
 	const struct redis_reply *keys = reply_at(message, 2);
+	DOING("keys that others changed in", "Redis");
 	size_t i, len;
 
 	if (!r->ops || !r->ops->bell || r->phase != UP)
@@ -731,14 +749,15 @@ take_reply(struct link *l, const struct redis_reply *reply)
 		return;
 	}
 	c = ring_shift(l);
+	timing_add(&r->timing, r->read_at - c.sent_at);
+	counter_add(redis_errors, reply_is_error(reply));
 	if (r->phase == UP && reply_is_error(reply))
 		complaint = complaint_of(reply_text(reply, NULL));
 	if (complaint && complaint->fatal) {
 		fail(r, "%s", complaint->sentence);
 		reply = NULL;
 	}
-	if (c.fn)
-		c.fn(c.arg, reply);
+	answer_command(&c, reply);
 }
 
 static void
@@ -774,6 +793,7 @@ read_some(struct link *l)
 		    n ? strerror(errno) : "closed by Redis");
 		return false;
 	}
+	l->redis->read_at = clock_monotonic();
 	redisReaderFeed(l->reader, buf, n);
 	take_replies(l);
 	return n == sizeof(buf) && !l->redis->broken[0];
@@ -798,6 +818,7 @@ link_read(struct link *l)
 static void
 on_readable(struct ev_loop *loop, ev_io *w, int revents)
 {
+	DOING("bytes from", "Redis");
 	(void)loop;
 	(void)revents;
 	link_read(w->data);
@@ -817,6 +838,7 @@ tell_leaving(struct redis *r)
 static void
 on_flush(struct ev_loop *loop, ev_prepare *w, int revents)
 {
+	DOING("commands for", "Redis");
 	struct redis *r = w->data;
 	size_t i;
 
@@ -1245,6 +1267,18 @@ redis_is_up(const struct redis *r)
 	return r->phase == UP;
 }
 
+size_t
+redis_in_flight(const struct redis *r)
+{
+	return r->links[COMMANDS].count;
+}
+
+const struct timing *
+redis_timing(const struct redis *r)
+{
+	return &r->timing;
+}
+
 bool
 redis_is_new(const struct redis *r)
 {
@@ -1305,7 +1339,14 @@ void
 words_begin(struct redis_words *w, const char *verb)
 {
 	w->n = w->used = 0;
+	w->name = verb;
 	words_add(w, verb);
+}
+
+void
+words_name(struct redis_words *w, const char *name)
+{
+	w->name = name;
 }
 
 void

@@ -19,6 +19,7 @@
 #include <ev.h>
 
 #include "err.h"
+#include "timing.h"
 
 struct redis;
 struct redis_reply; /* borrowed while the function that gets it runs */
@@ -77,6 +78,10 @@ bool redis_is_new(const struct redis *r);
  * what that one had acknowledged in its last seconds. */
 bool redis_forgot(const struct redis *r);
 
+/* Commands not answered yet, and how long answers took. */
+size_t redis_in_flight(const struct redis *r);
+const struct timing *redis_timing(const struct redis *r);
+
 /* A sentence on why it is not up ("connection refused", "loading", "wrong
  * password", "version 6.2, herod needs 7.0"); "" when it is. */
 const char *redis_why(const struct redis *r);
@@ -92,6 +97,7 @@ const char *redis_address(const struct redis *r);
 #define REDIS_NUMBERS_MAX 48
 #define REDIS_NUMBER_SIZE 24
 struct redis_words {
+	const char *name; /* of the command, for people */
 	size_t n;
 	struct {
 		const char *s;
@@ -101,7 +107,9 @@ struct redis_words {
 	char numbers[REDIS_NUMBER_SIZE * REDIS_NUMBERS_MAX];
 };
 
+/* verb, and the name that stands for it elsewhere, last for ever. */
 void words_begin(struct redis_words *w, const char *verb);
+void words_name(struct redis_words *w, const char *name);
 void words_add(struct redis_words *w, const char *s);
 void words_add_mem(struct redis_words *w, const char *s, size_t len);
 /* At most REDIS_NUMBERS_MAX of both. */

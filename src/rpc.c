@@ -23,6 +23,7 @@
 #include "log.h"
 #include "mem.h"
 #include "settings.h"
+#include "turns.h"
 
 struct member {
 	struct call call; /* first: handlers hold its address */
@@ -61,6 +62,7 @@ struct stream {
 	json_t *(*outlives)(void *arg);
 	void *arg;
 	bool behind;
+	struct method_tally *tally;
 	char key_id[sizeof(((struct peer *)NULL)->key_id)];
 };
 
@@ -158,11 +160,20 @@ put_refusal(struct rpc_text *t, struct sink *slot, const json_t *id,
 
 /* ---- members ---- */
 
+struct method_tally method_tallies[METHOD_COUNT];
+
+static struct method_tally *
+tally_of(const struct method *method)
+{
+	return &method_tallies[method - methods];
+}
+
 static void
 member_free(struct member *m)
 {
 	struct rpc_text *t = m->text;
 
+	tally_of(m->call.method)->open--;
 	json_decref(m->id);
 	json_decref(m->call.params);
 	free(m->peer);
@@ -173,12 +184,10 @@ member_free(struct member *m)
 		text_settle_one(t);
 }
 
-struct method_tally method_tallies[METHOD_COUNT];
-
 static void
 tally(const struct method *method, double begun, const struct err *e)
 {
-	struct method_tally *t = &method_tallies[method - methods];
+	struct method_tally *t = tally_of(method);
 
 	t->refused += e != NULL;
 	timing_add(&t->answered, clock_monotonic() - begun);
@@ -406,6 +415,7 @@ member_run(struct rpc_text *t, struct sink *slot, const struct method *method,
     const struct peer *shown)
 {
 	struct member *m = xmalloc(sizeof(*m));
+	DOING("RPC method", method->name);
 
 	m->call = (struct call){method, stolen_params, t->door->peer,
 	    t->door->services, t->door->again, m};
@@ -422,6 +432,8 @@ member_run(struct rpc_text *t, struct sink *slot, const struct method *method,
 	m->gone = NULL;
 	LIST_INSERT_HEAD(&t->members, m, entry);
 	t->nopen++;
+	tally_of(method)->open++;
+	tally_of(method)->calls++;
 	log_debug("%s: %s", m->call.peer->text, method->name);
 	handlers[method - methods](&m->call);
 	m->running = false;
@@ -434,7 +446,7 @@ static void
 tell_refused(const struct rpc_door *door, const struct peer *peer,
     const struct method *method, const struct jsonrpc_call *asked)
 {
-	method_tallies[method - methods].refused++;
+	tally_of(method)->refused++;
 	audit_call(
 	    door->services->audit, peer, method, asked->params, &asked->err);
 }
@@ -506,6 +518,7 @@ take_batch(struct rpc_door *door, size_t len, const json_t *batch)
 void
 rpc_take(struct rpc_door *door, const char *text, size_t len)
 {
+	DOING("a JSON text from", "a client");
 	struct err e = {0};
 	json_t *root = jsonrpc_parse(text, len, &e);
 	struct rpc_text *t;
@@ -571,6 +584,7 @@ rpc_door_close(struct rpc_door *door)
 		LIST_REMOVE(s, entry);
 		if (s->gone != NULL)
 			s->gone(s->arg);
+		s->tally->streams--;
 		free(s);
 	}
 	door->nstreams = 0;
@@ -709,6 +723,9 @@ call_stream(struct call *call, void (*gone)(void *arg), void *arg)
 	s->gone = gone;
 	s->arg = arg;
 	strlcpy(s->key_id, call->peer->key_id, sizeof(s->key_id));
+	s->tally = tally_of(call->method);
+	s->tally->streams++;
+	s->tally->streamed++;
 	LIST_INSERT_HEAD(&door->streams, s, entry);
 	door->nstreams++;
 	return s;
@@ -719,6 +736,7 @@ stream_close(struct stream *s)
 {
 	LIST_REMOVE(s, entry);
 	s->door->nstreams--;
+	s->tally->streams--;
 	free(s);
 }
 

@@ -34,6 +34,8 @@ struct peers;
 struct keys;
 struct audit;
 struct key_given;
+struct metrics;
+struct doors;
 
 /* What handlers work on; made by herod.c. */
 struct services {
@@ -53,6 +55,8 @@ struct services {
 	struct peers *peers; /* other herods */
 	struct keys *keys;
 	struct audit *audit;
+	struct doors *doors;
+	struct metrics *metrics;
 };
 
 /* Who asks, as found when the connection was accepted (auth.c). */
@@ -87,6 +91,8 @@ struct call {
 /* How calls of each method went, since herod began. */
 struct method_tally {
 	unsigned long long refused;
+	unsigned long long calls, streamed; /* begun */
+	size_t open, streams; /* that are not over */
 	struct timing answered; /* from the whole text to its answer */
 };
 extern struct method_tally method_tallies[METHOD_COUNT];

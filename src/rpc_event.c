@@ -10,6 +10,7 @@
 #include "rpc.h"
 #include "rpc_runner.h"
 #include "runners.h"
+#include "turns.h"
 
 /* Bytes that may wait for a listener before it is told later, from what is
  * kept for all. */
@@ -184,6 +185,7 @@ listener_ready(void *arg)
 static void
 on_begin(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	DOING("RPC stream", "subscribe");
 	(void)loop;
 	(void)revents;
 	listener_ready(timer->data);

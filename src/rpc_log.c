@@ -10,6 +10,7 @@
 #include "rpc_node.h"
 #include "rpc_runner.h"
 #include "runners.h"
+#include "turns.h"
 #include "worker.h"
 
 /* ---- the last lines ---- */
@@ -116,6 +117,7 @@ feed_flush(struct feed *f)
 static void
 on_flush(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	DOING("RPC stream", "follow_logs");
 	(void)loop;
 	(void)revents;
 	feed_flush(timer->data);
@@ -504,6 +506,7 @@ job_stream_flush(struct job_stream *f)
 static void
 on_job_flush(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	DOING("RPC stream", "job.logs");
 	(void)loop;
 	(void)revents;
 	job_stream_flush(timer->data);

@@ -11,6 +11,7 @@
 #include "mem.h"
 #include "redis.h"
 #include "rpc.h"
+#include "turns.h"
 #include "worker.h"
 
 #define JOBS_MAX 10000 /* in one call: an answer to each is kept until then */
@@ -112,6 +113,7 @@ make(struct many *m, size_t at)
 static void
 on_turn(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	DOING("RPC method", "jobs.create_many");
 	struct many *m = w->data;
 	size_t n = json_array_size(m->jobs), made = 0;
 

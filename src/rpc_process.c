@@ -16,6 +16,7 @@
 #include "rpc.h"
 #include "rpc_runner.h"
 #include "runners.h"
+#include "turns.h"
 
 #define PROCESSES_MAX 1000 /* in one answer */
 #define A_TURN 16
@@ -232,6 +233,7 @@ walk_end(struct walk *w)
 static void
 on_turn(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	DOING("RPC method", "get_runner_processes");
 	struct walk *w = timer->data;
 	struct branch b;
 	int n;

@@ -34,6 +34,7 @@
 #include "process.h"
 #include "recycle.h"
 #include "runners.h"
+#include "turns.h"
 
 #define SHORT_LIFE 1.0 /* seconds */
 #define END_TEXT 256
@@ -1384,6 +1385,7 @@ instance_event(struct instance *i, enum runner_event event)
 static void
 on_timer(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	DOING("timer of", "a runner");
 	(void)loop;
 	(void)revents;
 	instance_event(w->data, EVENT_TIMER);

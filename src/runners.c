@@ -17,6 +17,7 @@
 #include "probe.h"
 #include "ready.h"
 #include "rolling.h"
+#include "turns.h"
 
 /* After SIGKILL nothing but an unkillable process (state D) is left. */
 #define UNKILLABLE_GRACE 10.0
@@ -1169,6 +1170,7 @@ on_deadline(struct ev_loop *loop, ev_timer *timer, int revents)
 static void
 on_progress(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	DOING("timer of", "runners");
 	struct runners *rs = timer->data;
 	const struct instance *i;
 	struct runner *r;

@@ -13,6 +13,7 @@
 #include "event.h"
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 #include "when.h"
 
 #define RETRY 2.0 /* seconds after a refusal by Redis */
@@ -263,6 +264,7 @@ owe(struct schedule *s, long long tick)
 static void
 on_tick(struct ev_loop *loop, ev_periodic *w, int revents)
 {
+	DOING("tick of", "a schedule");
 	struct schedule *s = w->data;
 	long long now = now_ms(), due;
 

@@ -16,6 +16,7 @@
 
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 
 struct line {
 	TAILQ_ENTRY(line) next;
@@ -84,6 +85,7 @@ end_thread(struct spool *s)
 static void
 on_synced(struct ev_loop *loop, ev_async *w, int revents)
 {
+	DOING("jobs in", "the spool");
 	struct spool *s = w->data;
 	struct line_list done = TAILQ_HEAD_INITIALIZER(done);
 	struct line *l;

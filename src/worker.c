@@ -27,6 +27,7 @@
 #include "event.h"
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 
 #define HOLD 1.0 /* seconds without a new job after a shortage */
 
@@ -411,9 +412,18 @@ must_wait(struct work *k, const struct pending *pending, const char *why)
 	return true;
 }
 
+static unsigned long long ended[JOB_STATUSES];
+
+unsigned long long
+workers_ended(enum job_status status)
+{
+	return ended[status];
+}
+
 static void
 count_end(struct lane *l, const struct job *j)
 {
+	ended[j->status]++;
 	log_info("job %s: %s", j->spec.id,
 	    j->error ? j->error : job_status_word(j->status));
 	if (j->status == JOB_FINISHED)
@@ -866,6 +876,7 @@ lane_take(struct lane *l)
 static void
 on_serve(struct ev_loop *loop, ev_prepare *prepare, int revents)
 {
+	DOING("jobs for", "workers");
 	struct workers *w = prepare->data;
 	TAILQ_HEAD(, lane) dirty = TAILQ_HEAD_INITIALIZER(dirty);
 	struct place *p;
@@ -1487,6 +1498,7 @@ on_paused(void *arg, struct queue *q, bool paused)
 static void
 on_ended(void *arg, const char *id)
 {
+	ended[JOB_ERROR]++;
 	counter_add(jobs_failed, 1);
 	log_info("job %s: ended with a prerequisite that did not finish", id);
 	watch_rang(arg, id);
@@ -2077,6 +2089,18 @@ size_t
 workers_spooled(const struct workers *w)
 {
 	return queues_spooled(w->queues);
+}
+
+size_t
+workers_spool_bytes(const struct workers *w)
+{
+	return queues_spool_bytes(w->queues);
+}
+
+size_t
+workers_unsettled(struct workers *w)
+{
+	return queues_unsettled(w->queues);
 }
 
 void

@@ -43,6 +43,7 @@ int workers_open_memory(struct workers *w, int fd);
 /* herod ends in order: on the disk they wait for the next. */
 void workers_save_memory(struct workers *w, const char *state_dir);
 size_t workers_spooled(const struct workers *w); /* jobs */
+size_t workers_spool_bytes(const struct workers *w); /* of both files */
 
 /* The runners to work for (set once they exist), and what workers want to
  * hear from them: fills every hook but changed. */
@@ -102,6 +103,11 @@ double workers_rate(struct workers *w, const char *queue);
 
 /* Jobs in hand here, of one runner or of all (NULL). */
 size_t workers_running(struct workers *w, const struct runner *r);
+
+/* Jobs that ended here since herod runs; those of which Redis does not know
+ * that yet. */
+unsigned long long workers_ended(enum job_status status);
+size_t workers_unsettled(struct workers *w);
 
 /* [{id, left}] of the jobs that an instance has in hand: seconds until their
  * time limit.  New. */

@@ -18,6 +18,7 @@
 #include "clock.h"
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 
 /* Seconds between two looks, but no more than scale_wait. */
 #define PERIOD 1.0
@@ -167,6 +168,7 @@ look(struct scaler *s)
 static void
 on_look(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	DOING("timer of", "autoscaling");
 	struct scaler *s = timer->data;
 
 	(void)loop;

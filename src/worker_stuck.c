@@ -19,6 +19,7 @@
 #include "counters.h"
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 #include "work.h"
 
 #define LOOKS 4
@@ -125,6 +126,7 @@ on_head(void *arg, const char *id, long long jobs)
 static void
 on_look(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	DOING("timer of", "stuck_timeout");
 	struct lane *l = timer->data;
 
 	(void)loop;

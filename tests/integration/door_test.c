@@ -314,36 +314,6 @@ test_readyz_tells_what_is_missing(void)
 	herod_stop(h);
 }
 
-/* As the exposition format 0.0.4 has it: each sample behind its type, once. */
-#define LINT_METRICS \
-	"awk '/^# TYPE /{type[$3]=$4; next} /^#/{next} " \
-	"!/^[a-z_]+(\\{([a-z_]+=\"[^\"]*\",?)*\\})? [0-9.e+-]+$/{print \"odd: \" $0} " \
-	"{s=$0; sub(/ [^ ]*$/,\"\",s); if (seen[s]++) print \"twice: \" s; " \
-	"n=$1; sub(/[{].*/,\"\",n); b=n; sub(/_(bucket|sum|count)$/,\"\",b); " \
-	"if (!(n in type) && type[b] != \"histogram\") print \"no type: \" n}'"
-
-void
-test_metrics_tell_of_methods_statuses_and_runners(void)
-{
-	struct herod *h =
-	    herod_start(AT_ONCE "[runner:web]\ncommand = sleep 1000\n");
-	const char *page;
-
-	wait_for(is_state(h, "web", "RUNNING"));
-	rpc_error(h, "stop_runner", "[s]", "nobody");
-	http(h, "GET /nope HTTP/1.0\r\n\r\n");
-	page = http(h, "GET /metrics HTTP/1.0\r\n\r\n");
-	check_has(page, "herod_runner_state{runner=\"web\"} 20\n");
-	check_has(
-	    page, "herod_method_refusals_total{method=\"stop_runner\"} 1\n");
-	check_has(
-	    page, "herod_method_seconds_count{method=\"stop_runner\"} 1\n");
-	check_has(page, "herod_http_answers_total{status=\"404\"} 1\n");
-	write_file(here("page"), strstr(page, "\r\n\r\n") + 4);
-	check_str(run(LINT_METRICS " %s", here("page")).out, "");
-	herod_stop(h);
-}
-
 /* ---- limits and deadlines ---- */
 
 void

@@ -41,7 +41,7 @@ static const struct {
     {"Host: localhost.evil.example", 421},
     {"Host: localhost:3030.evil", 421},
     {"Host: 127.0.0.1.evil.example", 421},
-    {"Host: user@localhost", 421},
+    {"Host: user@localhost", 400},
     {"Host: ::1", 421},
     {"Host: [::1", 421},
     {"Host: [::1]x", 421},
@@ -86,6 +86,12 @@ static const struct {
     {"Host: localhost|Content-Length0: 1", 400},
     {"Host: localhost|Transfer-Encodingchunked: ", 400},
     {"Host: localhost|Originhttp: //localhost", 400},
+    {"Host: local\thost", 400},
+    {"Host: local\vhost", 400},
+    {"Host: localhost|X: a\rb", 400},
+    {"Host: localhost|X: a\tb", 0},
+    {"Host: localhost|Expect: 100-Continue", 0},
+    {"Host: localhost|Expect: cake", 417},
     {"Host: localhost|Content-Encoding: gzip", 415},
     {"Host: localhost|Content-Encoding: identity", 0},
 };
@@ -102,6 +108,66 @@ test_every_head_gets_its_status(void)
 			check_fail(__FILE__, __LINE__, "%s: %d, wanted %d",
 			    heads[i].lines, status, heads[i].status);
 	}
+}
+
+static const struct {
+	const char *method, *target, *path;
+	int status;
+} targets[] = {
+    {"GET", "/a", "/a", 0},
+    {"GET", "http://localhost/a", "/a", 0},
+    {"GET", "HTTPS://[::1]:3030", "/", 0},
+    {"GET", "http://evil.example/a", "/a", 421},
+    {"GET", "http:///a", "/a", 421},
+    {"GET", "ftp://localhost/a", NULL, 400},
+    {"GET", "a", NULL, 400},
+    {"GET", "*", NULL, 400},
+    {"OPTIONS", "*", "*", 0},
+    {"BREW", "/a", "/a", 501},
+    {"POST", "/a", "/a", 411},
+};
+
+void
+test_a_target_is_a_path_or_a_url_of_ours(void)
+{
+	struct http_head h;
+	const char *path, *why;
+	size_t i;
+
+	for (i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
+		h = (struct http_head){
+		    .version = "HTTP/1.1", .method = targets[i].method};
+		http_head_add(&h, "Host", "localhost");
+		path = http_head_target(&h, targets[i].target);
+		if (targets[i].path != NULL)
+			check_str(path, targets[i].path);
+		check_int(http_head_check(&h, "box.example", 1000, &why),
+		    targets[i].status);
+	}
+}
+
+/* As libmicrohttpd 0.9 leaves them in its buffer. */
+static int
+judge_lines(const char *name, const char *value, const char *end)
+{
+	struct http_head h = {.version = "HTTP/1.0", .line_end = name - 2};
+	const char *why;
+
+	http_head_add(&h, name, value);
+	check(h.line_end == end);
+	return http_head_check(&h, "box.example", 1000, &why);
+}
+
+void
+test_bytes_that_no_text_shows_are_noticed(void)
+{
+	static const char good[] = "\0\0X\0 a\0\0\0\0GET";
+	static const char nul[] = "\0\0X\0 a\0b\0\0\0\0";
+	static const char no_name[] = "\0\0X\0 a\0\0\0 b\0\0\0\0";
+
+	check_int(judge_lines(good + 2, good + 5, good + 6), 0);
+	check_int(judge_lines(nul + 2, nul + 5, nul + 6), 400);
+	check_int(judge_lines(no_name + 2, no_name + 5, no_name + 6), 400);
 }
 
 void

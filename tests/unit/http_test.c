@@ -62,7 +62,7 @@ static const struct {
     {"GET /../etc/passwd HTTP/1.1\r\n" HOST "\r\n", "404 "},
     {"GET /rpc HTTP/1.1\r\n" HOST "\r\n", "405 "},
     {"GET /rpc HTTP/1.1\r\n" HOST "\r\n", "\r\nAllow: POST\r\n"},
-    {"DELETE / HTTP/1.1\r\n" HOST "\r\n", "\r\nAllow: GET, POST\r\n"},
+    {"DELETE / HTTP/1.1\r\n" HOST "\r\n", "\r\nAllow: GET, HEAD, POST\r\n"},
     {"OPTIONS /rpc HTTP/1.1\r\n" HOST "\r\n", "405 "},
     {"PUT /rpc HTTP/1.1\r\n" HOST JSON "Content-Length: 2\r\n\r\n{}", "405 "},
     {"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", "421 "},
