@@ -31,6 +31,7 @@
 #include "pages.h"
 #include "settings.h"
 #include "sock.h"
+#include "sse.h"
 
 /* Lines of one peer that may be unanswered before it must wait. */
 #define OPEN_LINES_MAX 10000
@@ -406,6 +407,7 @@ static const struct http_route routes[] = {
     {"GET", "/readyz", false, page_readyz},
     {"GET", "/metrics", false, page_metrics},
     {"GET", "/openrpc.json", false, page_openrpc},
+    {"GET", "/events", false, page_events},
     {NULL, NULL, false, NULL},
 };
 
@@ -736,6 +738,15 @@ lives_by_key(const struct client *c, const char *id)
 		rpc_streams_by_key(&c->door, id));
 }
 
+static void
+end_stream_by_key(struct http_request *r, void *id)
+{
+	const struct peer *peer = r->client;
+
+	if (strcmp(peer->key_id, id) == 0)
+		http_stream_end(r);
+}
+
 /* What is on its way is still sent. */
 static void
 on_key_gone(void *arg, const char *id)
@@ -743,6 +754,7 @@ on_key_gone(void *arg, const char *id)
 	struct doors *d = arg;
 	struct client *c, *next;
 
+	http_streams(d->http, end_stream_by_key, (void *)id);
 	TAILQ_FOREACH_SAFE (c, &d->clients, entry, next)
 		if (lives_by_key(c, id)) {
 			c->peer.scope = SCOPE_NONE;

@@ -6,7 +6,8 @@
  * something was added or resumed.  Its timeouts are idle-only, so each
  * connection has a timer of ours for a whole request, which shuts the
  * socket down.  A request that is answered later is suspended meanwhile,
- * and watched for a hang-up.
+ * and watched for a hang-up.  So is one whose answer has no end, a stream,
+ * while nothing waits for its reader.
  */
 #define LOG_MODULE "http"
 #include "http.h"
@@ -26,6 +27,7 @@
 #include "counters.h"
 #include "hangup.h"
 #include "http_head.h"
+#include "jsonrpc.h"
 #include "log.h"
 #include "mem.h"
 
@@ -33,12 +35,27 @@
 #define CONNECTION_LIMIT 200000 /* the real one is max_connections */
 #define RUNS_A_TURN 8 /* of the library in one turn of the loop */
 #define LINGER_SECONDS 5.0 /* for the rest of a body that is too long */
+#define STREAM_BLOCK \
+	2048 /* read at a time for HTTP/1.0, which has no chunks \
+	      */
 
 enum stage {
 	READING, /* its body */
 	HANDLED, /* given to the route */
 	SUSPENDED, /* the route answers later */
+	STREAMING, /* the answer has no end */
 	ANSWERED
+};
+
+/* An answer without an end. */
+struct stream_out {
+	const struct http_stream_ops *ops;
+	void *arg;
+	struct sink text; /* waits for the reader */
+	size_t sent; /* of that */
+	bool idle; /* suspended: nothing waits */
+	bool wants_room;
+	bool ended; /* by us */
 };
 
 /* One connection. */
@@ -65,6 +82,7 @@ struct request {
 	struct MHD_Response *response;
 	size_t len; /* of its body */
 	unsigned status;
+	struct stream_out out; /* while STREAMING */
 };
 
 struct http {
@@ -90,12 +108,14 @@ struct http {
 	F(add_connection) \
 	F(add_response_header) \
 	F(create_response_from_buffer) \
+	F(create_response_from_callback) \
 	F(destroy_response) \
 	F(get_connection_info) \
 	F(get_connection_values) \
 	F(get_daemon_info) \
 	F(get_timeout) \
 	F(get_version) \
+	F(lookup_connection_value) \
 	F(queue_response) \
 	F(resume_connection) \
 	F(run) \
@@ -204,6 +224,12 @@ is_at_work(const struct link *l)
 	return l->request != NULL && l->request->stage == SUSPENDED;
 }
 
+static bool
+is_streaming(const struct link *l)
+{
+	return l->request != NULL && l->request->stage == STREAMING;
+}
+
 static void
 set_deadline(struct link *l)
 {
@@ -222,7 +248,8 @@ on_late(struct ev_loop *loop, ev_timer *w, int revents)
 	(void)revents;
 	h->late = l;
 	run(h);
-	if (h->late != l || ev_is_active(&l->late) || is_at_work(l))
+	if (h->late != l || ev_is_active(&l->late) || is_at_work(l) ||
+	    (is_streaming(l) && !l->request->out.ended))
 		return;
 	log_debug("connection closed after request_timeout");
 	shutdown(l->fd, SHUT_RDWR);
@@ -261,11 +288,22 @@ http_answers(int status)
 	return status >= 100 && status < 600 ? answers[status] : 0;
 }
 
+static void
+put_headers(struct MHD_Response *response, const char *type)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(safety) / sizeof(safety[0]); i++)
+		mhd.add_response_header(
+		    response, safety[i].name, safety[i].value);
+	if (type != NULL)
+		mhd.add_response_header(response, "Content-Type", type);
+}
+
 static struct MHD_Response *
 make_response(const char *type, char *stolen, size_t len)
 {
 	struct MHD_Response *response;
-	size_t i;
 
 	if (stolen != NULL)
 		response = mhd.create_response_from_buffer(
@@ -274,11 +312,7 @@ make_response(const char *type, char *stolen, size_t len)
 		response = mhd.create_response_from_buffer(
 		    0, NULL, MHD_RESPMEM_PERSISTENT);
 	assert(response != NULL);
-	for (i = 0; i < sizeof(safety) / sizeof(safety[0]); i++)
-		mhd.add_response_header(
-		    response, safety[i].name, safety[i].value);
-	if (type != NULL)
-		mhd.add_response_header(response, "Content-Type", type);
+	put_headers(response, type);
 	return response;
 }
 
@@ -335,6 +369,155 @@ http_reply(struct http_request *shown, int status, const char *type,
 	hangup_forget(h->hangups, &r->link->hangup);
 	mhd.resume_connection(r->link->connection);
 	run_soon(h);
+}
+
+/* ---- answers without an end ---- */
+
+static size_t
+stream_waiting(const struct stream_out *o)
+{
+	return o->text.len - o->sent;
+}
+
+/* A reader that gives nothing must be suspended, or it is asked for ever. */
+static void
+stream_rest(struct request *r)
+{
+	r->out.idle = true;
+	mhd.suspend_connection(r->link->connection);
+}
+
+static void
+stream_wake(struct request *r)
+{
+	if (!r->out.idle)
+		return;
+	r->out.idle = false;
+	mhd.resume_connection(r->link->connection);
+	run_soon(r->link->http);
+}
+
+static void
+stream_clear(struct request *r)
+{
+	struct stream_out *o = &r->out;
+
+	r->link->http->waiting -= stream_waiting(o);
+	free(o->text.buf);
+	o->text = (struct sink){0};
+	o->sent = 0;
+}
+
+static size_t
+stream_take(struct request *r, char *buf, size_t most)
+{
+	struct stream_out *o = &r->out;
+	size_t n = stream_waiting(o) < most ? stream_waiting(o) : most;
+
+	memcpy(buf, o->text.buf + o->sent, n);
+	o->sent += n;
+	r->link->http->waiting -= n;
+	if (stream_waiting(o) > 0)
+		return n;
+	stream_clear(r);
+	if (o->wants_room) {
+		o->wants_room = false;
+		o->ops->room(o->arg);
+	}
+	return n;
+}
+
+/* The library wants more of the body. */
+static ssize_t
+on_stream_read(void *arg, uint64_t at, char *buf, size_t most)
+{
+	struct request *r = arg;
+
+	(void)at;
+	if (r->dropped)
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	if (stream_waiting(&r->out) > 0)
+		return (ssize_t)stream_take(r, buf, most);
+	if (r->out.ended)
+		return MHD_CONTENT_READER_END_OF_STREAM;
+	stream_rest(r);
+	return 0;
+}
+
+static void
+stream_add(struct request *r, const char *text, size_t len)
+{
+	sink_put(&r->out.text, text, len);
+	r->link->http->waiting += len;
+}
+
+/* Proxies are asked to pass on each event at once. */
+static void
+set_stream_response(struct request *r, const char *type)
+{
+	count_answer(MHD_HTTP_OK);
+	r->response = mhd.create_response_from_callback(
+	    MHD_SIZE_UNKNOWN, STREAM_BLOCK, on_stream_read, r, NULL);
+	assert(r->response != NULL);
+	put_headers(r->response, type);
+	mhd.add_response_header(r->response, "X-Accel-Buffering", "no");
+	r->status = MHD_HTTP_OK;
+}
+
+bool
+http_stream(struct http_request *shown, const char *type, char *stolen,
+    size_t len, const struct http_stream_ops *ops, void *arg)
+{
+	struct request *r = request_of(shown);
+	struct link *l = r->link;
+
+	assert(r->stage == HANDLED && r->response == NULL);
+	if (l->http->waiting + len > (size_t)l->http->conf->max_output_all) {
+		free(stolen);
+		refuse_to_keep(r);
+		return false;
+	}
+	set_stream_response(r, type);
+	r->stage = STREAMING;
+	r->out = (struct stream_out){.ops = ops, .arg = arg};
+	stream_add(r, stolen, len);
+	free(stolen);
+	ev_timer_stop(l->http->loop, &l->late);
+	hangup_watch(l->http->hangups, &l->hangup, l->fd, l);
+	return true;
+}
+
+bool
+http_stream_put(
+    struct http_request *shown, const char *text, size_t len, size_t most)
+{
+	struct request *r = request_of(shown);
+	struct stream_out *o = &r->out;
+	struct http *h = r->link->http;
+
+	if (o->ended || r->dropped)
+		return true;
+	if ((stream_waiting(o) > 0 && stream_waiting(o) + len > most) ||
+	    h->waiting + len > (size_t)h->conf->max_output_all) {
+		o->wants_room = true;
+		return false;
+	}
+	stream_add(r, text, len);
+	stream_wake(r);
+	return true;
+}
+
+void
+http_stream_end(struct http_request *shown)
+{
+	struct request *r = request_of(shown);
+
+	if (r->out.ended)
+		return;
+	r->out.ops->ending(r->out.arg);
+	r->out.ended = true;
+	set_deadline(r->link);
+	stream_wake(r);
 }
 
 /* A body may still be on its way that nobody will read. */
@@ -496,6 +679,8 @@ collect(struct request *r, const char *data, size_t *len)
 static enum MHD_Result
 queue_answer(struct request *r)
 {
+	if (r->stage != STREAMING)
+		r->stage = ANSWERED;
 	return mhd.queue_response(r->link->connection, r->status, r->response);
 }
 
@@ -516,10 +701,8 @@ handle(struct request *r)
 		r->stage = HANDLED;
 		r->route->handle(l->http->arg, &r->shown);
 	}
-	if (r->response != NULL) {
-		r->stage = ANSWERED;
+	if (r->response != NULL)
 		return queue_answer(r);
-	}
 	r->stage = SUSPENDED;
 	ev_timer_stop(l->http->loop, &l->late);
 	hangup_watch(l->http->hangups, &l->hangup, l->fd, l);
@@ -552,12 +735,20 @@ on_request(void *arg, struct MHD_Connection *connection, const char *path,
 }
 
 static void
+stream_close(struct request *r)
+{
+	stream_clear(r);
+	r->out.ops->closed(r->out.arg);
+}
+
+static void
 request_free(struct request *r)
 {
 	struct link *l = r->link;
 
-	if (r->stage == SUSPENDED)
-		hangup_forget(l->http->hangups, &l->hangup);
+	hangup_forget(l->http->hangups, &l->hangup);
+	if (r->stage == STREAMING)
+		stream_close(r);
 	l->http->ops->done(&r->shown);
 	if (r->response != NULL)
 		mhd.destroy_response(r->response);
@@ -581,17 +772,18 @@ on_completed(void *arg, struct MHD_Connection *connection, void **request,
 	set_deadline(l); /* for the next one */
 }
 
-/* Nobody waits for a suspended request any more. */
+/* Nobody waits for a suspended request, or reads a stream, any more. */
 static void
 drop(struct link *l)
 {
-	struct request *r = l->request;
-
-	if (r == NULL || r->stage != SUSPENDED)
-		return;
-	r->dropped = true;
-	mhd.resume_connection(l->connection);
-	run_soon(l->http);
+	if (is_streaming(l)) {
+		l->request->dropped = true;
+		stream_wake(l->request);
+	} else if (is_at_work(l)) {
+		l->request->dropped = true;
+		mhd.resume_connection(l->connection);
+		run_soon(l->http);
+	}
 }
 
 static void
@@ -761,12 +953,33 @@ http_new(struct ev_loop *loop, const struct daemon_conf *conf,
 }
 
 void
+http_streams(
+    struct http *h, void (*fn)(struct http_request *r, void *arg), void *arg)
+{
+	struct link *l, *next;
+
+	TAILQ_FOREACH_SAFE (l, &h->links, entry, next)
+		if (is_streaming(l) && !l->request->out.ended)
+			fn(&l->request->shown, arg);
+}
+
+/* Nobody is suspended then, which the library wants. */
+static void
+leave(struct link *l)
+{
+	if (is_streaming(l))
+		http_stream_end(&l->request->shown);
+	else
+		drop(l);
+}
+
+void
 http_free(struct http *h)
 {
 	struct link *l;
 
 	TAILQ_FOREACH (l, &h->links, entry)
-		drop(l);
+		leave(l);
 	if (h->daemon) {
 		run(h);
 		mhd.stop_daemon(h->daemon);
@@ -787,6 +1000,44 @@ http_waiting(struct http *h, void (*fn)(struct http_request *r))
 	TAILQ_FOREACH_SAFE (l, &h->links, entry, next)
 		if (is_at_work(l))
 			fn(&l->request->shown);
+}
+
+/* ---- what was asked ---- */
+
+struct query {
+	void (*fn)(void *arg, const char *name, const char *value);
+	void *arg;
+};
+
+static enum MHD_Result
+on_query(
+    void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	const struct query *q = arg;
+
+	(void)kind;
+	q->fn(q->arg, name, value != NULL ? value : "");
+	return MHD_YES;
+}
+
+void
+http_query(const struct http_request *shown,
+    void (*fn)(void *arg, const char *name, const char *value), void *arg)
+{
+	const struct request *r = (const struct request *)shown;
+	struct query q = {fn, arg};
+
+	mhd.get_connection_values(
+	    r->link->connection, MHD_GET_ARGUMENT_KIND, on_query, &q);
+}
+
+const char *
+http_header(const struct http_request *shown, const char *name)
+{
+	const struct request *r = (const struct request *)shown;
+
+	return mhd.lookup_connection_value(
+	    r->link->connection, MHD_HEADER_KIND, name);
 }
 
 const char *

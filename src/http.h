@@ -62,6 +62,44 @@ void http_add(struct http *h, int fd, void *client);
 void http_reply(struct http_request *r, int status, const char *type,
     char *stolen, size_t len);
 
+/* ---- what was asked ---- */
+
+/* Each name=value of the query, decoded; no value is "". */
+void http_query(const struct http_request *r,
+    void (*fn)(void *arg, const char *name, const char *value), void *arg);
+
+/* A header's value, or NULL. */
+const char *http_header(const struct http_request *r, const char *name);
+
+/* ---- answers without an end ---- */
+
+struct http_stream_ops {
+	/* All has left, after http_stream_put() had no room. */
+	void (*room)(void *arg);
+	/* It ends by us: a last text may be put. */
+	void (*ending)(void *arg);
+	/* It is over: nothing may be put any more. */
+	void (*closed)(void *arg);
+};
+
+/* Answers, from within the route, with 200 and a body that begins with the
+ * text, which is free(3)d.  False: with 503, max_output_all; arg is not
+ * used then.  No deadline holds until it ends. */
+bool http_stream(struct http_request *r, const char *type, char *stolen,
+    size_t len, const struct http_stream_ops *ops, void *arg);
+
+/* More of it, copied.  False, taking nothing: more than most bytes would
+ * wait for the reader, or more than max_output_all for all. */
+bool http_stream_put(
+    struct http_request *r, const char *text, size_t len, size_t most);
+
+/* What waits still leaves; what is put from now on does not. */
+void http_stream_end(struct http_request *r);
+
+/* Each that did not end; fn may end it. */
+void http_streams(
+    struct http *h, void (*fn)(struct http_request *r, void *arg), void *arg);
+
 /* Each request that a route has and did not answer yet; fn may answer. */
 void http_waiting(struct http *h, void (*fn)(struct http_request *r));
 
