@@ -65,6 +65,7 @@ struct link {
 	void *client;
 	int fd;
 	struct MHD_Connection *connection; /* NULL before it is known */
+	char *origin; /* of the page that asks now, if cors_origins has it */
 	struct request *request; /* under way, or NULL */
 	struct hangup hangup; /* while that is suspended */
 	ev_timer late;
@@ -288,8 +289,22 @@ http_answers(int status)
 	return status >= 100 && status < 600 ? answers[status] : 0;
 }
 
+/* Fetch, section 3.3; the answers of a page that is allowed are for it. */
 static void
-put_headers(struct MHD_Response *response, const char *type)
+put_cors(const struct link *l, struct MHD_Response *response)
+{
+	char *const *origins = l->http->conf->cors_origins;
+
+	if (origins != NULL && *origins != NULL)
+		mhd.add_response_header(response, "Vary", "Origin");
+	if (l->origin != NULL)
+		mhd.add_response_header(
+		    response, "Access-Control-Allow-Origin", l->origin);
+}
+
+static void
+put_headers(
+    const struct link *l, struct MHD_Response *response, const char *type)
 {
 	size_t i;
 
@@ -298,10 +313,11 @@ put_headers(struct MHD_Response *response, const char *type)
 		    response, safety[i].name, safety[i].value);
 	if (type != NULL)
 		mhd.add_response_header(response, "Content-Type", type);
+	put_cors(l, response);
 }
 
 static struct MHD_Response *
-make_response(const char *type, char *stolen, size_t len)
+make_response(const struct link *l, const char *type, char *stolen, size_t len)
 {
 	struct MHD_Response *response;
 
@@ -312,7 +328,7 @@ make_response(const char *type, char *stolen, size_t len)
 		response = mhd.create_response_from_buffer(
 		    0, NULL, MHD_RESPMEM_PERSISTENT);
 	assert(response != NULL);
-	put_headers(response, type);
+	put_headers(l, response, type);
 	return response;
 }
 
@@ -327,7 +343,7 @@ set_response(
     struct request *r, int status, const char *type, char *stolen, size_t len)
 {
 	count_answer(status);
-	r->response = make_response(type, stolen, len);
+	r->response = make_response(r->link, type, stolen, len);
 	r->status = (unsigned)status;
 	r->len = len;
 	r->link->http->waiting += len;
@@ -459,7 +475,7 @@ set_stream_response(struct request *r, const char *type)
 	r->response = mhd.create_response_from_callback(
 	    MHD_SIZE_UNKNOWN, STREAM_BLOCK, on_stream_read, r, NULL);
 	assert(r->response != NULL);
-	put_headers(r->response, type);
+	put_headers(r->link, r->response, type);
 	mhd.add_response_header(r->response, "X-Accel-Buffering", "no");
 	r->status = MHD_HTTP_OK;
 }
@@ -522,8 +538,7 @@ http_stream_end(struct http_request *shown)
 
 /* A body may still be on its way that nobody will read. */
 static enum MHD_Result
-refuse_allowing(struct MHD_Connection *connection, int status, const char *why,
-    const char *allow)
+refuse_allowing(struct link *l, int status, const char *why, const char *allow)
 {
 	struct MHD_Response *response;
 	enum MHD_Result queued;
@@ -532,21 +547,21 @@ refuse_allowing(struct MHD_Connection *connection, int status, const char *why,
 	log_debug("refused with %d: %s", status, why);
 	count_answer(status);
 	response =
-	    make_response("text/plain; charset=utf-8", text, strlen(text));
+	    make_response(l, "text/plain; charset=utf-8", text, strlen(text));
 	mhd.add_response_header(response, "Connection", "close");
 	if (allow != NULL)
 		mhd.add_response_header(response, "Allow", allow);
 	if (status == MHD_HTTP_UNAUTHORIZED)
 		mhd.add_response_header(response, "WWW-Authenticate", "Bearer");
-	queued = mhd.queue_response(connection, (unsigned)status, response);
+	queued = mhd.queue_response(l->connection, (unsigned)status, response);
 	mhd.destroy_response(response);
 	return queued;
 }
 
 static enum MHD_Result
-refuse(struct MHD_Connection *connection, int status, const char *why)
+refuse(struct link *l, int status, const char *why)
 {
-	return refuse_allowing(connection, status, why, NULL);
+	return refuse_allowing(l, status, why, NULL);
 }
 
 /* ---- requests ---- */
@@ -601,6 +616,61 @@ request_new(struct link *l, const struct http_route *route, void *stand_in)
 	return r;
 }
 
+/* A browser asks whether a page of an allowed origin may. */
+static bool
+is_preflight(const struct link *l, const char *method)
+{
+	return l->origin != NULL && strcmp(method, "OPTIONS") == 0 &&
+	    mhd.lookup_connection_value(l->connection, MHD_HEADER_KIND,
+		"Access-Control-Request-Method") != NULL;
+}
+
+/* allow: what the path knows.  It may be a page of the Internet and we the
+ * machine it is looked at on (Private Network Access). */
+static enum MHD_Result
+answer_preflight(struct link *l, const char *allow)
+{
+	static const char local[] = "Access-Control-Request-Private-Network";
+	struct MHD_Response *response = make_response(l, NULL, NULL, 0);
+	enum MHD_Result queued;
+
+	count_answer(MHD_HTTP_NO_CONTENT);
+	mhd.add_response_header(
+	    response, "Access-Control-Allow-Methods", allow);
+	mhd.add_response_header(response, "Access-Control-Allow-Headers",
+	    "Authorization, Content-Type, Last-Event-ID");
+	mhd.add_response_header(response, "Access-Control-Max-Age", "600");
+	if (mhd.lookup_connection_value(
+		l->connection, MHD_HEADER_KIND, local) != NULL)
+		mhd.add_response_header(
+		    response, "Access-Control-Allow-Private-Network", "true");
+	queued =
+	    mhd.queue_response(l->connection, MHD_HTTP_NO_CONTENT, response);
+	mhd.destroy_response(response);
+	return queued;
+}
+
+static void
+keep_origin(struct link *l, const struct http_head *head)
+{
+	free(l->origin);
+	l->origin = http_head_is_from(head, l->http->conf->cors_origins)
+	    ? xstrdup(head->origin)
+	    : NULL;
+}
+
+/* The status to refuse the head with, or 0. */
+static int
+check_head(struct link *l, const struct http_head *head, const char **why)
+{
+	const struct http *h = l->http;
+	struct http_house house = {
+	    h->own_name, h->conf->cors_origins, (size_t)h->conf->max_request};
+
+	keep_origin(l, head);
+	return http_head_check(head, &house, why);
+}
+
 /* The first call of a request: its head is here. */
 static enum MHD_Result
 begin(struct link *l, const char *path, const char *method, const char *version,
@@ -617,24 +687,23 @@ begin(struct link *l, const char *path, const char *method, const char *version,
 	counter_add(http_requests, 1);
 	mhd.get_connection_values(
 	    l->connection, MHD_HEADER_KIND, add_header, &head);
-	status = http_head_check(
-	    &head, h->own_name, (size_t)h->conf->max_request, &why);
+	status = check_head(l, &head, &why);
 	if (status != 0)
-		return refuse(l->connection, status, why);
+		return refuse(l, status, why);
 	route = find_route(h, method, path, allow, sizeof(allow));
 	if (route == NULL && *allow == '\0')
-		return refuse(l->connection, 404, "there is no such page");
+		return refuse(l, 404, "there is no such page");
+	if (is_preflight(l, method))
+		return answer_preflight(l, allow);
 	if (route == NULL)
-		return refuse_allowing(
-		    l->connection, 405, "not with this method", allow);
+		return refuse_allowing(l, 405, "not with this method", allow);
 	if (route->json && !media_type_is_json(head.content_type))
-		return refuse(l->connection, 415,
-		    "Content-Type must be application/json");
+		return refuse(l, 415, "Content-Type must be application/json");
 	if (head.authorization != NULL)
 		status = h->ops->authorize(
 		    l->client, head.authorization, &stand_in, &why);
 	if (status != 0)
-		return refuse(l->connection, status, why);
+		return refuse(l, status, why);
 	*request = request_new(l, route, stand_in);
 	return MHD_YES;
 }
@@ -693,7 +762,7 @@ handle(struct request *r)
 	if (r->dropped)
 		return MHD_NO;
 	if (r->too_long)
-		return refuse(l->connection, 413, HTTP_BODY_TOO_LONG);
+		return refuse(l, 413, HTTP_BODY_TOO_LONG);
 	if (r->stage == READING) {
 		if (r->body != NULL)
 			r->body[r->shown.len] = '\0';
@@ -804,6 +873,7 @@ link_free(struct link *l)
 	TAILQ_REMOVE(&h->links, l, entry);
 	if (h->late == l)
 		h->late = NULL;
+	free(l->origin);
 	free(l);
 	h->ops->closed(client);
 }

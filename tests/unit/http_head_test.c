@@ -4,10 +4,12 @@
 #include "check.h"
 #include "http_head.h"
 
-/* Lines "Name: value" separated by |; the status it gets. */
+/* Lines "Name: value" separated by |; the status it gets where pages of these
+ * origins may ask. */
 static int
-judge(const char *version, const char *lines)
+judge_among(char *const *origins, const char *version, const char *lines)
 {
+	struct http_house house = {"box.example", origins, 1000};
 	struct http_head h = {.version = version};
 	char copy[512], *line, *rest = copy, *value;
 	const char *why;
@@ -20,7 +22,13 @@ judge(const char *version, const char *lines)
 		*value = '\0';
 		http_head_add(&h, line, value + 2);
 	}
-	return http_head_check(&h, "box.example", 1000, &why);
+	return http_head_check(&h, &house, &why);
+}
+
+static int
+judge(const char *version, const char *lines)
+{
+	return judge_among(NULL, version, lines);
 }
 
 static const struct {
@@ -144,4 +152,41 @@ test_bodies_are_announced_by_length_or_chunks(void)
 	check(!http_head_has_body(&h));
 	h.content_length = "10";
 	check(http_head_has_body(&h));
+}
+
+#define OPS "https://ops.example.org"
+
+static const struct {
+	const char *lines;
+	int status;
+} pages[] = {
+    {"Host: localhost|Origin: " OPS, 0},
+    {"Host: localhost|Origin: " OPS "|Sec-Fetch-Site: cross-site", 0},
+    {"Host: localhost|Origin: http://localhost", 0},
+    {"Host: localhost|Origin: http://ops.example.org", 403},
+    {"Host: localhost|Origin: " OPS ":8443", 403},
+    {"Host: localhost|Origin: " OPS ".evil.example", 403},
+    {"Host: localhost|Origin: https://evil." OPS, 403},
+    {"Host: localhost|Origin: null", 403},
+    {"Host: localhost|Origin: *", 403},
+    /* A link or an image on the same page: not a script's question. */
+    {"Host: localhost|Sec-Fetch-Site: cross-site", 403},
+    {"Host: localhost|Origin: " OPS "|Origin: " OPS, 400},
+    /* The name is still to be one of ours. */
+    {"Host: evil.example|Origin: " OPS, 421},
+};
+
+void
+test_only_named_origins_are_allowed_beside_our_own(void)
+{
+	char ops[] = OPS, *origins[] = {ops, NULL};
+	size_t i;
+
+	for (i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
+		int status = judge_among(origins, "HTTP/1.1", pages[i].lines);
+
+		if (status != pages[i].status)
+			check_fail(__FILE__, __LINE__, "%s: %d, wanted %d",
+			    pages[i].lines, status, pages[i].status);
+	}
 }
