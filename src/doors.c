@@ -341,16 +341,23 @@ bearer_key(const char *authorization)
 	return *at != '\0' && at[strcspn(at, " ")] == '\0' ? at : NULL;
 }
 
-static int
-status_of_key(const struct err *e)
+/* Of a key that is refused, or not looked at yet. */
+static bool
+refuse_key(const struct client *c, const struct err *e, struct http_refusal *no)
 {
-	return e->code == ERR_TOO_MANY ? 429 : 401;
+	bool early = e->code == ERR_TOO_MANY;
+
+	no->status = early ? 429 : 401;
+	no->why = e->text;
+	if (early)
+		no->wait = keys_wait(c->doors->services->keys, c->peer.from);
+	return false;
 }
 
 /* Whoever shows a key is who the key says, and nobody when it is none. */
-static int
-authorize(
-    void *arg, const char *authorization, void **stand_in, const char **why)
+static bool
+authorize(void *arg, const char *authorization, void **stand_in,
+    struct http_refusal *no)
 {
 	static struct err e;
 	struct client *c = arg;
@@ -359,19 +366,18 @@ authorize(
 	struct peer *peer;
 
 	err_clear(&e);
-	*why = e.text;
 	if (key == NULL) {
 		err_set(&e, ERR_UNAUTHORIZED,
 		    "Authorization: wanted Bearer and a key");
-		return 401;
+		return refuse_key(c, &e, no);
 	}
 	if (keys_check(
 		c->doors->services->keys, key, c->peer.from, &given, &e) == -1)
-		return status_of_key(&e);
+		return refuse_key(c, &e, no);
 	*stand_in = peer = xmalloc(sizeof(*peer));
 	*peer = c->peer;
 	auth_given(peer, &given);
-	return 0;
+	return true;
 }
 
 static void

@@ -15,6 +15,7 @@
 #include <assert.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -297,9 +298,12 @@ put_cors(const struct link *l, struct MHD_Response *response)
 
 	if (origins != NULL && *origins != NULL)
 		mhd.add_response_header(response, "Vary", "Origin");
-	if (l->origin != NULL)
-		mhd.add_response_header(
-		    response, "Access-Control-Allow-Origin", l->origin);
+	if (l->origin == NULL)
+		return;
+	mhd.add_response_header(
+	    response, "Access-Control-Allow-Origin", l->origin);
+	mhd.add_response_header(
+	    response, "Access-Control-Expose-Headers", "Retry-After");
 }
 
 static void
@@ -536,24 +540,43 @@ http_stream_end(struct http_request *shown)
 	stream_wake(r);
 }
 
+/* RFC 9110, section 10.2.3: whole seconds, and not a moment too early. */
+static void
+put_wait(struct MHD_Response *response, double seconds)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%.0f", ceil(seconds));
+	mhd.add_response_header(response, "Retry-After", text);
+}
+
+static void
+put_refusal(struct MHD_Response *response, const struct http_refusal *no)
+{
+	mhd.add_response_header(response, "Connection", "close");
+	if (no->allow != NULL)
+		mhd.add_response_header(response, "Allow", no->allow);
+	if (no->status == MHD_HTTP_UNAUTHORIZED)
+		mhd.add_response_header(response, "WWW-Authenticate", "Bearer");
+	if (no->wait > 0)
+		put_wait(response, no->wait);
+}
+
 /* A body may still be on its way that nobody will read. */
 static enum MHD_Result
-refuse_allowing(struct link *l, int status, const char *why, const char *allow)
+refuse_as(struct link *l, const struct http_refusal *no)
 {
 	struct MHD_Response *response;
 	enum MHD_Result queued;
-	char *text = xasprintf("%s\n", why);
+	char *text = xasprintf("%s\n", no->why);
 
-	log_debug("refused with %d: %s", status, why);
-	count_answer(status);
+	log_debug("refused with %d: %s", no->status, no->why);
+	count_answer(no->status);
 	response =
 	    make_response(l, "text/plain; charset=utf-8", text, strlen(text));
-	mhd.add_response_header(response, "Connection", "close");
-	if (allow != NULL)
-		mhd.add_response_header(response, "Allow", allow);
-	if (status == MHD_HTTP_UNAUTHORIZED)
-		mhd.add_response_header(response, "WWW-Authenticate", "Bearer");
-	queued = mhd.queue_response(l->connection, (unsigned)status, response);
+	put_refusal(response, no);
+	queued =
+	    mhd.queue_response(l->connection, (unsigned)no->status, response);
 	mhd.destroy_response(response);
 	return queued;
 }
@@ -561,7 +584,7 @@ refuse_allowing(struct link *l, int status, const char *why, const char *allow)
 static enum MHD_Result
 refuse(struct link *l, int status, const char *why)
 {
-	return refuse_allowing(l, status, why, NULL);
+	return refuse_as(l, &(struct http_refusal){status, why, NULL, 0});
 }
 
 /* ---- requests ---- */
@@ -671,6 +694,22 @@ check_head(struct link *l, const struct http_head *head, const char **why)
 	return http_head_check(head, &house, why);
 }
 
+/* Who asks is known: a request from here, or not. */
+static enum MHD_Result
+admit(struct link *l, const struct http_route *route, const char *authorization,
+    void **request)
+{
+	const struct http_ops *ops = l->http->ops;
+	struct http_refusal no = {0};
+	void *stand_in = NULL;
+
+	if (authorization != NULL &&
+	    !ops->authorize(l->client, authorization, &stand_in, &no))
+		return refuse_as(l, &no);
+	*request = request_new(l, route, stand_in);
+	return MHD_YES;
+}
+
 /* The first call of a request: its head is here. */
 static enum MHD_Result
 begin(struct link *l, const char *path, const char *method, const char *version,
@@ -679,7 +718,6 @@ begin(struct link *l, const char *path, const char *method, const char *version,
 	struct http *h = l->http;
 	struct http_head head = {.version = version};
 	const struct http_route *route;
-	void *stand_in = NULL;
 	const char *why;
 	char allow[64];
 	int status;
@@ -696,16 +734,12 @@ begin(struct link *l, const char *path, const char *method, const char *version,
 	if (is_preflight(l, method))
 		return answer_preflight(l, allow);
 	if (route == NULL)
-		return refuse_allowing(l, 405, "not with this method", allow);
+		return refuse_as(l,
+		    &(struct http_refusal){
+			405, "not with this method", allow, 0});
 	if (route->json && !media_type_is_json(head.content_type))
 		return refuse(l, 415, "Content-Type must be application/json");
-	if (head.authorization != NULL)
-		status = h->ops->authorize(
-		    l->client, head.authorization, &stand_in, &why);
-	if (status != 0)
-		return refuse(l, status, why);
-	*request = request_new(l, route, stand_in);
-	return MHD_YES;
+	return admit(l, route, head.authorization, request);
 }
 
 /* Who is still sending does not hear a refusal: the rest is thrown away

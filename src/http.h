@@ -33,14 +33,22 @@ struct http_route {
 	void (*handle)(void *arg, struct http_request *r);
 };
 
+/* Why a request is refused, without being handled. */
+struct http_refusal {
+	int status;
+	const char *why; /* a sentence */
+	const char *allow; /* methods of the path, or NULL */
+	double wait; /* seconds until it may be asked again, or 0 */
+};
+
 struct http_ops {
 	/*
-	 * A request has the header Authorization.  0, maybe with a client that
-	 * stands in for the connection's (done() frees it), or the status to
-	 * refuse with and in *why a sentence that lasts until the next call.
+	 * A request has the header Authorization.  True, maybe with a client
+	 * that stands in for the connection's (done() frees it), or false and
+	 * a refusal whose sentence lasts until the next call.
 	 */
-	int (*authorize)(void *client, const char *authorization,
-	    void **stand_in, const char **why);
+	bool (*authorize)(void *client, const char *authorization,
+	    void **stand_in, struct http_refusal *no);
 	/* The request is over, handled or not, answered or not: it is freed
 	 * next. */
 	void (*done)(struct http_request *r);

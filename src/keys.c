@@ -333,11 +333,17 @@ refuse_key(const struct key *key, struct err *e)
 	    e, "an admin can make one: heroctl key create NAME --scope SCOPE");
 }
 
+double
+keys_wait(const struct keys *k, const char *from)
+{
+	return tries_wait(k->tries, from, clock_monotonic());
+}
+
 int
 keys_check(struct keys *k, const char *text, const char *from,
     struct key_given *given, struct err *e)
 {
-	double wait = tries_wait(k->tries, from, clock_monotonic());
+	double wait = keys_wait(k, from);
 	struct key *key;
 
 	if (wait > 0)
