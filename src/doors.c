@@ -33,6 +33,7 @@
 #include "pages.h"
 #include "settings.h"
 #include "sock.h"
+#include "sse.h"
 #include "tls_door.h"
 
 /* Lines of one peer that may be unanswered before it must wait. */
@@ -355,16 +356,23 @@ bearer_key(const char *authorization)
 	return *at != '\0' && at[strcspn(at, " ")] == '\0' ? at : NULL;
 }
 
-static int
-status_of_key(const struct err *e)
+/* Of a key that is refused, or not looked at yet. */
+static bool
+refuse_key(const struct client *c, const struct err *e, struct http_refusal *no)
 {
-	return e->code == ERR_TOO_MANY ? 429 : 401;
+	bool early = e->code == ERR_TOO_MANY;
+
+	no->status = early ? 429 : 401;
+	no->why = e->text;
+	if (early)
+		no->wait = keys_wait(c->doors->services->keys, c->peer.from);
+	return false;
 }
 
 /* Whoever shows a key is who the key says, and nobody when it is none. */
-static int
-authorize(
-    void *arg, const char *authorization, void **stand_in, const char **why)
+static bool
+authorize(void *arg, const char *authorization, void **stand_in,
+    struct http_refusal *no)
 {
 	static struct err e;
 	struct client *c = arg;
@@ -373,19 +381,18 @@ authorize(
 	struct peer *peer;
 
 	err_clear(&e);
-	*why = e.text;
 	if (key == NULL) {
 		err_set(&e, ERR_UNAUTHORIZED,
 		    "Authorization: wanted Bearer and a key");
-		return 401;
+		return refuse_key(c, &e, no);
 	}
 	if (keys_check(
 		c->doors->services->keys, key, c->peer.from, &given, &e) == -1)
-		return status_of_key(&e);
+		return refuse_key(c, &e, no);
 	*stand_in = peer = xmalloc(sizeof(*peer));
 	*peer = c->peer;
 	auth_given(peer, &given);
-	return 0;
+	return true;
 }
 
 static void
@@ -421,6 +428,7 @@ static const struct http_route routes[] = {
     {"GET", "/readyz", false, page_readyz},
     {"GET", "/metrics", false, page_metrics},
     {"GET", "/openrpc.json", false, page_openrpc},
+    {"GET", "/events", false, page_events},
     {NULL, NULL, false, NULL},
 };
 
@@ -881,6 +889,15 @@ lives_by_key(const struct client *c, const char *id)
 	    (c->conn != NULL && rpc_streams_by_key(&c->door, id));
 }
 
+static void
+end_stream_by_key(struct http_request *r, void *id)
+{
+	const struct peer *peer = r->client;
+
+	if (strcmp(peer->key_id, id) == 0)
+		http_stream_end(r);
+}
+
 /* What is on its way is still sent; over HTTP each request is refused. */
 static void
 on_key_gone(void *arg, const char *id)
@@ -888,6 +905,7 @@ on_key_gone(void *arg, const char *id)
 	struct doors *d = arg;
 	struct client *c, *next;
 
+	http_streams(d->http, end_stream_by_key, (void *)id);
 	TAILQ_FOREACH_SAFE (c, &d->clients, entry, next) {
 		if (!lives_by_key(c, id))
 			continue;

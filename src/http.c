@@ -6,7 +6,8 @@
  * something was added or resumed.  Its timeouts are idle-only, so each
  * connection has a timer of ours for a whole request, which shuts the
  * socket down.  A request that is answered later is suspended meanwhile,
- * and watched for a hang-up.
+ * and watched for a hang-up.  So is one whose answer has no end, a stream,
+ * while nothing waits for its reader.
  */
 #define LOG_MODULE "http"
 #include "http.h"
@@ -15,6 +16,7 @@
 #include <ctype.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +29,7 @@
 #include "counters.h"
 #include "hangup.h"
 #include "http_head.h"
+#include "jsonrpc.h"
 #include "log.h"
 #include "mem.h"
 #include "turns.h"
@@ -35,12 +38,27 @@
 #define CONNECTION_LIMIT 200000 /* the real one is max_connections */
 #define RUNS_A_TURN 8 /* of the library in one turn of the loop */
 #define LINGER_SECONDS 5.0 /* for the rest of a body that is too long */
+#define STREAM_BLOCK \
+	2048 /* read at a time for HTTP/1.0, which has no chunks \
+	      */
 
 enum stage {
 	READING, /* its body */
 	HANDLED, /* given to the route */
 	SUSPENDED, /* the route answers later */
+	STREAMING, /* the answer has no end */
 	ANSWERED
+};
+
+/* An answer without an end. */
+struct stream_out {
+	const struct http_stream_ops *ops;
+	void *arg;
+	struct sink text; /* waits for the reader */
+	size_t sent; /* of that */
+	bool idle; /* suspended: nothing waits */
+	bool wants_room;
+	bool ended; /* by us */
 };
 
 /* One connection. */
@@ -50,6 +68,7 @@ struct link {
 	void *client;
 	int fd;
 	struct MHD_Connection *connection; /* NULL before it is known */
+	char *origin; /* of the page that asks now, if cors_origins has it */
 	struct request *request; /* under way, or NULL */
 	struct hangup hangup; /* while that is suspended */
 	ev_timer late;
@@ -67,6 +86,7 @@ struct request {
 	struct MHD_Response *response;
 	size_t len; /* of its body */
 	unsigned status;
+	struct stream_out out; /* while STREAMING */
 };
 
 struct http {
@@ -92,12 +112,14 @@ struct http {
 	F(add_connection) \
 	F(add_response_header) \
 	F(create_response_from_buffer) \
+	F(create_response_from_callback) \
 	F(destroy_response) \
 	F(get_connection_info) \
 	F(get_connection_values) \
 	F(get_daemon_info) \
 	F(get_timeout) \
 	F(get_version) \
+	F(lookup_connection_value) \
 	F(queue_response) \
 	F(resume_connection) \
 	F(run) \
@@ -207,6 +229,12 @@ is_at_work(const struct link *l)
 	return l->request != NULL && l->request->stage == SUSPENDED;
 }
 
+static bool
+is_streaming(const struct link *l)
+{
+	return l->request != NULL && l->request->stage == STREAMING;
+}
+
 static void
 set_deadline(struct link *l)
 {
@@ -225,7 +253,8 @@ on_late(struct ev_loop *loop, ev_timer *w, int revents)
 	(void)revents;
 	h->late = l;
 	run(h);
-	if (h->late != l || ev_is_active(&l->late) || is_at_work(l))
+	if (h->late != l || ev_is_active(&l->late) || is_at_work(l) ||
+	    (is_streaming(l) && !l->request->out.ended))
 		return;
 	log_debug("connection closed after request_timeout");
 	shutdown(l->fd, SHUT_RDWR);
@@ -264,11 +293,40 @@ http_answers(int status)
 	return status >= 100 && status < 600 ? answers[status] : 0;
 }
 
+/* Fetch, section 3.3; the answers of a page that is allowed are for it. */
+static void
+put_cors(const struct link *l, struct MHD_Response *response)
+{
+	char *const *origins = l->http->conf->cors_origins;
+
+	if (origins != NULL && *origins != NULL)
+		mhd.add_response_header(response, "Vary", "Origin");
+	if (l->origin == NULL)
+		return;
+	mhd.add_response_header(
+	    response, "Access-Control-Allow-Origin", l->origin);
+	mhd.add_response_header(
+	    response, "Access-Control-Expose-Headers", "Retry-After");
+}
+
+static void
+put_headers(
+    const struct link *l, struct MHD_Response *response, const char *type)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(safety) / sizeof(safety[0]); i++)
+		mhd.add_response_header(
+		    response, safety[i].name, safety[i].value);
+	if (type != NULL)
+		mhd.add_response_header(response, "Content-Type", type);
+	put_cors(l, response);
+}
+
 static struct MHD_Response *
-make_response(const char *type, char *stolen, size_t len)
+make_response(const struct link *l, const char *type, char *stolen, size_t len)
 {
 	struct MHD_Response *response;
-	size_t i;
 
 	if (stolen != NULL)
 		response = mhd.create_response_from_buffer(
@@ -277,11 +335,7 @@ make_response(const char *type, char *stolen, size_t len)
 		response = mhd.create_response_from_buffer(
 		    0, NULL, MHD_RESPMEM_PERSISTENT);
 	assert(response != NULL);
-	for (i = 0; i < sizeof(safety) / sizeof(safety[0]); i++)
-		mhd.add_response_header(
-		    response, safety[i].name, safety[i].value);
-	if (type != NULL)
-		mhd.add_response_header(response, "Content-Type", type);
+	put_headers(l, response, type);
 	return response;
 }
 
@@ -296,7 +350,7 @@ set_response(
     struct request *r, int status, const char *type, char *stolen, size_t len)
 {
 	count_answer(status);
-	r->response = make_response(type, stolen, len);
+	r->response = make_response(r->link, type, stolen, len);
 	r->status = (unsigned)status;
 	r->len = len;
 	r->link->http->waiting += len;
@@ -340,33 +394,200 @@ http_reply(struct http_request *shown, int status, const char *type,
 	run_soon(h);
 }
 
+/* ---- answers without an end ---- */
+
+static size_t
+stream_waiting(const struct stream_out *o)
+{
+	return o->text.len - o->sent;
+}
+
+/* A reader that gives nothing must be suspended, or it is asked for ever. */
+static void
+stream_rest(struct request *r)
+{
+	r->out.idle = true;
+	mhd.suspend_connection(r->link->connection);
+}
+
+static void
+stream_wake(struct request *r)
+{
+	if (!r->out.idle)
+		return;
+	r->out.idle = false;
+	mhd.resume_connection(r->link->connection);
+	run_soon(r->link->http);
+}
+
+static void
+stream_clear(struct request *r)
+{
+	struct stream_out *o = &r->out;
+
+	r->link->http->waiting -= stream_waiting(o);
+	free(o->text.buf);
+	o->text = (struct sink){0};
+	o->sent = 0;
+}
+
+static size_t
+stream_take(struct request *r, char *buf, size_t most)
+{
+	struct stream_out *o = &r->out;
+	size_t n = stream_waiting(o) < most ? stream_waiting(o) : most;
+
+	memcpy(buf, o->text.buf + o->sent, n);
+	o->sent += n;
+	r->link->http->waiting -= n;
+	if (stream_waiting(o) > 0)
+		return n;
+	stream_clear(r);
+	if (o->wants_room) {
+		o->wants_room = false;
+		o->ops->room(o->arg);
+	}
+	return n;
+}
+
+/* The library wants more of the body. */
+static ssize_t
+on_stream_read(void *arg, uint64_t at, char *buf, size_t most)
+{
+	struct request *r = arg;
+
+	(void)at;
+	if (r->dropped)
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	if (stream_waiting(&r->out) > 0)
+		return (ssize_t)stream_take(r, buf, most);
+	if (r->out.ended)
+		return MHD_CONTENT_READER_END_OF_STREAM;
+	stream_rest(r);
+	return 0;
+}
+
+static void
+stream_add(struct request *r, const char *text, size_t len)
+{
+	sink_put(&r->out.text, text, len);
+	r->link->http->waiting += len;
+}
+
+/* Proxies are asked to pass on each event at once. */
+static void
+set_stream_response(struct request *r, const char *type)
+{
+	count_answer(MHD_HTTP_OK);
+	r->response = mhd.create_response_from_callback(
+	    MHD_SIZE_UNKNOWN, STREAM_BLOCK, on_stream_read, r, NULL);
+	assert(r->response != NULL);
+	put_headers(r->link, r->response, type);
+	mhd.add_response_header(r->response, "X-Accel-Buffering", "no");
+	r->status = MHD_HTTP_OK;
+}
+
+bool
+http_stream(struct http_request *shown, const char *type, char *stolen,
+    size_t len, const struct http_stream_ops *ops, void *arg)
+{
+	struct request *r = request_of(shown);
+	struct link *l = r->link;
+
+	assert(r->stage == HANDLED && r->response == NULL);
+	if (l->http->waiting + len > (size_t)l->http->conf->max_output_all) {
+		free(stolen);
+		refuse_to_keep(r);
+		return false;
+	}
+	set_stream_response(r, type);
+	r->stage = STREAMING;
+	r->out = (struct stream_out){.ops = ops, .arg = arg};
+	stream_add(r, stolen, len);
+	free(stolen);
+	ev_timer_stop(l->http->loop, &l->late);
+	hangup_watch(l->http->hangups, &l->hangup, l->fd, l);
+	return true;
+}
+
+bool
+http_stream_put(
+    struct http_request *shown, const char *text, size_t len, size_t most)
+{
+	struct request *r = request_of(shown);
+	struct stream_out *o = &r->out;
+	struct http *h = r->link->http;
+
+	if (o->ended || r->dropped)
+		return true;
+	if ((stream_waiting(o) > 0 && stream_waiting(o) + len > most) ||
+	    h->waiting + len > (size_t)h->conf->max_output_all) {
+		o->wants_room = true;
+		return false;
+	}
+	stream_add(r, text, len);
+	stream_wake(r);
+	return true;
+}
+
+void
+http_stream_end(struct http_request *shown)
+{
+	struct request *r = request_of(shown);
+
+	if (r->out.ended)
+		return;
+	r->out.ops->ending(r->out.arg);
+	r->out.ended = true;
+	set_deadline(r->link);
+	stream_wake(r);
+}
+
+/* RFC 9110, section 10.2.3: whole seconds, and not a moment too early. */
+static void
+put_wait(struct MHD_Response *response, double seconds)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%.0f", ceil(seconds));
+	mhd.add_response_header(response, "Retry-After", text);
+}
+
+static void
+put_refusal(struct MHD_Response *response, const struct http_refusal *no)
+{
+	mhd.add_response_header(response, "Connection", "close");
+	if (no->allow != NULL)
+		mhd.add_response_header(response, "Allow", no->allow);
+	if (no->status == MHD_HTTP_UNAUTHORIZED)
+		mhd.add_response_header(response, "WWW-Authenticate", "Bearer");
+	if (no->wait > 0)
+		put_wait(response, no->wait);
+}
+
 /* A body may still be on its way that nobody will read. */
 static enum MHD_Result
-refuse_allowing(struct MHD_Connection *connection, int status, const char *why,
-    const char *allow)
+refuse_as(struct link *l, const struct http_refusal *no)
 {
 	struct MHD_Response *response;
 	enum MHD_Result queued;
-	char *text = xasprintf("%s\n", why);
+	char *text = xasprintf("%s\n", no->why);
 
-	log_debug("refused with %d: %s", status, why);
-	count_answer(status);
+	log_debug("refused with %d: %s", no->status, no->why);
+	count_answer(no->status);
 	response =
-	    make_response("text/plain; charset=utf-8", text, strlen(text));
-	mhd.add_response_header(response, "Connection", "close");
-	if (allow != NULL)
-		mhd.add_response_header(response, "Allow", allow);
-	if (status == MHD_HTTP_UNAUTHORIZED)
-		mhd.add_response_header(response, "WWW-Authenticate", "Bearer");
-	queued = mhd.queue_response(connection, (unsigned)status, response);
+	    make_response(l, "text/plain; charset=utf-8", text, strlen(text));
+	put_refusal(response, no);
+	queued =
+	    mhd.queue_response(l->connection, (unsigned)no->status, response);
 	mhd.destroy_response(response);
 	return queued;
 }
 
 static enum MHD_Result
-refuse(struct MHD_Connection *connection, int status, const char *why)
+refuse(struct link *l, int status, const char *why)
 {
-	return refuse_allowing(connection, status, why, NULL);
+	return refuse_as(l, &(struct http_refusal){status, why, NULL, 0});
 }
 
 /* ---- requests ---- */
@@ -447,6 +668,77 @@ request_new(struct link *l, const struct http_route *route, void *stand_in)
 	return r;
 }
 
+/* A browser asks whether a page of an allowed origin may. */
+static bool
+is_preflight(const struct link *l, const char *method)
+{
+	return l->origin != NULL && strcmp(method, "OPTIONS") == 0 &&
+	    mhd.lookup_connection_value(l->connection, MHD_HEADER_KIND,
+		"Access-Control-Request-Method") != NULL;
+}
+
+/* allow: what the path knows.  It may be a page of the Internet and we the
+ * machine it is looked at on (Private Network Access). */
+static enum MHD_Result
+answer_preflight(struct link *l, const char *allow)
+{
+	static const char local[] = "Access-Control-Request-Private-Network";
+	struct MHD_Response *response = make_response(l, NULL, NULL, 0);
+	enum MHD_Result queued;
+
+	count_answer(MHD_HTTP_NO_CONTENT);
+	mhd.add_response_header(
+	    response, "Access-Control-Allow-Methods", allow);
+	mhd.add_response_header(response, "Access-Control-Allow-Headers",
+	    "Authorization, Content-Type, Last-Event-ID");
+	mhd.add_response_header(response, "Access-Control-Max-Age", "600");
+	if (mhd.lookup_connection_value(
+		l->connection, MHD_HEADER_KIND, local) != NULL)
+		mhd.add_response_header(
+		    response, "Access-Control-Allow-Private-Network", "true");
+	queued =
+	    mhd.queue_response(l->connection, MHD_HTTP_NO_CONTENT, response);
+	mhd.destroy_response(response);
+	return queued;
+}
+
+static void
+keep_origin(struct link *l, const struct http_head *head)
+{
+	free(l->origin);
+	l->origin = http_head_is_from(head, l->http->conf->cors_origins)
+	    ? xstrdup(head->origin)
+	    : NULL;
+}
+
+/* The status to refuse the head with, or 0. */
+static int
+check_head(struct link *l, const struct http_head *head, const char **why)
+{
+	const struct http *h = l->http;
+	struct http_house house = {
+	    h->own_name, h->conf->cors_origins, (size_t)h->conf->max_request};
+
+	keep_origin(l, head);
+	return http_head_check(head, &house, why);
+}
+
+/* Who asks is known: a request from here, or not. */
+static enum MHD_Result
+admit(struct link *l, const struct http_route *route, const char *authorization,
+    void **request)
+{
+	const struct http_ops *ops = l->http->ops;
+	struct http_refusal no = {0};
+	void *stand_in = NULL;
+
+	if (authorization != NULL &&
+	    !ops->authorize(l->client, authorization, &stand_in, &no))
+		return refuse_as(l, &no);
+	*request = request_new(l, route, stand_in);
+	return MHD_YES;
+}
+
 /* The first call of a request: its head is here. */
 static enum MHD_Result
 begin(struct link *l, const char *path, const char *method, const char *version,
@@ -457,7 +749,6 @@ begin(struct link *l, const char *path, const char *method, const char *version,
 	    .method = method,
 	    .line_end = line_end_of(version)};
 	const struct http_route *route;
-	void *stand_in = NULL;
 	const char *why;
 	char allow[64];
 	int status;
@@ -466,26 +757,21 @@ begin(struct link *l, const char *path, const char *method, const char *version,
 	mhd.get_connection_values(
 	    l->connection, MHD_HEADER_KIND, add_header, &head);
 	path = http_head_target(&head, path);
-	status = http_head_check(
-	    &head, h->own_name, (size_t)h->conf->max_request, &why);
+	status = check_head(l, &head, &why);
 	if (status != 0)
-		return refuse(l->connection, status, why);
+		return refuse(l, status, why);
 	route = find_route(h, method, path, allow, sizeof(allow));
 	if (route == NULL && *allow == '\0')
-		return refuse(l->connection, 404, "there is no such page");
+		return refuse(l, 404, "there is no such page");
+	if (is_preflight(l, method))
+		return answer_preflight(l, allow);
 	if (route == NULL)
-		return refuse_allowing(
-		    l->connection, 405, "not with this method", allow);
+		return refuse_as(l,
+		    &(struct http_refusal){
+			405, "not with this method", allow, 0});
 	if (route->json && !media_type_is_json(head.content_type))
-		return refuse(l->connection, 415,
-		    "Content-Type must be application/json");
-	if (head.authorization != NULL)
-		status = h->ops->authorize(
-		    l->client, head.authorization, &stand_in, &why);
-	if (status != 0)
-		return refuse(l->connection, status, why);
-	*request = request_new(l, route, stand_in);
-	return MHD_YES;
+		return refuse(l, 415, "Content-Type must be application/json");
+	return admit(l, route, head.authorization, request);
 }
 
 /* Who is still sending does not hear a refusal: the rest is thrown away
@@ -528,6 +814,8 @@ collect(struct request *r, const char *data, size_t *len)
 static enum MHD_Result
 queue_answer(struct request *r)
 {
+	if (r->stage != STREAMING)
+		r->stage = ANSWERED;
 	return mhd.queue_response(r->link->connection, r->status, r->response);
 }
 
@@ -541,7 +829,7 @@ handle(struct request *r)
 	if (r->dropped)
 		return MHD_NO;
 	if (r->too_long)
-		return refuse(l->connection, 413, HTTP_BODY_TOO_LONG);
+		return refuse(l, 413, HTTP_BODY_TOO_LONG);
 	if (r->stage == READING) {
 		if (r->body != NULL)
 			r->body[r->shown.len] = '\0';
@@ -549,10 +837,8 @@ handle(struct request *r)
 		r->stage = HANDLED;
 		r->route->handle(l->http->arg, &r->shown);
 	}
-	if (r->response != NULL) {
-		r->stage = ANSWERED;
+	if (r->response != NULL)
 		return queue_answer(r);
-	}
 	r->stage = SUSPENDED;
 	ev_timer_stop(l->http->loop, &l->late);
 	hangup_watch(l->http->hangups, &l->hangup, l->fd, l);
@@ -585,12 +871,20 @@ on_request(void *arg, struct MHD_Connection *connection, const char *path,
 }
 
 static void
+stream_close(struct request *r)
+{
+	stream_clear(r);
+	r->out.ops->closed(r->out.arg);
+}
+
+static void
 request_free(struct request *r)
 {
 	struct link *l = r->link;
 
-	if (r->stage == SUSPENDED)
-		hangup_forget(l->http->hangups, &l->hangup);
+	hangup_forget(l->http->hangups, &l->hangup);
+	if (r->stage == STREAMING)
+		stream_close(r);
 	l->http->ops->done(&r->shown);
 	if (r->response != NULL)
 		mhd.destroy_response(r->response);
@@ -614,17 +908,18 @@ on_completed(void *arg, struct MHD_Connection *connection, void **request,
 	set_deadline(l); /* for the next one */
 }
 
-/* Nobody waits for a suspended request any more. */
+/* Nobody waits for a suspended request, or reads a stream, any more. */
 static void
 drop(struct link *l)
 {
-	struct request *r = l->request;
-
-	if (r == NULL || r->stage != SUSPENDED)
-		return;
-	r->dropped = true;
-	mhd.resume_connection(l->connection);
-	run_soon(l->http);
+	if (is_streaming(l)) {
+		l->request->dropped = true;
+		stream_wake(l->request);
+	} else if (is_at_work(l)) {
+		l->request->dropped = true;
+		mhd.resume_connection(l->connection);
+		run_soon(l->http);
+	}
 }
 
 static void
@@ -645,6 +940,7 @@ link_free(struct link *l)
 	TAILQ_REMOVE(&h->links, l, entry);
 	if (h->late == l)
 		h->late = NULL;
+	free(l->origin);
 	free(l);
 	h->ops->closed(client);
 }
@@ -828,12 +1124,33 @@ http_new(struct ev_loop *loop, const struct daemon_conf *conf,
 }
 
 void
+http_streams(
+    struct http *h, void (*fn)(struct http_request *r, void *arg), void *arg)
+{
+	struct link *l, *next;
+
+	TAILQ_FOREACH_SAFE (l, &h->links, entry, next)
+		if (is_streaming(l) && !l->request->out.ended)
+			fn(&l->request->shown, arg);
+}
+
+/* Nobody is suspended then, which the library wants. */
+static void
+leave(struct link *l)
+{
+	if (is_streaming(l))
+		http_stream_end(&l->request->shown);
+	else
+		drop(l);
+}
+
+void
 http_free(struct http *h)
 {
 	struct link *l;
 
 	TAILQ_FOREACH (l, &h->links, entry)
-		drop(l);
+		leave(l);
 	if (h->daemon) {
 		run(h);
 		mhd.stop_daemon(h->daemon);
@@ -854,6 +1171,44 @@ http_waiting(struct http *h, void (*fn)(struct http_request *r))
 	TAILQ_FOREACH_SAFE (l, &h->links, entry, next)
 		if (is_at_work(l))
 			fn(&l->request->shown);
+}
+
+/* ---- what was asked ---- */
+
+struct query {
+	void (*fn)(void *arg, const char *name, const char *value);
+	void *arg;
+};
+
+static enum MHD_Result
+on_query(
+    void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	const struct query *q = arg;
+
+	(void)kind;
+	q->fn(q->arg, name, value != NULL ? value : "");
+	return MHD_YES;
+}
+
+void
+http_query(const struct http_request *shown,
+    void (*fn)(void *arg, const char *name, const char *value), void *arg)
+{
+	const struct request *r = (const struct request *)shown;
+	struct query q = {fn, arg};
+
+	mhd.get_connection_values(
+	    r->link->connection, MHD_GET_ARGUMENT_KIND, on_query, &q);
+}
+
+const char *
+http_header(const struct http_request *shown, const char *name)
+{
+	const struct request *r = (const struct request *)shown;
+
+	return mhd.lookup_connection_value(
+	    r->link->connection, MHD_HEADER_KIND, name);
 }
 
 const char *

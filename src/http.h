@@ -33,14 +33,22 @@ struct http_route {
 	void (*handle)(void *arg, struct http_request *r);
 };
 
+/* Why a request is refused, without being handled. */
+struct http_refusal {
+	int status;
+	const char *why; /* a sentence */
+	const char *allow; /* methods of the path, or NULL */
+	double wait; /* seconds until it may be asked again, or 0 */
+};
+
 struct http_ops {
 	/*
-	 * A request has the header Authorization.  0, maybe with a client that
-	 * stands in for the connection's (done() frees it), or the status to
-	 * refuse with and in *why a sentence that lasts until the next call.
+	 * A request has the header Authorization.  True, maybe with a client
+	 * that stands in for the connection's (done() frees it), or false and
+	 * a refusal whose sentence lasts until the next call.
 	 */
-	int (*authorize)(void *client, const char *authorization,
-	    void **stand_in, const char **why);
+	bool (*authorize)(void *client, const char *authorization,
+	    void **stand_in, struct http_refusal *no);
 	/* The request is over, handled or not, answered or not: it is freed
 	 * next. */
 	void (*done)(struct http_request *r);
@@ -61,6 +69,44 @@ void http_add(struct http *h, int fd, void *client);
 /* Answers; body is free(3)d later, NULL for none. */
 void http_reply(struct http_request *r, int status, const char *type,
     char *stolen, size_t len);
+
+/* ---- what was asked ---- */
+
+/* Each name=value of the query, decoded; no value is "". */
+void http_query(const struct http_request *r,
+    void (*fn)(void *arg, const char *name, const char *value), void *arg);
+
+/* A header's value, or NULL. */
+const char *http_header(const struct http_request *r, const char *name);
+
+/* ---- answers without an end ---- */
+
+struct http_stream_ops {
+	/* All has left, after http_stream_put() had no room. */
+	void (*room)(void *arg);
+	/* It ends by us: a last text may be put. */
+	void (*ending)(void *arg);
+	/* It is over: nothing may be put any more. */
+	void (*closed)(void *arg);
+};
+
+/* Answers, from within the route, with 200 and a body that begins with the
+ * text, which is free(3)d.  False: with 503, max_output_all; arg is not
+ * used then.  No deadline holds until it ends. */
+bool http_stream(struct http_request *r, const char *type, char *stolen,
+    size_t len, const struct http_stream_ops *ops, void *arg);
+
+/* More of it, copied.  False, taking nothing: more than most bytes would
+ * wait for the reader, or more than max_output_all for all. */
+bool http_stream_put(
+    struct http_request *r, const char *text, size_t len, size_t most);
+
+/* What waits still leaves; what is put from now on does not. */
+void http_stream_end(struct http_request *r);
+
+/* Each that did not end; fn may end it. */
+void http_streams(
+    struct http *h, void (*fn)(struct http_request *r, void *arg), void *arg);
 
 /* Each request that a route has and did not answer yet; fn may answer. */
 void http_waiting(struct http *h, void (*fn)(struct http_request *r));

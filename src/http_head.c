@@ -206,6 +206,30 @@ origin_is_ours(const char *origin, const char *host)
 	return false;
 }
 
+bool
+http_head_is_from(const struct http_head *h, char *const *origins)
+{
+	if (origins == NULL || h->origin == NULL)
+		return false;
+	for (; *origins != NULL; origins++)
+		if (strcmp(*origins, h->origin) == 0)
+			return true;
+	return false;
+}
+
+/* A page of ours, one that is allowed, or no page at all. */
+static bool
+page_may_ask(const struct http_head *h, const struct http_house *house)
+{
+	if (http_head_is_from(h, house->origins))
+		return true;
+	if (h->origin != NULL &&
+	    (h->host == NULL || !origin_is_ours(h->origin, h->host)))
+		return false;
+	return h->fetch_site == NULL ||
+	    strcasecmp(h->fetch_site, "cross-site") != 0;
+}
+
 /* ---- framing ---- */
 
 static const char *
@@ -255,8 +279,8 @@ is_too_large(const char *content_length, size_t max)
 }
 
 int
-http_head_check(const struct http_head *h, const char *own_name,
-    size_t max_body, const char **why)
+http_head_check(
+    const struct http_head *h, const struct http_house *house, const char **why)
 {
 	*why = framing_fault(h);
 	if (*why != NULL)
@@ -265,20 +289,16 @@ http_head_check(const struct http_head *h, const char *own_name,
 	if (h->method != NULL && !is_known_method(h->method))
 		return 501;
 	*why = "that Host is not a name of ours; use localhost or an address";
-	if (h->host != NULL && !host_is_ours(h->host, own_name))
+	if (h->host != NULL && !host_is_ours(h->host, house->own_name))
 		return 421;
 	*why = "pages of other sites may not ask";
-	if (h->origin != NULL &&
-	    (h->host == NULL || !origin_is_ours(h->origin, h->host)))
-		return 403;
-	if (h->fetch_site != NULL &&
-	    strcasecmp(h->fetch_site, "cross-site") == 0)
+	if (!page_may_ask(h, house))
 		return 403;
 	*why = "Content-Length is missing";
 	if (lacks_length(h))
 		return 411;
 	*why = HTTP_BODY_TOO_LONG;
-	if (is_too_large(h->content_length, max_body))
+	if (is_too_large(h->content_length, house->max_body))
 		return 413;
 	*why = "a Content-Encoding is not understood";
 	if (h->content_encoding != NULL &&

@@ -41,12 +41,20 @@ void http_head_add(struct http_head *h, const char *name, const char *value);
  * instead of Host (RFC 9112, section 3.2). */
 const char *http_head_target(struct http_head *h, const char *target);
 
-/*
- * 0, or the status to refuse with and in *why a sentence: 400, 403, 411,
- * 413, 415, 417, 421 or 501.  own_name: the host's name; max_body in bytes.
- */
-int http_head_check(const struct http_head *h, const char *own_name,
-    size_t max_body, const char **why);
+/* What a head is held against. */
+struct http_house {
+	const char *own_name; /* the host's */
+	char *const *origins; /* pages of these may ask, too; NULL: none */
+	size_t max_body; /* bytes */
+};
+
+/* 0, or the status to refuse with and in *why a sentence: 400, 403, 411,
+ * 413, 415, 417, 421 or 501. */
+int http_head_check(const struct http_head *h, const struct http_house *house,
+    const char **why);
+
+/* It comes from a page of one of these origins. */
+bool http_head_is_from(const struct http_head *h, char *const *origins);
 
 /* A body follows. */
 bool http_head_has_body(const struct http_head *h);

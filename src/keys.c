@@ -371,11 +371,17 @@ note_use(struct keys *k, struct key *key)
 	arm(k);
 }
 
+double
+keys_wait(const struct keys *k, const char *from)
+{
+	return tries_wait(k->tries, from, clock_monotonic());
+}
+
 int
 keys_check(struct keys *k, const char *text, const char *from,
     struct key_given *given, struct err *e)
 {
-	double wait = tries_wait(k->tries, from, clock_monotonic());
+	double wait = keys_wait(k, from);
 	struct key *key;
 
 	if (wait > 0)

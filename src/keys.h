@@ -86,6 +86,9 @@ int keys_check(struct keys *k, const char *key, const char *from,
 bool keys_check_subject(
     struct keys *k, const char *subject, struct key_given *given);
 
+/* Seconds until a key that is shown from there is looked at; 0: at once. */
+double keys_wait(const struct keys *k, const char *from);
+
 /* gone(arg, id) is called for each that is removed or expires, and for secrets
  * that the configuration does not have any more, or for another scope. */
 void keys_on_gone(

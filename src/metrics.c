@@ -33,7 +33,7 @@
 #define ASK_WHILE 60.0 /* seconds after a scrape */
 
 /* What Redis has told of a queue. */
-struct told {
+struct queue_told {
 	char *queue;
 	struct queue_depth depth;
 };
@@ -43,9 +43,9 @@ struct metrics {
 	ev_timer again;
 	double scraped_at; /* (clock.h) */
 	double told_at; /* 0: never */
-	struct told *told;
+	struct queue_told *told;
 	size_t ntold;
-	struct told *asked; /* of whom Redis is asked now, or NULL */
+	struct queue_told *asked; /* of whom Redis is asked now, or NULL */
 	size_t nasked;
 };
 
@@ -71,7 +71,7 @@ print(struct sink *s, const char *fmt, ...)
 /* ---- what Redis knows of queues ---- */
 
 static void
-told_free(struct told *list, size_t n)
+told_free(struct queue_told *list, size_t n)
 {
 	size_t i;
 

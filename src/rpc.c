@@ -682,10 +682,24 @@ refuse_texts(struct rpc_door *door)
 	} while (t);
 }
 
+static json_t *
+stream_again(const struct stream *s)
+{
+	return s->outlives ? s->outlives(s->arg) : NULL;
+}
+
+json_t *
+rpc_stream_again(const struct rpc_door *door)
+{
+	const struct stream *s = LIST_FIRST(&door->streams);
+
+	return s != NULL ? stream_again(s) : NULL;
+}
+
 static void
 stream_leave(struct stream *s, struct sink *lines)
 {
-	json_t *call = s->outlives ? s->outlives(s->arg) : NULL;
+	json_t *call = stream_again(s);
 
 	if (call == NULL)
 		return;
@@ -715,7 +729,7 @@ call_stream(struct call *call, void (*gone)(void *arg), void *arg)
 	struct rpc_door *door = m->text != NULL ? m->text->door : NULL;
 	struct stream *s;
 
-	if (door == NULL || door->notify == NULL ||
+	if (door == NULL || (door->notify == NULL && door->event == NULL) ||
 	    door->nstreams >= RPC_STREAMS_MAX)
 		return NULL;
 	s = xcalloc(1, sizeof(*s));
@@ -787,6 +801,18 @@ stream_notify_text(struct stream *s, const char *method, const char *params,
 
 	sink_notice_text(&text, method, params, len);
 	return stream_send(s, &text, most);
+}
+
+bool
+stream_tell(struct stream *s, const struct told *event, size_t most)
+{
+	struct rpc_door *door = s->door;
+
+	if (door->event == NULL)
+		return stream_notify_text(
+		    s, "event", event->text, event->len, most);
+	s->behind = !door->event(door->arg, event, most);
+	return !s->behind;
 }
 
 /* Half of max_output is for answers. */

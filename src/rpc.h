@@ -149,6 +149,17 @@ bool stream_notify(struct stream *s, const char *method, json_t *stolen);
 bool stream_notify_text(struct stream *s, const char *method,
     const char *params, size_t len, size_t most);
 
+/* One event of a stream, for doors that tell them in a form of their own. */
+struct told {
+	const char *id; /* behind which a reader may go on: "LIFE:SEQ" */
+	const char *kind; /* first part of its topic, or "gap" */
+	const char *text; /* JSON, without newlines */
+	size_t len;
+};
+
+/* The same, as the notification "event" where the door has no such form. */
+bool stream_tell(struct stream *s, const struct told *event, size_t most);
+
 /* The arg of the asker's stream that has this gone(), or NULL. */
 void *call_stream_arg(const struct call *call, void (*gone)(void *arg));
 
@@ -173,8 +184,11 @@ struct rpc_door {
 	 * callee.  NULL text: nothing to answer (only notifications). */
 	void (*answer)(void *arg, char *text, size_t len);
 	/* One more notification; false: more than most bytes would wait for
-	 * the reader, who is too far behind.  NULL: no streams. */
+	 * the reader, who is too far behind. */
 	bool (*notify)(void *arg, char *text, size_t len, size_t most);
+	/* The same of an event, which is a notification when this is NULL.
+	 * Both NULL: no streams. */
+	bool (*event)(void *arg, const struct told *event, size_t most);
 	/* The peer has shown a key.  NULL: not at this door. */
 	void (*login)(void *arg, const struct key_given *given);
 	void *arg;
@@ -208,6 +222,10 @@ void rpc_door_leave(struct rpc_door *door, struct sink *lines);
 
 /* Was one of its streams begun with that key, be it a secret of the call? */
 bool rpc_streams_by_key(const struct rpc_door *door, const char *id);
+
+/* The call by which the door's last stream would go on where it is now, as of
+ * stream_outlives(); new.  NULL: there is none. */
+json_t *rpc_stream_again(const struct rpc_door *door);
 
 /* The asker has read what there was: streams may go on. */
 void rpc_streams_ready(struct rpc_door *door);

@@ -120,27 +120,42 @@ wants(void *arg, const char *topic)
 
 /* ---- a listener ---- */
 
+/* As since: behind that event. */
+#define PLACE_SIZE 40
+static const char *
+place_text(const struct listener *l, uint64_t seq, char buf[PLACE_SIZE])
+{
+	snprintf(buf, PLACE_SIZE, "%s:%llu", events_life(l->events),
+	    (unsigned long long)seq);
+	return buf;
+}
+
 static bool
 tell_event(void *arg, const struct event *e)
 {
 	const struct listener *l = arg;
+	char place[PLACE_SIZE], kind[64];
 
-	return stream_notify_text(
-	    l->stream, "event", e->text, e->len, LISTENER_BYTES_MAX);
+	return stream_tell(l->stream,
+	    &(struct told){place_text(l, e->seq, place),
+		kind_of(e->topic, kind), e->text, e->len},
+	    LISTENER_BYTES_MAX);
 }
 
 static bool
 tell_gap(void *arg, uint64_t first, uint64_t last)
 {
 	const struct listener *l = arg;
-	char text[96];
+	char text[96], place[PLACE_SIZE];
 	int len;
 
 	len = snprintf(text, sizeof(text),
 	    "{\"gap\":{\"from\":%llu,\"to\":%llu}}", (unsigned long long)first,
 	    (unsigned long long)last);
-	return stream_notify_text(
-	    l->stream, "event", text, (size_t)len, LISTENER_BYTES_MAX);
+	return stream_tell(l->stream,
+	    &(struct told){
+		place_text(l, last, place), "gap", text, (size_t)len},
+	    LISTENER_BYTES_MAX);
 }
 
 static const struct subscriber_ops listener_ops = {
@@ -167,11 +182,11 @@ listener_again(void *arg)
 {
 	const struct listener *l = arg;
 	struct kind list = {TYPE_LIST, NULL};
+	char place[PLACE_SIZE];
 
-	return json_pack("{s:s, s:{s:o, s:o}}", "method", "subscribe", "params",
+	return json_pack("{s:s, s:{s:o, s:s}}", "method", "subscribe", "params",
 	    "topics", type_fetch(&list, &l->topics), "since",
-	    json_sprintf("%s:%llu", events_life(l->events),
-		(unsigned long long)subscriber_at(l->subscriber)));
+	    place_text(l, subscriber_at(l->subscriber), place));
 }
 
 static void
@@ -230,7 +245,7 @@ listener_new(struct call *call)
 	if (!err_is_set(&e)) {
 		err_set(&e, ERR_INVALID,
 		    "subscribe works on a line connection, not over HTTP");
-		err_hint(&e, "use a socket");
+		err_hint(&e, "use a socket, or GET /events");
 	}
 	call_refuse(call, &e);
 	listener_gone(l);

@@ -17,6 +17,7 @@
 #include "cron.h"
 #include "depend.h"
 #include "mem.h"
+#include "origin.h"
 #include "secret.h"
 #include "readiness.h"
 #include "sock.h"
@@ -521,6 +522,18 @@ member_address(const json_t *in, struct err *e)
 }
 
 static json_t *
+member_origin(const json_t *in, struct err *e)
+{
+	const char *text = json_string_value(in);
+	char origin[300];
+
+	return text != NULL && strlen(text) == json_string_length(in) &&
+		origin_read(text, origin, sizeof(origin), e) == 0
+	    ? json_string(origin)
+	    : NULL;
+}
+
+static json_t *
 member_depend(const json_t *in, struct err *e)
 {
 	struct depend d;
@@ -563,6 +576,8 @@ read_list(const struct kind *k, const json_t *value, struct err *e)
 {
 	if (k->type == TYPE_ADDRESSES)
 		return read_members(value, member_address, 64, e);
+	if (k->type == TYPE_ORIGINS)
+		return read_members(value, member_origin, 1000, e);
 	if (k->type == TYPE_DEPENDS)
 		return read_members(value, member_depend, 1000, e);
 	if (k->type == TYPE_SECRETS)
@@ -734,6 +749,7 @@ static const read_fn readers[TYPE_COUNT_] = {
     [TYPE_CRON] = read_cron,
     [TYPE_TIMEZONE] = read_timezone,
     [TYPE_ADDRESSES] = read_list,
+    [TYPE_ORIGINS] = read_list,
     [TYPE_DEPENDS] = read_list,
     [TYPE_MAP] = read_map,
     [TYPE_ENUM] = read_enum,
@@ -828,6 +844,7 @@ type_clear(const struct kind *k, void *field)
 	case TYPE_LIST:
 	case TYPE_SECRETS:
 	case TYPE_ADDRESSES:
+	case TYPE_ORIGINS:
 	case TYPE_DEPENDS:
 	case TYPE_MAP:
 		strv_free(*(char ***)field);
@@ -897,6 +914,7 @@ type_store(const struct kind *k, void *field, const json_t *canonical)
 	case TYPE_LIST:
 	case TYPE_SECRETS:
 	case TYPE_ADDRESSES:
+	case TYPE_ORIGINS:
 	case TYPE_DEPENDS:
 	case TYPE_MAP:
 		type_clear(k, field);
@@ -1000,6 +1018,7 @@ type_fetch(const struct kind *k, const void *field)
 	case TYPE_LIST:
 	case TYPE_SECRETS:
 	case TYPE_ADDRESSES:
+	case TYPE_ORIGINS:
 	case TYPE_DEPENDS:
 	case TYPE_MAP:
 		v = *(char *const *const *)field;
@@ -1061,6 +1080,7 @@ schema_of(const struct kind *k)
 	case TYPE_LIST:
 	case TYPE_SECRETS:
 	case TYPE_ADDRESSES:
+	case TYPE_ORIGINS:
 	case TYPE_DEPENDS:
 		return schema_list("string");
 	case TYPE_MAP:

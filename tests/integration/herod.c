@@ -705,19 +705,25 @@ at_end(int fd)
 }
 
 json_t *
+json_of(const char *text)
+{
+	json_error_t why;
+	json_t *value = json_loads(text,
+	    JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
+
+	if (value == NULL)
+		oops("not JSON: %s: %s", why.text, text);
+	return keep_json(value);
+}
+
+json_t *
 recv_json(int fd)
 {
 	const char *line = recv_line(fd);
-	json_error_t why;
-	json_t *value;
 
 	if (line == NULL)
 		oops("the connection was closed without an answer");
-	value = json_loads(line,
-	    JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
-	if (value == NULL)
-		oops("not JSON: %s: %s", why.text, line);
-	return keep_json(value);
+	return json_of(line);
 }
 
 json_t *

@@ -96,6 +96,9 @@ json_t *rpc_error(struct herod *h, const char *method, const char *params, ...);
 int rpc_begin(struct herod *h, const char *method, const char *params, ...);
 json_t *rpc_end(int fd);
 
+/* A JSON text as a value; checks that it is one. */
+json_t *json_of(const char *text);
+
 /* Members by path: "instances.0.pid"; checks that it is there. */
 const char *text_at(json_t *value, const char *path);
 long long int_at(json_t *value, const char *path);

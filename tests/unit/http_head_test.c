@@ -4,10 +4,15 @@
 #include "check.h"
 #include "http_head.h"
 
-/* Lines "Name: value" separated by |; the status it gets. */
+/* Of no other site. */
+static const struct http_house own = {"box.example", NULL, 1000};
+
+/* Lines "Name: value" separated by |; the status it gets where pages of these
+ * origins may ask. */
 static int
-judge(const char *version, const char *lines)
+judge_among(char *const *origins, const char *version, const char *lines)
 {
+	struct http_house house = {"box.example", origins, 1000};
 	struct http_head h = {.version = version};
 	char copy[512], *line, *rest = copy, *value;
 	const char *why;
@@ -20,7 +25,13 @@ judge(const char *version, const char *lines)
 		*value = '\0';
 		http_head_add(&h, line, value + 2);
 	}
-	return http_head_check(&h, "box.example", 1000, &why);
+	return http_head_check(&h, &house, &why);
+}
+
+static int
+judge(const char *version, const char *lines)
+{
+	return judge_among(NULL, version, lines);
 }
 
 static const struct {
@@ -141,8 +152,7 @@ test_a_target_is_a_path_or_a_url_of_ours(void)
 		path = http_head_target(&h, targets[i].target);
 		if (targets[i].path != NULL)
 			check_str(path, targets[i].path);
-		check_int(http_head_check(&h, "box.example", 1000, &why),
-		    targets[i].status);
+		check_int(http_head_check(&h, &own, &why), targets[i].status);
 	}
 }
 
@@ -155,7 +165,7 @@ judge_lines(const char *name, const char *value, const char *end)
 
 	http_head_add(&h, name, value);
 	check(h.line_end == end);
-	return http_head_check(&h, "box.example", 1000, &why);
+	return http_head_check(&h, &own, &why);
 }
 
 void
@@ -210,4 +220,41 @@ test_bodies_are_announced_by_length_or_chunks(void)
 	check(!http_head_has_body(&h));
 	h.content_length = "10";
 	check(http_head_has_body(&h));
+}
+
+#define OPS "https://ops.example.org"
+
+static const struct {
+	const char *lines;
+	int status;
+} pages[] = {
+    {"Host: localhost|Origin: " OPS, 0},
+    {"Host: localhost|Origin: " OPS "|Sec-Fetch-Site: cross-site", 0},
+    {"Host: localhost|Origin: http://localhost", 0},
+    {"Host: localhost|Origin: http://ops.example.org", 403},
+    {"Host: localhost|Origin: " OPS ":8443", 403},
+    {"Host: localhost|Origin: " OPS ".evil.example", 403},
+    {"Host: localhost|Origin: https://evil." OPS, 403},
+    {"Host: localhost|Origin: null", 403},
+    {"Host: localhost|Origin: *", 403},
+    /* A link or an image on the same page: not a script's question. */
+    {"Host: localhost|Sec-Fetch-Site: cross-site", 403},
+    {"Host: localhost|Origin: " OPS "|Origin: " OPS, 400},
+    /* The name is still to be one of ours. */
+    {"Host: evil.example|Origin: " OPS, 421},
+};
+
+void
+test_only_named_origins_are_allowed_beside_our_own(void)
+{
+	char ops[] = OPS, *origins[] = {ops, NULL};
+	size_t i;
+
+	for (i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
+		int status = judge_among(origins, "HTTP/1.1", pages[i].lines);
+
+		if (status != pages[i].status)
+			check_fail(__FILE__, __LINE__, "%s: %d, wanted %d",
+			    pages[i].lines, status, pages[i].status);
+	}
 }

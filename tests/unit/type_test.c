@@ -197,6 +197,33 @@ test_addresses_are_told_apart_from_typos(void)
 	check_has(text(TYPE_ADDRESSES, NULL, "udp:127.0.0.1:1"), "!x: ");
 }
 
+void
+test_origins_are_those_that_browsers_send(void)
+{
+	check_str(text(TYPE_ORIGINS, NULL,
+		      "https://ops.example.org http://10.0.0.1:8080"),
+	    "[\"https://ops.example.org\",\"http://10.0.0.1:8080\"]");
+	check_str(text(TYPE_ORIGINS, NULL, "HTTPS://Ops.example.org:443"),
+	    "[\"https://ops.example.org\"]");
+	check_str(text(TYPE_ORIGINS, NULL, "http://[::1]:80,http://a:443"),
+	    "[\"http://[::1]\",\"http://a:443\"]");
+	check_has(text(TYPE_ORIGINS, NULL, "*"),
+	    "!x: '*' would let every page of the web ask");
+	check_has(text(TYPE_ORIGINS, NULL, "https://a *"), "every page");
+	check_has(text(TYPE_ORIGINS, NULL, "null"), "!x: 'null' is the origin");
+	check_has(text(TYPE_ORIGINS, NULL, "https://ops.example.org/"),
+	    "without a path");
+	check_has(text(TYPE_ORIGINS, NULL, "ops.example.org"), "!x: ");
+	check_has(text(TYPE_ORIGINS, NULL, "https://*.example.org"), "!x: ");
+	check_has(text(TYPE_ORIGINS, NULL, "https://"), "!x: ");
+	check_has(text(TYPE_ORIGINS, NULL, "https://a:"), "!x: ");
+	check_has(text(TYPE_ORIGINS, NULL, "https://a:99999"), "!x: ");
+	check_has(text(TYPE_ORIGINS, NULL, "https://a:080"), "!x: ");
+	check_has(text(TYPE_ORIGINS, NULL, "https://[::1"), "!x: ");
+	check_has(text(TYPE_ORIGINS, NULL, "https://u@a"), "!x: ");
+	check_has(text(TYPE_ORIGINS, NULL, "ftp://a"), "!x: ");
+}
+
 /* Through a C field and back. */
 static void
 check_field(enum type type, const char *limits, void *field, const char *value)
