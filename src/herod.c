@@ -1143,6 +1143,8 @@ open_lives(struct herod *h)
 
 	if (fd >= 0 && held < 0)
 		keeper_store(h->keeper, LIVES_NAME, fd);
+	if (fd >= 0)
+		close(fd);
 	if (h->again)
 		lives_count_herod();
 }

@@ -6,7 +6,8 @@
 #define LIVES_H
 
 /* Goes on with the one that is held, or with a new one (held -1).  The
- * descriptor is the caller's; -1: there is no memory, and 0 is told. */
+ * descriptor is the caller's, and no more needed here; -1: there is no memory,
+ * and 0 is told. */
 int lives_open(int held);
 
 void lives_count_herod(void); /* we go on for one that has died, or left */
