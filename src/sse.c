@@ -20,7 +20,7 @@
 struct hearer {
 	struct rpc_door door;
 	struct http_request *request;
-	char *answer; /* of subscribe */
+	char *answer; /* of subscribe, until it was read */
 	size_t len;
 	ev_timer quiet;
 	double spoke_at; /* (clock.h) */
@@ -162,7 +162,6 @@ hearer_free(struct hearer *h)
 {
 	rpc_door_close(&h->door);
 	ev_timer_stop(h->door.services->loop, &h->quiet);
-	free(h->answer);
 	free(h);
 }
 
@@ -286,6 +285,8 @@ subscribe(struct hearer *h, json_t *stolen_params)
 
 	rpc_take(&h->door, text, len);
 	answer = h->answer ? jsonrpc_parse_answer(h->answer, h->len, &e) : NULL;
+	free(h->answer);
+	h->answer = NULL;
 	free(text);
 	json_decref(call);
 	return answer;

@@ -1,7 +1,9 @@
 "use strict";
 
-// One table, asked for every two seconds while the page is seen.
+// One table, asked for every two seconds while the page is seen, and when herod
+// tells that something has happened.
 const PERIOD = 2000;
+const SOON = 50;
 const MOOD = {
 	RUNNING: "good",
 	WAITING: "busy", STARTING: "busy", STOPPING: "busy", DRAINING: "busy", PAUSED: "busy",
@@ -65,7 +67,13 @@ function show(runners) {
 	document.body.classList.remove("stale");
 }
 
+let timer;
+let asking = false;
+let wanted = false;
+
 async function refresh() {
+	asking = true;
+	wanted = false;
 	try {
 		if (!document.hidden)
 			show(await call("get_all_runner_status"));
@@ -74,7 +82,38 @@ async function refresh() {
 			`herod does not answer: ${error.message}`;
 		document.body.classList.add("stale");
 	}
-	setTimeout(refresh, PERIOD);
+	asking = false;
+	later(wanted ? SOON : PERIOD);
 }
 
+function later(ms) {
+	clearTimeout(timer);
+	timer = setTimeout(refresh, ms);
+}
+
+function soon() {
+	wanted = true;
+	if (!asking)
+		later(SOON);
+}
+
+// A browser has six connections to a host: only a page that is seen holds one.
+let events;
+
+function follow() {
+	if (document.hidden || events) {
+		events?.close();
+		events = undefined;
+	}
+	if (document.hidden)
+		return;
+	events = new EventSource("/events?topics=runner");
+	events.onopen = () => document.body.classList.add("live");
+	events.onerror = () => document.body.classList.remove("live");
+	for (const kind of ["snapshot", "resumed", "runner", "gap"])
+		events.addEventListener(kind, soon);
+}
+
+document.addEventListener("visibilitychange", follow);
+follow();
 refresh();

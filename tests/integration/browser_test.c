@@ -137,9 +137,10 @@ needs_chromium(void)
 	"--headless --no-sandbox --disable-gpu --no-first-run " \
 	"--disable-breakpad --disable-crash-reporter " \
 	"--disable-background-networking --disable-component-update " \
-	"--no-proxy-server --user-data-dir=profile " \
+	"--no-proxy-server --remote-debugging-port=0 " \
 	"--host-resolver-rules='MAP *.test 127.0.0.1, MAP * ~NOTFOUND, " \
-	"EXCLUDE 127.0.0.1, EXCLUDE localhost' "
+	"EXCLUDE 127.0.0.1, EXCLUDE localhost' " \
+	"--user-data-dir=$PWD/profile "
 
 static pid_t
 browser_open(const char *url)
@@ -148,26 +149,148 @@ browser_open(const char *url)
 	    "HOME=$PWD exec chromium " OPTIONS "'%s' >chromium.out 2>&1", url);
 }
 
-/* Its helpers end by themselves, soon after. */
+/* Its helpers, orphans then, end by themselves soon after. */
+static void
+browser_is_gone(void)
+{
+	wait_for(run("pgrep -r R,S,D -P $PPID chrom").status != 0);
+}
+
 static void
 browser_close(pid_t pid)
 {
 	kill(pid, SIGTERM);
 	run_end(pid);
-	wait_for(run("pgrep -f '[-]-user-data-dir=profile' -s 0").status != 0);
+	browser_is_gone();
 }
 
-/* A page of the site as it is after a while. */
-static const char *
-look_at(const char *url)
-{
-	struct ran r = run("HOME=$PWD timeout 60 chromium " OPTIONS
-			   "--virtual-time-budget=4000 --dump-dom '%s'",
-	    url);
+/* ---- a word in its ear ---- */
 
-	check_int(r.status, 0);
-	wait_for(run("pgrep -f '[-]-user-data-dir=profile' -s 0").status != 0);
-	return r.out;
+/* The Chrome DevTools Protocol: JSON in frames of RFC 6455.  What is evaluated
+ * is of the page's own origin, whatever its Content-Security-Policy. */
+
+static int
+connect_to(int port)
+{
+	struct sockaddr_in sin = {.sin_family = AF_INET,
+	    .sin_port = htons((uint16_t)port),
+	    .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	check(connect(fd, (struct sockaddr *)&sin, sizeof(sin)) == 0);
+	return fd;
+}
+
+/* Path of the page that is open; NULL while there is none. */
+static const char *
+page_path(int port, const char *url)
+{
+	struct ran r = run("curl -s http://127.0.0.1:%d/json/list", port);
+	json_t *all = r.status == 0 ? json_of(r.out) : NULL, *one;
+	size_t i;
+
+	json_array_foreach (all, i, one)
+		if (strcmp(text_at(one, "type"), "page") == 0 &&
+		    strcmp(text_at(one, "url"), url) == 0)
+			return strstr(
+			    text_at(one, "webSocketDebuggerUrl"), "/devtools");
+	return NULL;
+}
+
+static int
+ear_of(const char *url)
+{
+	const char *file = here("profile/DevToolsActivePort"), *path, *line;
+	int port, fd;
+
+	wait_for(file_exists(file) && count_lines(file) > 0);
+	port = atoi(file_text(file));
+	wait_for((path = page_path(port, url)) != NULL);
+	fd = connect_to(port);
+	send_text(fd,
+	    text("GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n"
+		 "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+		 "Sec-WebSocket-Version: 13\r\n"
+		 "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+		path, port));
+	check_has(recv_line(fd), " 101 ");
+	while (line = recv_line(fd), strcmp(line, "\r") != 0)
+		;
+	return fd;
+}
+
+/* One text, masked by zeroes. */
+static void
+send_frame(int fd, const char *text)
+{
+	size_t len = strlen(text);
+	unsigned char head[8] = {
+	    0x81, 0x80 | 126, (unsigned char)(len >> 8), (unsigned char)len};
+
+	check(len >= 126 && len < 65536);
+	send_bytes(fd, head, sizeof(head));
+	send_bytes(fd, text, len);
+}
+
+static void
+recv_exactly(int fd, void *buf, size_t len)
+{
+	check(recv(fd, buf, len, MSG_WAITALL) == (ssize_t)len);
+}
+
+static json_t *
+recv_frame(int fd)
+{
+	unsigned char head[2], more[8];
+	size_t len, n, i;
+	const char *kept;
+	char *buf;
+
+	recv_exactly(fd, head, 2);
+	len = head[1];
+	n = len == 126 ? 2 : len == 127 ? 8 : 0;
+	recv_exactly(fd, more, n);
+	for (i = 0; i < n; i++)
+		len = (i == 0 ? 0 : len << 8) | more[i];
+	buf = calloc(1, len + 1);
+	check(buf != NULL);
+	recv_exactly(fd, buf, len);
+	kept = text("%s", buf);
+	free(buf);
+	return json_of(kept);
+}
+
+/* The text that an expression, or its promise, gives on the page; "" before
+ * that is there. */
+static const char *
+evaluate(int fd, const char *expression)
+{
+	json_t *call = json_pack("{s:i, s:s, s:{s:s, s:b, s:b}}", "id", 1,
+	    "method", "Runtime.evaluate", "params", "expression", expression,
+	    "awaitPromise", 1, "returnByValue", 1);
+	char *whole = json_dumps(call, 0);
+	json_t *answer;
+
+	send_frame(fd, whole);
+	free(whole);
+	json_decref(call);
+	do
+		answer = recv_frame(fd);
+	while (at(answer, "id") == NULL);
+	return at(answer, "error") ? ""
+				   : text_at(answer, "result.result.value");
+}
+
+/* The page, when it has that on it. */
+static const char *
+look_for(int fd, const char *part)
+{
+	const char *page;
+
+	wait_for(
+	    (page = evaluate(fd, "document.documentElement?.outerHTML ?? ''"),
+		strstr(page, part) != NULL));
+	return page;
 }
 
 /* ---- pages ---- */
@@ -377,14 +500,21 @@ test_pages_of_other_origins_get_nothing_done(void)
 void
 test_a_name_that_is_bound_anew_gets_nothing_done(void)
 {
+	const char *url;
 	struct herod *h;
 	struct site s;
+	pid_t pid;
+	int ear;
 
 	needs_chromium();
 	h = start("");
 	s = site_open();
-	check_has(look_at(text("http://evil.test:%d/", h->port)),
-	    "that Host is not a name of ours");
+	url = text("http://evil.test:%d/", h->port);
+	pid = browser_open(url);
+	ear = ear_of(url);
+	look_for(ear, "that Host is not a name of ours");
+	close(ear);
+	browser_close(pid);
 	write_page("evil.test", h->port, attacks);
 	check_nothing_told(report_of(&s, "evil.test"));
 	check_nothing_done(h);
@@ -394,18 +524,38 @@ test_a_name_that_is_bound_anew_gets_nothing_done(void)
 	herod_stop(h);
 }
 
+#define FIRST_EVENT \
+	"new Promise((ok) => {" \
+	"	const s = new EventSource('/events?topics=runner');" \
+	"	s.addEventListener('snapshot', (event) => {" \
+	"		s.close();" \
+	"		ok(event.data);" \
+	"	});" \
+	"	s.onerror = () => ok('error');" \
+	"})"
+
 void
-test_its_own_page_shows_the_runners(void)
+test_its_own_page_shows_the_runners_and_what_happens(void)
 {
+	const char *url, *shown;
 	struct herod *h;
-	const char *dom;
+	pid_t pid;
+	int ear;
 
 	needs_chromium();
 	h = start("");
-	dom = look_at(text("http://127.0.0.1:%d/", h->port));
-	check_has(dom, "<td>web</td>");
-	check_has(dom, "<td class=\"state good\">RUNNING</td>");
-	check_has(dom, "runners are running");
+	url = text("http://127.0.0.1:%d/", h->port);
+	pid = browser_open(url);
+	ear = ear_of(url);
+	shown = look_for(ear, "state good\">RUNNING</td>");
+	check_has(shown, "<td>web</td>");
+	check_has(shown, "runners are running");
+	check_has(evaluate(ear, FIRST_EVENT), "\"name\":\"web\"");
+	look_for(ear, "<body class=\"live\">");
+	rpc(h, "stop_runner", "{s:s}", "name", "web");
+	look_for(ear, ">STOPPED</td>");
+	close(ear);
+	browser_close(pid);
 	herod_stop(h);
 }
 

@@ -345,6 +345,23 @@ flip(int fd)
 	check_int((long long)json_array_size(recv_json(fd)), 100);
 }
 
+/* The event, or gap, follows what has the number seq; true when it is a gap. */
+static bool
+follows(struct sse e, long long *seq)
+{
+	bool is_gap = strcmp(e.event, "gap") == 0;
+
+	if (is_gap) {
+		check_int(int_at(data_of(e), "gap.from"), *seq + 1);
+		check(int_at(data_of(e), "gap.to") > *seq);
+		*seq = int_at(data_of(e), "gap.to");
+	} else {
+		(*seq)++;
+	}
+	check_int(number_of(e.id), *seq);
+	return is_gap;
+}
+
 /* Pitfall 46.  At the Unix door, for the kernel keeps megabytes for TCP. */
 void
 test_a_slow_reader_is_told_its_gap_and_holds_up_nobody(void)
@@ -352,18 +369,14 @@ test_a_slow_reader_is_told_its_gap_and_holds_up_nobody(void)
 	struct herod *h = start();
 	struct stream s = begin(door_unix(h), "topics=*", "");
 	int caller = door_unix(h), i;
-	struct sse e = next(&s);
-	long long seq = number_of(e.id), to;
+	long long seq = number_of(next(&s).id);
 
 	for (i = 0; i < 100; i++)
 		flip(caller);
-	while (e = next(&s), strcmp(e.event, "gap") != 0)
-		check_int(number_of(e.id), ++seq);
-	check_int(int_at(data_of(e), "gap.from"), seq + 1);
-	to = int_at(data_of(e), "gap.to");
-	check(to > seq);
-	check_int(number_of(e.id), to);
-	check_int(number_of(next(&s).id), to + 1);
+	while (!follows(next(&s), &seq))
+		;
+	while (follows(next(&s), &seq))
+		; /* it was busy with others: one more */
 	close(s.fd);
 	close(caller);
 	herod_stop(h);
