@@ -123,7 +123,7 @@ client_free(struct client *c)
 	d->nclients--;
 	d->nguests -= c->is_guest;
 	if (c->tls)
-		tls_link_leave(c->tls);
+		tls_link_leave(c->tls, c->is_guest);
 	check_number(d);
 	free(c);
 }
@@ -611,8 +611,9 @@ static bool
 is_crowded(const struct doors *d, const struct peer *peer)
 {
 	size_t most = (size_t)d->conf->max_connections;
+	size_t guests = d->nguests + tls_door_leaving_guests(d->tls);
 
-	return is_guest(peer) && d->nguests >= most - most / 4;
+	return is_guest(peer) && guests >= most - most / 4;
 }
 
 static void
