@@ -131,7 +131,7 @@ client_free(struct client *c)
 	d->nguests -= c->is_guest;
 	crowd_leave(d->crowds, c->crowd);
 	if (c->tls)
-		tls_link_leave(c->tls);
+		tls_link_leave(c->tls, c->is_guest);
 	check_number(d);
 	free(c);
 }
@@ -627,11 +627,11 @@ static bool
 is_crowded(const struct doors *d, const struct peer *peer)
 {
 	size_t all = (size_t)d->conf->max_connections, most = all - all / 4;
+	size_t guests = d->nguests + tls_door_leaving_guests(d->tls);
 
 	return is_guest(peer) &&
-	    (d->nguests >= most ||
-		crowd_size(d->crowds, peer->from) >=
-		    SHARE * (most - d->nguests));
+	    (guests >= most ||
+		crowd_size(d->crowds, peer->from) >= SHARE * (most - guests));
 }
 
 static void

@@ -20,7 +20,9 @@ struct tls_link {
 	struct tls_door *door;
 	struct tls_pipe *pipe; /* NULL: over */
 	void *client; /* NULL: has left */
+	bool is_guest; /* what its client was when it left */
 	ev_io outside, inside;
+	ev_timer again; /* at once, after others had their turn */
 	ev_timer late; /* since the client has left */
 };
 
@@ -32,6 +34,7 @@ struct tls_door {
 	struct tls_credentials *credentials;
 	TAILQ_HEAD(, tls_link) links;
 	size_t nleaving;
+	size_t nguests; /* of these */
 };
 
 static void
@@ -41,6 +44,7 @@ close_pipe(struct tls_link *l)
 
 	ev_io_stop(loop, &l->outside);
 	ev_io_stop(loop, &l->inside);
+	ev_timer_stop(loop, &l->again);
 	ev_timer_stop(loop, &l->late);
 	tls_pipe_free(l->pipe);
 	l->pipe = NULL;
@@ -67,8 +71,9 @@ over(struct tls_link *l)
 	close_pipe(l);
 	if (l->client)
 		return;
-	link_free(l);
 	d->nleaving--;
+	d->nguests -= l->is_guest;
+	link_free(l);
 	d->ops->gone(d->arg);
 }
 
@@ -94,8 +99,11 @@ follow(struct tls_link *l, const struct tls_wants *wants)
 	    wants->outside_write);
 	watch(l, &l->inside, tls_pipe_inside(l->pipe), wants->inside_read,
 	    wants->inside_write);
-	if (wants->again)
-		ev_feed_event(l->door->loop, &l->outside, EV_CUSTOM);
+	/* An event fed here would come before those of others. */
+	if (wants->again && !ev_is_active(&l->again)) {
+		ev_timer_set(&l->again, 0, 0);
+		ev_timer_start(l->door->loop, &l->again);
+	}
 }
 
 static void
@@ -126,6 +134,14 @@ on_event(struct ev_loop *loop, ev_io *w, int revents)
 }
 
 static void
+on_again(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	(void)loop;
+	(void)revents;
+	run(w->data);
+}
+
+static void
 on_late(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	(void)loop;
@@ -143,10 +159,13 @@ tls_link_new(struct tls_door *d, int fd, void *client)
 	l->pipe = tls_pipe_new(d->credentials, fd, NULL);
 	ev_init(&l->outside, on_event);
 	ev_init(&l->inside, on_event);
+	ev_init(&l->again, on_again);
 	ev_init(&l->late, on_late);
 	ev_set_priority(&l->outside, -1);
 	ev_set_priority(&l->inside, -1);
-	l->outside.data = l->inside.data = l->late.data = l;
+	ev_set_priority(&l->again, -1);
+	l->outside.data = l->inside.data = l;
+	l->again.data = l->late.data = l;
 	TAILQ_INSERT_TAIL(&d->links, l, entry);
 	/* The client shall know of us before it is told of anything. */
 	watch(l, &l->outside, fd, true, false);
@@ -154,9 +173,10 @@ tls_link_new(struct tls_door *d, int fd, void *client)
 }
 
 void
-tls_link_leave(struct tls_link *l)
+tls_link_leave(struct tls_link *l, bool is_guest)
 {
 	l->client = NULL;
+	l->is_guest = is_guest;
 	if (l->pipe && tls_pipe_inside(l->pipe) == -1)
 		close_pipe(l);
 	if (l->pipe == NULL) {
@@ -164,6 +184,7 @@ tls_link_leave(struct tls_link *l)
 		return;
 	}
 	l->door->nleaving++;
+	l->door->nguests += is_guest;
 	ev_timer_set(&l->late, *l->door->timeout, 0);
 	ev_timer_start(l->door->loop, &l->late);
 }
@@ -213,6 +234,12 @@ size_t
 tls_door_leaving(const struct tls_door *d)
 {
 	return d->nleaving;
+}
+
+size_t
+tls_door_leaving_guests(const struct tls_door *d)
+{
+	return d->nguests;
 }
 
 struct tls_door *

@@ -48,9 +48,11 @@ struct tls_link *tls_link_new(struct tls_door *d, int fd, void *client);
 
 /* The client knows of l no more.  What it has written before it closed its
  * descriptor still goes to the peer. */
-void tls_link_leave(struct tls_link *l);
+void tls_link_leave(struct tls_link *l, bool is_guest);
 
-/* How many are still sending although their client has left. */
+/* How many are still sending although their client has left; of these, whose
+ * clients were guests. */
 size_t tls_door_leaving(const struct tls_door *d);
+size_t tls_door_leaving_guests(const struct tls_door *d);
 
 #endif

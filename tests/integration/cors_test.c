@@ -125,7 +125,8 @@ test_preflights_are_answered_for_each_path(void)
 {
 	static const struct {
 		const char *path, *methods;
-	} paths[] = {{"/", "GET, POST"}, {"/rpc", "POST"}, {"/events", "GET"}};
+	} paths[] = {{"/", "GET, HEAD, POST"}, {"/rpc", "POST"},
+	    {"/events", "GET, HEAD"}};
 	struct herod *h = start();
 	const char *answer;
 	size_t i;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tls_door.h"
@@ -244,6 +245,46 @@ test_connections_that_end_leave_nothing_behind(void)
 	}
 	run("for i in 1 2 3 4 5; do " CURL "%s; done", url(h, "/healthz"));
 	wait_for(descriptors(h) <= before);
+	herod_stop(h);
+}
+
+/* They end and do not close: what herod has to tell them may wait for long. */
+static int
+six_answers_and_a_refusal_as_nobody(struct herod *h)
+{
+	int i, fd;
+
+	if (setgid(65534) != 0 || setuid(65534) != 0)
+		return 1;
+	for (i = 0; i < 6; i++) {
+		fd = door_tls(h);
+		send_text(fd,
+		    "GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+		    "Connection: close\r\n\r\n");
+		while (recv_line(fd) != NULL)
+			continue;
+	}
+	check_has(recv_line(door_tcp(h)), "no more are for others than admins");
+	return 0;
+}
+
+void
+test_guests_who_do_not_close_leave_places_for_admins(void)
+{
+	struct herod *h;
+	int status;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		skip("cannot become another user here");
+	h = start("max_connections = 8\n");
+	run("chmod 755 .");
+	pid = fork();
+	if (pid == 0)
+		_exit(six_answers_and_a_refusal_as_nobody(h));
+	check(waitpid(pid, &status, 0) == pid);
+	check_int(status, 0);
+	check_pings(door_tls(h));
 	herod_stop(h);
 }
 
