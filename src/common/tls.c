@@ -529,7 +529,13 @@ end_of_peer(struct tls_pipe *p)
 	shutdown(p->inside, SHUT_WR);
 }
 
-/* From the peer to the program.  False: there is something to wait for. */
+/*
+ * From the peer to the program.  False: there is something to wait for.
+ *
+ * Nothing is read while a record is half sent: one that asks for new keys would
+ * make GnuTLS send the rest of it twice, the second time as a record of its
+ * own.
+ */
 static bool
 pull(struct tls_pipe *p)
 {
@@ -538,7 +544,7 @@ pull(struct tls_pipe *p)
 
 	if (p->in.rest)
 		return give_inside_again(p);
-	if (p->in.ended)
+	if (p->in.ended || p->out.rest)
 		return false;
 	n = lib.record_recv(p->session, bytes, sizeof(bytes));
 	p->in_wants_write =
@@ -636,7 +642,7 @@ tell_wants(const struct tls_pipe *p, struct tls_wants *wants)
 		wants->outside_read = !wants->outside_write;
 		return;
 	}
-	wants->outside_read = !p->in.ended && !p->in.rest;
+	wants->outside_read = !p->in.ended && !p->in.rest && !p->out.rest;
 	wants->outside_write =
 	    p->in_wants_write || p->out.rest || (p->out.ended && !p->said_bye);
 	wants->inside_read = !p->out.ended && !p->out.rest;
