@@ -530,12 +530,17 @@ end_of_peer(struct tls_pipe *p)
 }
 
 /*
- * From the peer to the program.  False: there is something to wait for.
- *
- * Nothing is read while a record is half sent: one that asks for new keys would
- * make GnuTLS send the rest of it twice, the second time as a record of its
- * own.
+ * A server reads nothing while a record is half sent: one that asks for new
+ * keys would make GnuTLS send the rest of it twice, the second time as a record
+ * of its own.  Clients go on, else two of us could wait for each other.
  */
+static bool
+is_deaf_while_sending(const struct tls_pipe *p)
+{
+	return p->credentials->is_server && p->out.rest != NULL;
+}
+
+/* From the peer to the program.  False: there is something to wait for. */
 static bool
 pull(struct tls_pipe *p)
 {
@@ -544,7 +549,7 @@ pull(struct tls_pipe *p)
 
 	if (p->in.rest)
 		return give_inside_again(p);
-	if (p->in.ended || p->out.rest)
+	if (p->in.ended || is_deaf_while_sending(p))
 		return false;
 	n = lib.record_recv(p->session, bytes, sizeof(bytes));
 	p->in_wants_write =
@@ -642,7 +647,8 @@ tell_wants(const struct tls_pipe *p, struct tls_wants *wants)
 		wants->outside_read = !wants->outside_write;
 		return;
 	}
-	wants->outside_read = !p->in.ended && !p->in.rest && !p->out.rest;
+	wants->outside_read =
+	    !p->in.ended && !p->in.rest && !is_deaf_while_sending(p);
 	wants->outside_write =
 	    p->in_wants_write || p->out.rest || (p->out.ended && !p->said_bye);
 	wants->inside_read = !p->out.ended && !p->out.rest;

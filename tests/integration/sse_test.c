@@ -214,10 +214,14 @@ void
 test_a_snapshot_then_every_change_with_its_number(void)
 {
 	struct herod *h = start();
-	struct stream s = follow(h, "topics=runner.web", "");
 	struct sse first, e;
+	struct stream s;
 	json_t *snapshot;
 
+	/* Of which events tell, too, that are counted. */
+	wait_for_redis(h);
+	wait_for(is_state(h, "web", "RUNNING"));
+	s = follow(h, "topics=runner.web", "");
 	check_has(s.head, "Content-Type: text/event-stream\r");
 	check_has(s.head, "Cache-Control: no-store");
 	check(next_block(&s, &first));

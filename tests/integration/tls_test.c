@@ -264,7 +264,7 @@ six_answers_and_a_refusal_as_nobody(struct herod *h)
 		while (recv_line(fd) != NULL)
 			continue;
 	}
-	check_has(recv_line(door_tcp(h)), "no more are for others than admins");
+	check_has(recv_line(door_tcp(h)), "who is no admin");
 	return 0;
 }
 
