@@ -990,17 +990,22 @@ doors_count(const struct doors *d)
 static enum talk
 talk_of(const struct client *c)
 {
+	bool shakes_hands = c->tls != NULL && c->hello.fd == -1;
+
 	if (c->conn != NULL)
 		return TALK_LINES;
-	return ev_is_active(&c->hello) ? TALK_NONE : TALK_HTTP;
+	return shakes_hands || ev_is_active(&c->hello) ? TALK_NONE : TALK_HTTP;
 }
 
 void
-doors_tally(const struct doors *d, size_t tally[2][TALKS])
+doors_tally(const struct doors *d, size_t tally[WAYS][TALKS])
 {
 	const struct client *c;
+	enum way way;
 
-	memset(tally, 0, 2 * sizeof(tally[0]));
-	TAILQ_FOREACH (c, &d->clients, entry)
-		tally[c->is_unix][talk_of(c)]++;
+	memset(tally, 0, WAYS * sizeof(tally[0]));
+	TAILQ_FOREACH (c, &d->clients, entry) {
+		way = c->is_unix ? WAY_UNIX : WAY_TCP;
+		tally[c->tls != NULL ? WAY_TLS : way][talk_of(c)]++;
+	}
 }

@@ -49,8 +49,9 @@ void doors_take_over(struct doors *d, struct handover *h);
 /* Connections open now. */
 size_t doors_count(const struct doors *d);
 
-/* The same by where they came in (0 TCP, 1 Unix) and what they speak. */
+/* The same by where they came in (TLS: by either) and what they speak. */
+enum way { WAY_TCP, WAY_UNIX, WAY_TLS, WAYS };
 enum talk { TALK_NONE, TALK_LINES, TALK_HTTP, TALKS };
-void doors_tally(const struct doors *d, size_t tally[2][TALKS]);
+void doors_tally(const struct doors *d, size_t tally[WAYS][TALKS]);
 
 #endif

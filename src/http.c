@@ -262,20 +262,23 @@ on_late(struct ev_loop *loop, ev_timer *w, int revents)
 
 /* ---- answers ---- */
 
-/* Nothing of ours is for other sites, frames or caches. */
+/* Nothing of ours is for other sites, frames or caches.  What is no JSON might
+ * be shown as a page, and gets those of pages, too. */
 static const struct {
 	const char *name, *value;
+	bool of_pages;
 } safety[] = {
-    {"Cache-Control", "no-store"},
+    {"Cache-Control", "no-store", false},
     {"Content-Security-Policy",
 	"default-src 'none'; script-src 'self'; style-src 'self'; "
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; "
-	"frame-ancestors 'none'"},
-    {"Cross-Origin-Opener-Policy", "same-origin"},
-    {"Cross-Origin-Resource-Policy", "same-origin"},
-    {"Referrer-Policy", "no-referrer"},
-    {"X-Content-Type-Options", "nosniff"},
-    {"X-Frame-Options", "DENY"},
+	"frame-ancestors 'none'",
+	true},
+    {"Cross-Origin-Opener-Policy", "same-origin", true},
+    {"Cross-Origin-Resource-Policy", "same-origin", false},
+    {"Referrer-Policy", "no-referrer", true},
+    {"X-Content-Type-Options", "nosniff", false},
+    {"X-Frame-Options", "DENY", true},
 };
 
 static unsigned long long answers[600];
@@ -313,11 +316,13 @@ static void
 put_headers(
     const struct link *l, struct MHD_Response *response, const char *type)
 {
+	bool is_page = type != NULL && strcmp(type, "application/json") != 0;
 	size_t i;
 
 	for (i = 0; i < sizeof(safety) / sizeof(safety[0]); i++)
-		mhd.add_response_header(
-		    response, safety[i].name, safety[i].value);
+		if (is_page || !safety[i].of_pages)
+			mhd.add_response_header(
+			    response, safety[i].name, safety[i].value);
 	if (type != NULL)
 		mhd.add_response_header(response, "Content-Type", type);
 	put_cors(l, response);

@@ -26,6 +26,7 @@
 #include "redis.h"
 #include "rpc.h"
 #include "runners.h"
+#include "tls_door.h"
 #include "turns.h"
 #include "worker.h"
 
@@ -425,21 +426,29 @@ put_redis(struct sink *s, const struct redis *r)
 static void
 put_doors(struct sink *s, const struct doors *d)
 {
-	static const char *const doors[] = {"tcp", "unix"};
+	static const char *const doors[] = {
+	    [WAY_TCP] = "tcp", [WAY_UNIX] = "unix", [WAY_TLS] = "tls"};
 	static const char *const talks[] = {[TALK_NONE] = "nothing",
 	    [TALK_LINES] = "lines",
 	    [TALK_HTTP] = "http"};
-	size_t tally[2][TALKS], door, talk;
+	size_t tally[WAYS][TALKS], door, talk;
+	double until = tls_door_valid_until(doors_tls(d));
 
 	doors_tally(d, tally);
 	metric(s, "connections_open", "gauge",
 	    "Connections by door and what they speak");
-	for (door = 0; door < 2; door++)
+	for (door = 0; door < WAYS; door++)
 		for (talk = 0; talk < TALKS; talk++)
 			print(s,
 			    "herod_connections_open{door=\"%s\",speaks=\"%s\"}"
 			    " %zu\n",
 			    doors[door], talks[talk], tally[door][talk]);
+	if (until == 0)
+		return;
+	metric(s, "tls_certificate_expiry_timestamp_seconds", "gauge",
+	    "When herod's certificate ends");
+	print(
+	    s, "herod_tls_certificate_expiry_timestamp_seconds %.0f\n", until);
 }
 
 /* Of what was called. */

@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "herod.h"
+#include "tls_door.h"
 
 CHECK_TIMEOUT(180);
 
@@ -188,7 +188,16 @@ static const struct row {
 #undef ROW
 };
 
-static int (*const doors[])(const struct herod *) = {door_tcp, door_unix};
+static int (*const doors[])(const struct herod *) = {
+    door_tcp, door_unix, door_tls};
+#define DOORS (sizeof(doors) / sizeof(doors[0]))
+
+static struct herod *
+start(const char *more)
+{
+	make_certificates();
+	return herod_start(AT_ONCE "[herod]\n" TLS_CONF "%s", TLS_FILES, more);
+}
 
 static int
 count_answers(const char *all)
@@ -240,10 +249,10 @@ check_row(const struct herod *h, size_t door, const struct row *row)
 void
 test_every_request_gets_its_answer_and_no_other(void)
 {
-	struct herod *h = herod_start(AT_ONCE);
+	struct herod *h = start("");
 	size_t i, door;
 
-	for (door = 0; door < 2; door++)
+	for (door = 0; door < DOORS; door++)
 		for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 			check_row(h, door, &rows[i]);
 	herod_stop(h);
@@ -255,11 +264,11 @@ test_a_head_may_come_byte_by_byte(void)
 {
 	static const char request[] =
 	    GET "X: " A5000 "\r\nY:\r\nZ: a b \r\n\r\n";
-	struct herod *h = herod_start(AT_ONCE);
+	struct herod *h = start("");
 	size_t i, door;
 	int fd;
 
-	for (door = 0; door < 2; door++) {
+	for (door = 0; door < DOORS; door++) {
 		fd = doors[door](h);
 		for (i = 0; i < sizeof(request) - 1; i++)
 			send_bytes(fd, request + i, 1);
@@ -273,12 +282,12 @@ test_a_head_may_come_byte_by_byte(void)
 void
 test_continue_is_said_before_the_body_and_only_to_who_asked(void)
 {
-	struct herod *h = herod_start(AT_ONCE);
+	struct herod *h = start("");
 	const char *all;
 	size_t door;
 	int fd;
 
-	for (door = 0; door < 2; door++) {
+	for (door = 0; door < DOORS; door++) {
 		fd = doors[door](h);
 		send_text(fd,
 		    POST LENGTH
@@ -314,12 +323,11 @@ check_dripping(const struct herod *h, size_t door, const char *begin)
 void
 test_slow_heads_slow_bodies_and_silence_have_a_deadline(void)
 {
-	struct herod *h =
-	    herod_start(AT_ONCE "[herod]\nrequest_timeout = 0.5\n");
+	struct herod *h = start("request_timeout = 0.5\n");
 	size_t door;
 	int fd;
 
-	for (door = 0; door < 2; door++) {
+	for (door = 0; door < DOORS; door++) {
 		check_dripping(h, door, GET "X: ");
 		check_dripping(
 		    h, door, POST "Content-Length: 1000000\r\n\r\n{");

@@ -471,6 +471,11 @@ test_reload_reads_the_certificate_anew_and_ends_no_connection(void)
 	run("cp second.pem server.pem; cp second.key server.key");
 	rpc(h, "reload", NULL);
 	check_str(serial(h), serial_in("second"));
+	check_has(run(CURL "%s", url(h, "/metrics")).out,
+	    text("herod_tls_certificate_expiry_timestamp_seconds %s",
+		run("date +%%s -d \"$(openssl x509 -noout -enddate -in "
+		    "second.pem | cut -d= -f2)\"")
+		    .out));
 	check_pings(fd);
 	check_pings(door_tls(h));
 	herod_stop(h);
