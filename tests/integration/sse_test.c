@@ -195,7 +195,9 @@ start(void)
 	struct herod *h =
 	    herod_start(AT_ONCE "[runner:web]\ncommand = sleep 1000\n" EXEC);
 
+	/* Nothing more happens by itself, then. */
 	wait_for(is_state(h, "web", "RUNNING"));
+	wait_for_redis(h);
 	return h;
 }
 
