@@ -195,7 +195,9 @@ start(void)
 	struct herod *h =
 	    herod_start(AT_ONCE "[runner:web]\ncommand = sleep 1000\n" EXEC);
 
+	/* Nothing more happens by itself, then. */
 	wait_for(is_state(h, "web", "RUNNING"));
+	wait_for_redis(h);
 	return h;
 }
 
@@ -415,6 +417,32 @@ test_readers_that_never_read_cost_little(void)
 		check(resident_kb(h) - before < DEAF * 140 + 8192);
 	for (i = 0; i < DEAF; i++)
 		close(s[i].fd);
+	close(caller);
+	herod_stop(h);
+}
+
+void
+test_what_waits_for_all_readers_together_is_bounded(void)
+{
+	struct herod *h =
+	    herod_start(AT_ONCE "[herod]\nmax_output_all = 1MiB\n" EXEC);
+	struct stream s[DEAF / 4], last;
+	int caller = door_unix(h), i;
+
+	for (i = 0; i < DEAF / 4; i++) {
+		s[i] = begin(door_unix(h), "topics=*", "");
+		check_str(next(&s[i]).event, "snapshot");
+	}
+	for (i = 0; i < 100; i++)
+		flip(caller);
+	/* Nearly all of it is taken: of two snapshots one finds no room. */
+	wait_for((flip(caller), last = begin(door_unix(h), "topics=*", ""),
+	    strstr(last.head, "HTTP/1.1 503 ") != NULL));
+	for (i = 0; i < DEAF / 4; i++)
+		close(s[i].fd);
+	wait_for((last = begin(door_unix(h), "topics=*", ""),
+	    strstr(last.head, "HTTP/1.1 200 ") != NULL));
+	close(last.fd);
 	close(caller);
 	herod_stop(h);
 }
