@@ -118,7 +118,7 @@ privs_become(const struct privs *p, struct err *e)
 	    setresuid(p->uid, p->uid, p->uid) != 0 || setuid(0) == 0)
 		return err_set(e, ERR_INTERNAL, "user: cannot become uid %u",
 		    (unsigned)p->uid);
-	setenv(ROOTS_VARIABLE, "1", 1);
+	setenv(ROOTS_VARIABLE, "keeper", 1);
 	return 0;
 }
 
@@ -150,7 +150,9 @@ privs_option(const struct privs *p)
 bool
 privs_keeper_is_root(void)
 {
-	return geteuid() != 0 && getenv(ROOTS_VARIABLE) != NULL;
+	const char *what = getenv(ROOTS_VARIABLE);
+
+	return geteuid() != 0 && what && strcmp(what, "keeper") == 0;
 }
 
 /* ---- whose files are ---- */

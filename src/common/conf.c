@@ -1153,7 +1153,8 @@ conf_load(const char *path, const json_t *overrides, char ***errors)
 	if (path)
 		read_file(&r, path);
 	refuse_doubles(&r);
-	r.has_user = entry_find(&r, 0, "herod", "user") != NULL;
+	r.has_user = entry_find(&r, 0, "herod", "user") != NULL ||
+	    json_object_get(overrides, "user") != NULL;
 	set_daemon(&r, c);
 	set_overrides(&r, c, overrides);
 	fill_directories(&c->daemon);

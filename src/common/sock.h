@@ -41,8 +41,8 @@ int address_listen(
  * errno: ERR_TIMED_OUT, or ERR_NOT_RUNNING when nobody is there. */
 int address_connect(const struct address *a, double timeout, struct err *e);
 
-/* In the environment of a herod that root has started and that has become
- * another user: its places are those of root's herod. */
+/* In the environment of a herod whose places are those of root's herod though
+ * it is not root: "places", or "keeper", when its keeper is. */
 #define ROOTS_VARIABLE "HEROD_ROOTS"
 bool is_roots(void);
 

@@ -415,7 +415,7 @@ herod_become(struct keeper *k)
 	if (!identity_become(&k->base.identity) ||
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
 		die("cannot become herod's user");
-	setenv("HEROD_ROOTS", "1", 1);
+	setenv("HEROD_ROOTS", "keeper", 1);
 }
 
 static _Noreturn void
