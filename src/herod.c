@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -113,6 +114,7 @@ struct herod {
 	struct handover *handover; /* until we go on with them */
 	ev_signal signals[6];
 	int lock_fd;
+	struct rlimit core; /* that we were given */
 	bool again; /* one before us was ready, and died */
 	bool remembered; /* what those before us knew of runners */
 	bool reload_due; /* the file has yet to count */
@@ -534,6 +536,7 @@ take_keepers_place(struct herod *h)
 	settle(h);
 	hand_over(h);
 	fd = keeper_bequeath(h->keeper);
+	setrlimit(RLIMIT_CORE, &h->core); /* for its children */
 	if (fd != -1)
 		exec_keeper(h, h->argv[0], -1, fd);
 	else
@@ -1367,12 +1370,29 @@ load(const struct options *o, bool *reload_due)
 
 /* ---- the daemon ---- */
 
+/* Keys and payloads are in our memory.  One byte is a limit that even a core
+ * through a pipe keeps to, core(5).  Nor may runners of our own user, which is
+ * not who started us, look into us, and ask the keeper in our name. */
+static void
+keep_memory_secret(struct herod *h)
+{
+	struct rlimit least;
+
+	getrlimit(RLIMIT_CORE, &h->core);
+	least = h->core;
+	least.rlim_cur = least.rlim_max > 0 ? 1 : 0;
+	setrlimit(RLIMIT_CORE, &least);
+	if (privs_keeper_is_root())
+		prctl(PR_SET_DUMPABLE, 0);
+}
+
 static int
 run_daemon(struct herod *h)
 {
 	struct err e = {0};
 	int code = EXIT_SUCCESS;
 
+	keep_memory_secret(h);
 	srandom((unsigned)getpid());
 	TAILQ_INIT(&h->stored);
 	h->lock_fd = -1;

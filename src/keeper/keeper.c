@@ -1193,11 +1193,22 @@ signals_open(struct keeper *k)
 	watch(k, k->signals, SOURCE_SIGNALS, EPOLLIN, EPOLL_CTL_ADD);
 }
 
+/* What we were told is no part of a core: environments hold passwords. */
+static void
+keep_memory_secret(struct keeper *k)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t from = (uintptr_t)k & ~(page - 1);
+
+	madvise((void *)from, (uintptr_t)(k + 1) - from, MADV_DONTDUMP);
+}
+
 static void
 setup(struct keeper *k)
 {
 	int null_fd = null_open();
 
+	keep_memory_secret(k);
 	spawn_base_init(&k->base, null_fd);
 	k->spare = fcntl(null_fd, F_DUPFD_CLOEXEC, 3);
 	k->sock = -1;

@@ -143,6 +143,17 @@ check_keeper(pid_t keeper)
 	check_str(proc_field(keeper, "status", "CapInh"), "0000000000000000");
 }
 
+/* By another process of its user, as ptrace(2) or by /proc/PID/mem: what is
+ * not dumpable is root's there. */
+static bool
+is_to_be_looked_into(pid_t pid)
+{
+	struct stat st;
+
+	check_int(stat(text("/proc/%d/mem", (int)pid), &st), 0);
+	return st.st_uid != 0;
+}
+
 /* Everybody is whom they should be. */
 static void
 check_all(struct herod *h)
@@ -153,6 +164,7 @@ check_all(struct herod *h)
 	check_is_user(daemon, USER);
 	check_str(proc_field(daemon, "status", "NoNewPrivs"), "1");
 	check_caps(daemon, "CapBnd");
+	check_int(is_to_be_looked_into(daemon), false);
 	check_is_user(pid_of(h, "own"), USER);
 	check_is_user(pid_of(h, "other"), OTHER);
 	check_caps(pid_of(h, "own"), "CapBnd");
