@@ -235,6 +235,24 @@ test_jobs_on_a_private_redis_are_done_by_whom_they_should(void)
 	herod_stop(h);
 }
 
+/* Its control group is herod's user's, and so kills those of others. */
+void
+test_what_a_runner_of_another_user_left_behind_is_killed(void)
+{
+	struct herod *h = begin(
+	    CONF "[runner:other]\nuser = " OTHER "\nstopwaitsecs = 0.1\n"
+		 "command = sh -c 'setsid sleep 1000 & echo $!; sleep 1000'\n");
+	pid_t stray;
+
+	if (strstr(herod_log(), "no control groups"))
+		skip("there are no control groups");
+	rpc(h, "start_all", NULL);
+	wait_for((stray = (pid_t)atoi(logs_of(h, "other"))) != 0);
+	rpc(h, "stop_runner", "[s]", "other");
+	wait_for(!is_alive(stray));
+	herod_stop(h);
+}
+
 void
 test_all_stay_who_they_are_over_the_death_of_herod(void)
 {
@@ -416,6 +434,9 @@ test_its_group_may_read_secrets(void)
 	check_int(chown(here("h.conf"), 0, getpwnam(USER)->pw_gid), 0);
 	chmod(here("h.conf"), 0640);
 	check_str(run("bin/herod --check -c h.conf").err, "");
+	write_file(here("h.conf"), "[herod]\nuser_secrets = a-secret\n");
+	check_has(run("bin/herod --check -c h.conf").err, "others can read");
+	write_file(here("h.conf"), CONF);
 	check_int(chown(here("h.conf"), 0, 0), 0);
 	check_has(run("bin/herod --check -c h.conf").err, "cannot read");
 }
