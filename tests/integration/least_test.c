@@ -92,6 +92,12 @@ daemon_of(const struct herod *h)
 }
 
 static bool
+is_another(pid_t now, pid_t before)
+{
+	return now != 0 && now != before;
+}
+
+static bool
 is_well(struct herod *h)
 {
 	return heroctl(h, "ping").status == 0;
@@ -201,11 +207,11 @@ test_a_runner_of_another_user_is_stopped_killed_and_started(void)
 	rpc(h, "start_all", NULL);
 	other = pid_of(h, "other");
 	rpc(h, "restart_runner", "[s]", "other");
-	wait_for(pid_of(h, "other") != 0 && pid_of(h, "other") != other);
+	wait_for(is_another(pid_of(h, "other"), other));
 	check(!is_alive(other));
 	other = pid_of(h, "other");
 	kill(other, SIGKILL);
-	wait_for(pid_of(h, "other") != 0 && pid_of(h, "other") != other);
+	wait_for(is_another(pid_of(h, "other"), other));
 	check_is_user(pid_of(h, "other"), OTHER);
 	wait_for(strstr(logs_of(h, "deaf"), "on") != NULL);
 	deaf = pid_of(h, "deaf");
@@ -263,7 +269,7 @@ test_all_stay_who_they_are_over_the_death_of_herod(void)
 	daemon = daemon_of(h);
 	other = pid_of(h, "other");
 	kill(daemon, SIGKILL);
-	wait_for(daemon_of(h) != 0 && daemon_of(h) != daemon && is_well(h));
+	wait_for(is_another(daemon_of(h), daemon) && is_well(h));
 	check_all(h);
 	check_int(pid_of(h, "other"), other);
 	rpc(h, "stop_runner", "[s]", "other");
@@ -285,13 +291,13 @@ test_all_stay_who_they_are_over_the_death_of_the_keeper(void)
 	keeper = keeper_of(h);
 	other = pid_of(h, "other");
 	kill(keeper, SIGKILL);
-	wait_for(keeper_of(h) != 0 && keeper_of(h) != keeper && is_well(h));
+	wait_for(is_another(keeper_of(h), keeper) && is_well(h));
 	check_all(h);
 	check_int(pid_of(h, "other"), other);
 	said = logs_of(h, "chatty"); /* its pipe was found again */
 	wait_for(strlen(logs_of(h, "chatty")) > strlen(said));
 	rpc(h, "restart_runner", "[s]", "other");
-	wait_for(pid_of(h, "other") != 0 && pid_of(h, "other") != other);
+	wait_for(is_another(pid_of(h, "other"), other));
 	check(!is_alive(other));
 	check_is_user(pid_of(h, "other"), OTHER);
 	herod_stop(h);
@@ -327,7 +333,7 @@ test_all_stay_who_they_are_over_an_upgrade(void)
 	check_all(h);
 	check_int(pid_of(h, "other"), other);
 	rpc(h, "restart_runner", "[s]", "other");
-	wait_for(pid_of(h, "other") != 0 && pid_of(h, "other") != other);
+	wait_for(is_another(pid_of(h, "other"), other));
 	check_is_user(pid_of(h, "other"), OTHER);
 	herod_stop(h);
 }
