@@ -1,11 +1,13 @@
 #include "audit.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "jsonrpc.h"
 #include "logfile.h"
 #include "mem.h"
+#include "secret.h"
 #include "settings.h"
 #include "turns.h"
 
@@ -136,6 +138,17 @@ put_text(struct sink *s, const char *text)
 	sink_bytes(s, text, strlen(text));
 }
 
+/* Of what was asked for, not of what there is: a key may stand there. */
+static void
+put_subject(struct sink *s, const char *what)
+{
+	char text[ABOUT_MAX + 1];
+
+	snprintf(text, sizeof(text), "%s", what);
+	secret_mask(text);
+	put_text(s, text);
+}
+
 static void
 put_line(struct audit *a, const struct peer *who, const struct method *m,
     const json_t *params, const char *result)
@@ -153,7 +166,7 @@ put_line(struct audit *a, const struct peer *who, const struct method *m,
 	put_text(s, m->name);
 	sink_literal(s, ",\"about\":");
 	if (what != NULL)
-		sink_bytes(s, what, strnlen(what, ABOUT_MAX));
+		put_subject(s, what);
 	else
 		sink_literal(s, "null");
 	sink_literal(s, ",\"result\":");

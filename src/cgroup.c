@@ -363,19 +363,46 @@ cgroups_open(const char *id, bool off)
 	return cgroups_begin(cs);
 }
 
+/* What is there stays. */
+static void
+cgroups_forget(struct cgroups *cs)
+{
+	if (cs->tree != -1)
+		close(cs->tree);
+	if (cs->base != -1)
+		close(cs->base);
+	free(cs->base_path);
+	free(cs->name);
+	free(cs);
+}
+
 void
 cgroups_close(struct cgroups *cs)
 {
 	if (cs->tree != -1) {
 		remove_groups(cs->tree);
 		unlinkat(cs->base, cs->name, AT_REMOVEDIR);
-		close(cs->tree);
 	}
-	if (cs->base != -1)
-		close(cs->base);
-	free(cs->base_path);
-	free(cs->name);
-	free(cs);
+	cgroups_forget(cs);
+}
+
+/* A user who may move processes into a group has to be allowed to do so in the
+ * one above both, too: so this process, and with it the keeper, must be in
+ * the tree. */
+void
+cgroups_give(const char *id, uid_t uid, gid_t gid)
+{
+	static const char *const files[] = {"cgroup.procs", "cgroup.threads",
+	    "cgroup.subtree_control", LEAF, LEAF "/cgroup.procs", "."};
+	struct cgroups *cs = cgroups_open(id, false);
+	size_t i;
+
+	if (cs->tree != -1 && move_to_leaf(cs))
+		for (i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+			if (fchownat(cs->tree, files[i], uid, gid, 0) == -1)
+				log_warn("%s/%s/%s", cs->base_path, cs->name,
+				    files[i]);
+	cgroups_forget(cs);
 }
 
 const char *

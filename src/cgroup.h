@@ -47,6 +47,10 @@ struct cgroups *cgroups_open(const char *id, bool off);
 struct cgroups *cgroups_open_at(const char *base, const char *id);
 
 /* Removes what is empty, too. */
+/* While root: makes the directory of groups, with the controllers that there
+ * are, and gives it to the user; herod opens it as that user. */
+void cgroups_give(const char *id, uid_t uid, gid_t gid);
+
 void cgroups_close(struct cgroups *cs);
 
 /* "" when there are groups, else why not. */

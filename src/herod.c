@@ -16,10 +16,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <ev.h>
@@ -44,6 +46,7 @@
 #include "news.h"
 #include "past.h"
 #include "private_redis.h"
+#include "privs.h"
 #include "redis.h"
 #include "reload.h"
 #include "revive.h"
@@ -76,6 +79,8 @@ struct options {
 	bool check, daemon, version, help;
 	const char *new_key; /* --bootstrap-admin-key */
 	int keeper_fd; /* -1: we are what the user typed */
+	bool guarded; /* by a guard, which would start us again */
+	int ready_fd; /* of guarded */
 };
 
 struct stored {
@@ -86,6 +91,7 @@ struct stored {
 
 struct herod {
 	struct options options;
+	struct privs privs;
 	char **argv;
 	struct conf *conf;
 	struct ev_loop *loop;
@@ -113,6 +119,7 @@ struct herod {
 	struct handover *handover; /* until we go on with them */
 	ev_signal signals[6];
 	int lock_fd;
+	struct rlimit core; /* that we were given */
 	bool again; /* one before us was ready, and died */
 	bool remembered; /* what those before us knew of runners */
 	bool reload_due; /* the file has yet to count */
@@ -222,7 +229,10 @@ read_word(struct options *o, char **argv, int *i, struct err *e)
 		o->new_key = argv[++*i];
 	else if (strcmp(word, "--keeper-fd") == 0 && argv[*i + 1])
 		o->keeper_fd = atoi(argv[++*i]);
-	else if (strncmp(word, "--", 2) == 0 && word[2])
+	else if (strcmp(word, "--guarded") == 0 && argv[*i + 1]) {
+		o->guarded = true;
+		o->ready_fd = atoi(argv[++*i]);
+	} else if (strncmp(word, "--", 2) == 0 && word[2])
 		return read_setting(o, argv, i, e);
 	else if (word[0] == '-' && word[1] && word[1] != '-')
 		return read_letter(o, argv, i, e);
@@ -308,7 +318,7 @@ check_mode(const char *what, const char *path, struct err *e)
 
 /* In a place where others may write, a directory must be ours alone. */
 static int
-check_owner(const char *what, const char *path, struct err *e)
+check_owner(const char *what, const char *path, uid_t owner, struct err *e)
 {
 	struct stat st;
 
@@ -318,11 +328,47 @@ check_owner(const char *what, const char *path, struct err *e)
 	if (!S_ISDIR(st.st_mode) && !S_ISLNK(st.st_mode))
 		return err_set(
 		    e, ERR_INTERNAL, "%s %s is not a directory", what, path);
-	if (st.st_uid != geteuid() && st.st_uid != 0)
+	if (st.st_uid != owner && st.st_uid != 0)
 		return err_set(e, ERR_INTERNAL,
 		    "%s %s belongs to uid %u; wanted uid %u", what, path,
-		    (unsigned)st.st_uid, (unsigned)geteuid());
+		    (unsigned)st.st_uid, (unsigned)owner);
 	return check_mode(what, path, e);
+}
+
+/* False for what was there before a herod was, in a state_dir that is not. */
+static bool
+is_of_state(int dir, const char *name)
+{
+	struct stat st;
+
+	(void)name;
+	return faccessat(dir, LOCK_FILE, F_OK, 0) == 0 ||
+	    fstatat(dir, "log/herod.log", &st, 0) == 0 ||
+	    strcmp(name, "log") == 0;
+}
+
+static bool
+is_socket(int dir, const char *name)
+{
+	struct stat st;
+
+	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    S_ISSOCK(st.st_mode);
+}
+
+/* While root, for the herod that is to be somebody else. */
+static int
+give_dirs(const struct privs *p, const struct daemon_conf *d, struct err *e)
+{
+	if (make_dir(d->state_dir, 0750, e) != 0 ||
+	    check_owner("state_dir", d->state_dir, p->uid, e) != 0 ||
+	    make_dir(d->runtime_dir, 0755, e) != 0 ||
+	    check_owner("runtime_dir", d->runtime_dir, p->uid, e) != 0)
+		return -1;
+	return privs_give(p, d->state_dir, is_of_state, e) != 0 ||
+		privs_give(p, d->runtime_dir, is_socket, e) != 0
+	    ? -1
+	    : 0;
 }
 
 static int
@@ -331,9 +377,9 @@ make_dirs(const struct daemon_conf *d, struct err *e)
 	mode_t mode = geteuid() == 0 ? 0755 : 0700;
 	char *log = xasprintf("%s/log", d->state_dir);
 	int bad = make_dir(d->state_dir, 0750, e) ||
-	    check_owner("state_dir", d->state_dir, e) ||
+	    check_owner("state_dir", d->state_dir, geteuid(), e) ||
 	    make_dir(log, 0750, e) || make_dir(d->runtime_dir, mode, e) ||
-	    check_owner("runtime_dir", d->runtime_dir, e);
+	    check_owner("runtime_dir", d->runtime_dir, geteuid(), e);
 
 	free(log);
 	return bad ? -1 : 0;
@@ -443,7 +489,7 @@ name_orphans(const struct herod *h)
 }
 
 static int exec_keeper(
-    const char *herod, int ready_fd, int resume_fd, char **argv);
+    const struct herod *h, const char *herod, int ready_fd, int resume_fd);
 
 /* Signals that came, but what they ask for is not begun. */
 static volatile sig_atomic_t caught[NSIG];
@@ -496,11 +542,23 @@ take_keepers_place(struct herod *h)
 	settle(h);
 	hand_over(h);
 	fd = keeper_bequeath(h->keeper);
+	setrlimit(RLIMIT_CORE, &h->core); /* for its children */
 	if (fd != -1)
-		exec_keeper(h->argv[0], -1, fd, h->argv);
+		exec_keeper(h, h->argv[0], -1, fd);
 	else
 		log_warn("cannot take the place of herod-keeper");
 	sigprocmask(SIG_SETMASK, &old, NULL);
+}
+
+/* Not being root we cannot be what the keeper was.  Its guard starts another
+ * one, and that goes on with what lives, as after the death of both. */
+static _Noreturn void
+leave_to_guard(struct herod *h)
+{
+	log_errorx("herod-keeper was killed: ending for its guard to start all "
+		   "anew");
+	settle(h);
+	_exit(EXIT_FAILURE);
 }
 
 /* Left alone, they would write to nobody, and the next herod would start
@@ -510,6 +568,8 @@ on_keeper_lost(void *arg)
 {
 	struct herod *h = arg;
 
+	if (!h->ending && privs_keeper_is_root())
+		leave_to_guard(h);
 	if (!h->ending) {
 		log_errorx("herod-keeper was killed: taking its place; nobody "
 			   "can tell how those end that it had started");
@@ -542,7 +602,8 @@ on_keeper_replaced(void *arg)
 	settle(h);
 	if (h->ending) {
 		doors_free(h->doors);
-		kill(getppid(), SIGTERM);
+		if (kill(getppid(), SIGTERM) == -1)
+			keeper_stop(h->keeper, EXIT_SUCCESS);
 	} else {
 		hand_over(h);
 	}
@@ -989,19 +1050,27 @@ add_runners(struct herod *h, bool own_redis, struct err *e)
 	return 0;
 }
 
+enum { CGROUPS_AUTO, CGROUPS_OFF };
+
 /* The herod after us on this state directory finds ours again. */
-static struct cgroups *
-open_cgroups(const struct daemon_conf *d)
+static const char *
+cgroups_id(const struct daemon_conf *d, char id[24])
 {
-	enum { AUTO, OFF };
 	uint64_t hash = 14695981039346656037U; /* FNV-1a */
-	char id[24];
 	const char *c;
 
 	for (c = d->state_dir; *c; c++)
 		hash = (hash ^ (unsigned char)*c) * 1099511628211U;
-	snprintf(id, sizeof(id), "%016llx", (unsigned long long)hash);
-	return cgroups_open(id, d->cgroups == OFF);
+	snprintf(id, 24, "%016llx", (unsigned long long)hash);
+	return id;
+}
+
+static struct cgroups *
+open_cgroups(const struct daemon_conf *d)
+{
+	char id[24];
+
+	return cgroups_open(cgroups_id(d, id), d->cgroups == CGROUPS_OFF);
 }
 
 static int
@@ -1348,12 +1417,29 @@ load(const struct options *o, bool *reload_due)
 
 /* ---- the daemon ---- */
 
+/* Keys and payloads are in our memory.  One byte is a limit that even a core
+ * through a pipe keeps to, core(5).  Nor may runners of our own user, which is
+ * not who started us, look into us, and ask the keeper in our name. */
+static void
+keep_memory_secret(struct herod *h)
+{
+	struct rlimit least;
+
+	getrlimit(RLIMIT_CORE, &h->core);
+	least = h->core;
+	least.rlim_cur = least.rlim_max > 0 ? 1 : 0;
+	setrlimit(RLIMIT_CORE, &least);
+	if (privs_keeper_is_root())
+		prctl(PR_SET_DUMPABLE, 0);
+}
+
 static int
 run_daemon(struct herod *h)
 {
 	struct err e = {0};
 	int code = EXIT_SUCCESS;
 
+	keep_memory_secret(h);
 	srandom((unsigned)getpid());
 	TAILQ_INIT(&h->stored);
 	h->lock_fd = -1;
@@ -1384,7 +1470,9 @@ add_words(char ***args, char **argv)
 {
 	int i;
 
-	for (i = 1; argv[i] && strcmp(argv[i], "--keeper-fd") != 0; i++)
+	for (i = 1; argv[i] && strcmp(argv[i], "--keeper-fd") != 0 &&
+	     strcmp(argv[i], "--guarded") != 0;
+	     i++)
 		strv_add(args, xstrdup(argv[i]));
 }
 
@@ -1398,21 +1486,44 @@ add_descriptor(char ***args, const char *option, int fd)
 	strv_add(args, xasprintf("%d", fd));
 }
 
-static int
-exec_keeper(const char *herod, int ready_fd, int resume_fd, char **argv)
+/* Whom herod becomes, and what its runners may. */
+static void
+add_privs(char ***args, const struct privs *p)
 {
-	char **args = NULL, *keeper = keeper_path(herod);
+	if (!p->drops)
+		return;
+	strv_add(args, xstrdup("--user"));
+	strv_add(args, privs_option(p));
+	strv_add(args, xstrdup("--root-runners"));
+	strv_add(args, xstrdup(p->root_runners ? "1" : "0"));
+}
 
-	strv_add(&args, xstrdup("herod-keeper"));
-	add_descriptor(&args, "--ready-fd", ready_fd);
-	add_descriptor(&args, "--resume", resume_fd);
+/* Executes it, with these options before what herod is to be executed with. */
+static int
+exec_with(const struct herod *h, const char *herod, char **args)
+{
+	char *keeper = keeper_path(herod);
+
 	strv_add(&args, xstrdup("--"));
 	strv_add(&args, xstrdup(herod));
-	add_words(&args, argv);
+	add_words(&args, h->argv);
 	execv(keeper, args);
 	fprintf(
 	    stderr, "herod: cannot execute %s: %s\n", keeper, strerror(errno));
 	return EXIT_FAILURE;
+}
+
+static int
+exec_keeper(
+    const struct herod *h, const char *herod, int ready_fd, int resume_fd)
+{
+	char **args = NULL;
+
+	strv_add(&args, xstrdup("herod-keeper"));
+	add_descriptor(&args, "--ready-fd", ready_fd);
+	add_descriptor(&args, "--resume", resume_fd);
+	add_privs(&args, &h->privs);
+	return exec_with(h, herod, args);
 }
 
 static const char *
@@ -1438,12 +1549,117 @@ exec_first_keeper(struct herod *h, int ready_fd)
 
 	if (h->options.daemon)
 		log_to_both(&h->conf->daemon);
-	bad = revive(state_dir, lock, LOCK_NAME, &resume_fd, &e);
+	bad = revive(&h->privs, state_dir, lock, LOCK_NAME, &resume_fd, &e);
 	free(lock);
 	if (bad)
 		return complain(&e);
 	in_force_mark(h->conf, resume_fd >= 0 || past_remains(state_dir));
-	return exec_keeper(own_path(), ready_fd, resume_fd, h->argv);
+	return exec_keeper(h, own_path(), ready_fd, resume_fd);
+}
+
+/* ---- when herod is to be another user ---- */
+
+/* Who starts all of it again, as root, should the keeper be killed. */
+static int
+exec_guard(struct herod *h, int ready_fd)
+{
+	char **args = NULL;
+
+	strv_add(&args, xstrdup("herod-keeper"));
+	add_descriptor(&args, "--ready-fd", ready_fd);
+	add_descriptor(&args, "--guard", 1);
+	add_privs(&args, &h->privs);
+	return exec_with(h, own_path(), args);
+}
+
+/* As herod will read it, and read it again. */
+static int
+load_as_user(struct herod *h)
+{
+	struct err e = {0};
+
+	if (privs_become(&h->privs, &e) != 0)
+		return complain(&e);
+	conf_free(h->conf);
+	h->conf = load(&h->options, &h->reload_due);
+	if (h->conf)
+		return EXIT_SUCCESS;
+	fprintf(stderr,
+	    "herod: this is what herod meets as the user it becomes, uid %u, "
+	    "who has to be able to read its configuration\n",
+	    (unsigned)h->privs.uid);
+	return EXIT_USAGE;
+}
+
+/* In a process of its own. */
+static _Noreturn void
+try_to_begin(struct herod *h)
+{
+	int bad = load_as_user(h);
+
+	if (!bad && access(own_path(), X_OK) != 0) {
+		fprintf(stderr, "herod: uid %u cannot execute %s: %s\n",
+		    (unsigned)h->privs.uid, own_path(), strerror(errno));
+		bad = EXIT_FAILURE;
+	}
+	_exit(bad);
+}
+
+static int
+try_as_user(struct herod *h)
+{
+	int status = -1;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		try_to_begin(h);
+	if (pid == -1 || waitpid(pid, &status, 0) == -1 || !WIFEXITED(status))
+		return EXIT_FAILURE;
+	return WEXITSTATUS(status);
+}
+
+static int
+check_files(const struct herod *h, struct err *e)
+{
+	char *keeper = keeper_path(own_path());
+	int bad = privs_check_file(&h->privs, own_path(), e) != 0 ||
+	    privs_check_file(&h->privs, keeper, e) != 0 ||
+	    (h->options.file &&
+		privs_check_file(&h->privs, h->options.file, e) != 0);
+
+	free(keeper);
+	return bad ? -1 : 0;
+}
+
+/* All that only root can do, then the keeper. */
+static int
+begin_guarded(struct herod *h)
+{
+	const struct daemon_conf *d = &h->conf->daemon;
+	struct err e = {0};
+	char id[24];
+	int bad;
+
+	if (!h->privs.drops) /* it was about to be when the guard began */
+		return exec_first_keeper(h, h->options.ready_fd);
+	if (check_files(h, &e) != 0)
+		return complain(&e);
+	if ((bad = try_as_user(h)) != 0)
+		return bad;
+	if (give_dirs(&h->privs, d, &e) != 0)
+		return complain(&e);
+	if (d->cgroups != CGROUPS_OFF)
+		cgroups_give(cgroups_id(d, id), h->privs.uid, h->privs.gid);
+	privs_own_files(&h->privs, true);
+	return exec_first_keeper(h, h->options.ready_fd);
+}
+
+static int
+exec_first(struct herod *h, int ready_fd)
+{
+	if (!h->privs.drops)
+		return exec_first_keeper(h, ready_fd);
+	return exec_guard(h, ready_fd);
 }
 
 /* The parent of a daemon ends when it is ready, or has failed. */
@@ -1483,7 +1699,7 @@ go_to_background(struct herod *h)
 	dup2(null, STDOUT_FILENO);
 	if (null > STDERR_FILENO)
 		close(null);
-	return exec_first_keeper(h, ready[1]);
+	return exec_first(h, ready[1]);
 }
 
 static int
@@ -1595,9 +1811,32 @@ print_check(const struct herod *h)
 	putchar('\n');
 }
 
+/* What was asked for is done as that user, in directories that are theirs. */
+static int
+become(struct herod *h)
+{
+	struct err e = {0};
+
+	if (h->options.new_key &&
+	    give_dirs(&h->privs, &h->conf->daemon, &e) != 0)
+		return complain(&e);
+	return load_as_user(h);
+}
+
 static int
 run_user(struct herod *h)
 {
+	bool start = !h->options.check && !h->options.new_key;
+	struct err e = {0};
+
+	if (privs_find(&h->privs, &h->conf->daemon, start, &e) != 0) {
+		complain(&e);
+		return EXIT_USAGE;
+	}
+	if (h->options.guarded)
+		return begin_guarded(h);
+	if (h->privs.drops && !start && become(h) != 0)
+		return EXIT_USAGE;
 	if (h->options.check) {
 		if (!is_startable(&h->conf->daemon))
 			return EXIT_USAGE;
@@ -1606,8 +1845,7 @@ run_user(struct herod *h)
 	}
 	if (h->options.new_key)
 		return bootstrap(h);
-	return h->options.daemon ? go_to_background(h)
-				 : exec_first_keeper(h, -1);
+	return h->options.daemon ? go_to_background(h) : exec_first(h, -1);
 }
 
 /* Started with 0, 1 or 2 closed, a socket would become one of them. */

@@ -19,7 +19,7 @@
 #include "type.h"
 
 #define FILE_NAME "keys.json"
-#define PREFIX "hero_"
+#define PREFIX KEY_PREFIX
 #define SECRET_BYTES 32
 #define SECRET_LEN 52 /* in base32 */
 #define ID_BYTES 5

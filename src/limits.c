@@ -21,6 +21,7 @@
 #include "env_file.h"
 #include "log.h"
 #include "mem.h"
+#include "privs.h"
 #include "runners.h"
 
 extern char **environ;
@@ -181,11 +182,43 @@ find_groups(struct child_spec *spec, const struct passwd *pw)
 	spec->ngroups = (size_t)n;
 }
 
+static bool
+is_roots_too(const struct child_spec *spec)
+{
+	size_t i;
+
+	for (i = 0; i < spec->ngroups; i++)
+		if (spec->groups[i] == 0)
+			return true;
+	return spec->uid == 0 || spec->gid == 0;
+}
+
+/* herod-keeper would refuse it, too, with fewer words. */
+static int
+check_root(
+    const struct instance *i, const struct child_spec *spec, struct err *e)
+{
+	if (!privs_keeper_is_root() || !is_roots_too(spec) ||
+	    runners_context(i->runner->all)->conf->root_runners)
+		return 0;
+	err_set(e, ERR_CANNOT_START,
+	    "user: no runner may be root or in root's group");
+	return err_hint(e, "root_runners = true of [herod] allows it");
+}
+
+static bool
+is_anybody(void)
+{
+	return geteuid() == 0 || privs_keeper_is_root();
+}
+
 /* Fills uid, gid and groups; *pw is NULL when none is set. */
 static int
-set_user(const struct runner_conf *c, struct child_spec *spec,
+set_user(const struct instance *i, struct child_spec *spec,
     const struct passwd **pw, struct err *e)
 {
+	const struct runner_conf *c = &i->runner->conf;
+
 	*pw = NULL;
 	if (c->user == NULL && c->group == NULL)
 		return 0;
@@ -197,17 +230,18 @@ set_user(const struct runner_conf *c, struct child_spec *spec,
 	spec->gid = *pw ? (*pw)->pw_gid : getegid();
 	if (c->group && find_group(c->group, &spec->gid, e) != 0)
 		return -1;
-	if (geteuid() != 0 &&
-	    (spec->uid != geteuid() || spec->gid != getegid()))
+	if (!is_anybody() && (spec->uid != geteuid() || spec->gid != getegid()))
 		return err_set(e, ERR_CANNOT_START,
 		    "user: herod runs as uid %u and cannot become %s%s%s "
 		    "(wanted: herod as root)",
 		    (unsigned)geteuid(), c->user ? c->user : "",
 		    c->group ? " group " : "", c->group ? c->group : "");
-	if (geteuid() != 0)
+	if (!is_anybody())
 		spec->set_user = false; /* it is us already */
 	else if (*pw)
 		find_groups(spec, *pw);
+	if (spec->set_user && check_root(i, spec, e) != 0)
+		return -1;
 	if (c->user == NULL)
 		*pw = NULL; /* the environment stays */
 	return 0;
@@ -493,7 +527,7 @@ runner_spec_outside(const struct instance *i, char *const *extra,
 
 	memset(spec, 0, sizeof(*spec));
 	spec->stdin_fd = spec->keep_fd = spec->cgroup_fd = -1;
-	if (set_user(c, spec, &pw, e) != 0 ||
+	if (set_user(i, spec, &pw, e) != 0 ||
 	    (c->env_file && env_file_read(c->env_file, &from_file, e) != 0)) {
 		spec_clear(spec);
 		return -1;

@@ -25,6 +25,7 @@ static const struct {
     {"stopsignal", "TERM"},
     {"stopwaitsecs", "60s"},
     {"umask", "077"},
+    {"rlimit_core", "0"}, /* jobs are in its memory */
 };
 
 /* In the state directory nobody else's server can take it. */

@@ -51,6 +51,7 @@ struct formers {
 	size_t n, ngoing, nkilled, nended;
 	uint32_t next_id;
 	double deadline; /* for those that are killed, by clock_monotonic() */
+	const struct privs *privs;
 	struct wire_base base;
 };
 
@@ -91,7 +92,7 @@ has_ended(int pidfd)
  * says is the recorded one, and nobody else can have its number any more.
  */
 static enum fate
-fate_of(struct former *f)
+fate_of(const struct privs *p, struct former *f)
 {
 	struct process_info info;
 
@@ -107,6 +108,8 @@ fate_of(struct former *f)
 		return has_ended(f->pidfd) ? FATE_STALE : FATE_UNSEEN;
 	if (info.began != f->l.began || has_ended(f->pidfd))
 		return FATE_STALE;
+	if (!privs_may_touch(p, f->l.pid))
+		return FATE_UNSEEN;
 	return f->l.needs_us ? FATE_KILLED : FATE_GOES_ON;
 }
 
@@ -138,7 +141,7 @@ add_former(struct formers *all, const struct living *l)
 	f = &all->v[all->n++];
 	*f = (struct former){.l = *l, .pidfd = -1};
 	name_former(f);
-	f->fate = fate_of(f);
+	f->fate = fate_of(all->privs, f);
 	tell_fate(f);
 	all->ngoing += f->fate == FATE_GOES_ON;
 	all->nended += f->fate == FATE_ENDED;
@@ -198,7 +201,8 @@ doomed(const struct formers *all, pid_t pid)
 	pid_t keeper;
 	unsigned id;
 
-	if (strays_mark_read(pid, &keeper, &id) != MARKED ||
+	if (!privs_may_touch(all->privs, pid) ||
+	    strays_mark_read(pid, &keeper, &id) != MARKED ||
 	    !strays_keeper_is_gone(keeper))
 		return NULL;
 	for (f = all->v; f < all->v + all->n; f++)
@@ -439,25 +443,35 @@ refuse_copies(struct err *e)
 	    e, ERR_INTERNAL, "what lives cannot be handed to herod-keeper");
 }
 
-int
-revive(const char *state_dir, const char *lock_path, const char *lock_name,
-    int *file, struct err *e)
+/* Who lives is looked at as root, our files are opened as the user. */
+static void
+deal_with(struct formers *all, int lock, const char *lock_name, int *file)
 {
-	struct formers all = {.next_id = 1};
+	privs_own_files(all->privs, false);
+	kill_doomed(all);
+	tell_losses(all);
+	if (all->ngoing || all->nended)
+		*file = file_for_keeper(all, lock, lock_name);
+	privs_own_files(all->privs, true);
+}
+
+int
+revive(const struct privs *p, const char *state_dir, const char *lock_path,
+    const char *lock_name, int *file, struct err *e)
+{
+	struct formers all = {.next_id = 1, .privs = p};
+	struct stat st;
 	int lock;
 
 	*file = -1;
-	if (access(lock_path, F_OK) == -1)
+	if (stat(lock_path, &st) == -1)
 		return 0;
 	lock = lock_take(lock_path, e);
 	if (lock == -1)
 		return -1;
 	base_begin(&all.base);
 	if (read_formers(&all, state_dir)) {
-		kill_doomed(&all);
-		tell_losses(&all);
-		if (all.ngoing || all.nended)
-			*file = file_for_keeper(&all, lock, lock_name);
+		deal_with(&all, lock, lock_name, file);
 		if (*file == -1 && all.ngoing)
 			return refuse_copies(e);
 	}

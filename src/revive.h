@@ -15,13 +15,15 @@
 #define REVIVE_H
 
 #include "err.h"
+#include "privs.h"
 
 /* Gives a file for herod-keeper --resume, which takes over the lock on the
  * state directory under this name; -1: nothing is to be gone on with.  Refused
  * (-1) when another herod lives, or what lives cannot be gone on with.  What
  * becomes of whom is logged.  This waits for those that are killed, at most
- * 5 s, and for the lock. */
-int revive(const char *state_dir, const char *lock_path, const char *lock_name,
-    int *file, struct err *e);
+ * 5 s, and for the lock.  The record is the word of a herod that may not have
+ * been root: its processes that are root's are left alone then. */
+int revive(const struct privs *p, const char *state_dir, const char *lock_path,
+    const char *lock_name, int *file, struct err *e);
 
 #endif

@@ -22,6 +22,7 @@
 #include "keys.h"
 #include "log.h"
 #include "mem.h"
+#include "secret.h"
 #include "settings.h"
 #include "turns.h"
 
@@ -374,14 +375,17 @@ take_secret(const struct rpc_door *door, const struct method *m, json_t *params,
 	    ? json_object_get(params, "secret")
 	    : NULL;
 	struct key_given given;
+	int bad;
 
 	*is_shown = secret != NULL && door->services->keys != NULL;
 	if (!*is_shown)
 		return 0;
 	if (!json_is_string(secret))
 		return err_set(e, ERR_PARAMS, "secret: a key is wanted");
-	if (keys_check(door->services->keys, json_string_value(secret),
-		door->peer->from, &given, e) == -1)
+	bad = keys_check(door->services->keys, json_string_value(secret),
+	    door->peer->from, &given, e);
+	secret_forget(json_string_value(secret));
+	if (bad)
 		return -1;
 	*shown = *door->peer;
 	auth_given(shown, &given);

@@ -5,12 +5,17 @@
 #include "keys.h"
 #include "mem.h"
 #include "rpc.h"
+#include "secret.h"
 
 static int
 check(struct call *call, struct key_given *given, struct err *e)
 {
-	return keys_check(call->services->keys, call_string(call, "key"),
-	    call->peer->from, given, e);
+	const char *key = call_string(call, "key");
+	int bad =
+	    keys_check(call->services->keys, key, call->peer->from, given, e);
+
+	secret_forget(key);
+	return bad;
 }
 
 static void

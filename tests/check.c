@@ -8,6 +8,7 @@
  * its own, comes back to a process that knows which test it was.
  */
 #include "check.h"
+#include "secrets.h"
 
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -474,6 +475,8 @@ guard_test(const struct test *t)
 		kill_all();
 		code = 1;
 	}
+	if (code == 0 && secrets_left(dir) > 0)
+		code = 1;
 	if (code != 0 && code != EXIT_SKIP)
 		show_log(dir);
 	if (keep_dirs)

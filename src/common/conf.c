@@ -37,6 +37,7 @@ struct entry {
 	char *section, *name, *value;
 	char *origin; /* file:line */
 	bool open; /* others can read its file, or change it */
+	bool group_reads; /* ... but all they can do is to read as its group */
 };
 
 struct reading {
@@ -45,6 +46,7 @@ struct reading {
 	char ***errors;
 	const struct file *file; /* that is read now */
 	int depth; /* of include */
+	bool has_user; /* [herod] names whom herod becomes */
 };
 
 /* One file while inih reads it. */
@@ -271,13 +273,23 @@ others_have(const struct stat *st)
 	    (st->st_uid != 0 && st->st_uid != geteuid());
 }
 
+/* Root's, and a herod that has become another user reads it by its group;
+ * while it still is root nobody knows yet. */
+static bool
+group_reads(const struct stat *st)
+{
+	return st->st_uid == 0 && (st->st_mode & 077) == 040 &&
+	    (geteuid() == 0 || st->st_gid == getegid());
+}
+
 static void
 entry_add(struct reading *r, const char *section, const char *name, char *value,
     char *origin)
 {
 	r->entries = xreallocarray(r->entries, r->n + 1, sizeof(*r->entries));
 	r->entries[r->n++] = (struct entry){xstrdup(section), xstrdup(name),
-	    value, origin, r->file && others_have(&r->file->st)};
+	    value, origin, r->file && others_have(&r->file->st),
+	    r->file && group_reads(&r->file->st)};
 }
 
 static bool
@@ -517,6 +529,15 @@ read_file(struct reading *r, const char *path)
 
 /* ---- sections ---- */
 
+/* Can others read it than herod, or than the user who it will be? */
+static bool
+is_open(const struct reading *r, const struct entry *e)
+{
+	if (e->open && e->group_reads)
+		return geteuid() == 0 && !r->has_user;
+	return e->open;
+}
+
 static void
 set(struct reading *r, const struct setting *table, void *conf,
     const struct entry *e)
@@ -526,7 +547,7 @@ set(struct reading *r, const struct setting *table, void *conf,
 
 	if (is_mark(e))
 		; /* nothing to set */
-	else if (e->open && setting_is_secret(table, e->name))
+	else if (is_open(r, e) && setting_is_secret(table, e->name))
 		complain(r, e->origin,
 		    "%s: others can read or change this file; chmod 600 it "
 		    "and let it be yours",
@@ -1072,7 +1093,7 @@ state_dir_default(void)
 	const char *xdg = getenv("XDG_STATE_HOME");
 	char *home, *dir;
 
-	if (geteuid() == 0)
+	if (is_roots())
 		return xstrdup(LOCALSTATEDIR "/lib/herod");
 	if (xdg && *xdg == '/')
 		return xasprintf("%s/herod", xdg);
@@ -1132,6 +1153,8 @@ conf_load(const char *path, const json_t *overrides, char ***errors)
 	if (path)
 		read_file(&r, path);
 	refuse_doubles(&r);
+	r.has_user = entry_find(&r, 0, "herod", "user") != NULL ||
+	    json_object_get(overrides, "user") != NULL;
 	set_daemon(&r, c);
 	set_overrides(&r, c, overrides);
 	fill_directories(&c->daemon);
@@ -1198,7 +1221,7 @@ conf_default_path(void)
 	const char *xdg = getenv("XDG_CONFIG_HOME");
 	char *home, *path;
 
-	if (geteuid() == 0) {
+	if (is_roots()) {
 		path = xstrdup(SYSCONFDIR "/herod.conf");
 	} else if (xdg && *xdg == '/') {
 		path = xasprintf("%s/herod/herod.conf", xdg);

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "secret.h"
+
 static const struct err_row rows[] = {
     [ERR_NONE] = {0, "none", false, ""},
 #define ERROR(name, number, word, retryable, meaning) \
@@ -24,6 +26,7 @@ err_set(struct err *e, enum err_code code, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(e->text, sizeof(e->text), fmt, ap);
 	va_end(ap);
+	secret_mask(e->text);
 	return -1;
 }
 
@@ -37,14 +40,17 @@ err_hint(struct err *e, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(e->hint, sizeof(e->hint), fmt, ap);
 	va_end(ap);
+	secret_mask(e->hint);
 	return -1;
 }
 
 int
 err_subject(struct err *e, const char *subject)
 {
-	if (e)
+	if (e) {
 		snprintf(e->subject, sizeof(e->subject), "%s", subject);
+		secret_mask(e->subject);
+	}
 	return -1;
 }
 

@@ -11,6 +11,32 @@
 _Static_assert(
     DIGEST_SIZE == PREFIX_LEN + 2 * SHA256_DIGEST_LENGTH + 1, "DIGEST_SIZE");
 
+void
+secret_forget(const char *text)
+{
+	explicit_bzero((char *)(uintptr_t)text, strlen(text));
+}
+
+void
+secret_mask(char *text)
+{
+	static const char digits[] = "abcdefghijklmnopqrstuvwxyz234567";
+	char *at = text, *end;
+	size_t len;
+
+	while ((at = strstr(at, KEY_PREFIX)) != NULL) {
+		at += strlen(KEY_PREFIX);
+		if (strspn(at, digits) != KEY_ID_LEN || at[KEY_ID_LEN] != '_')
+			continue;
+		at += KEY_ID_LEN + 1;
+		len = strspn(at, digits);
+		end = at + len;
+		len = len < 3 ? len : 3;
+		memset(at, '.', len);
+		memmove(at + len, end, strlen(end) + 1);
+	}
+}
+
 const char *
 secret_digest(const char *secret, char digest[DIGEST_SIZE])
 {

@@ -440,12 +440,18 @@ address_connect(const struct address *a, double timeout, struct err *e)
 
 /* ---- where sockets are ---- */
 
+bool
+is_roots(void)
+{
+	return geteuid() == 0 || getenv(ROOTS_VARIABLE) != NULL;
+}
+
 char *
 runtime_dir_default(void)
 {
 	const char *base = getenv("XDG_RUNTIME_DIR");
 
-	if (geteuid() == 0)
+	if (is_roots())
 		return xstrdup("/run/herod");
 	if (base != NULL && *base == '/')
 		return xasprintf("%s/herod", base);

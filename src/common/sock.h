@@ -41,6 +41,11 @@ int address_listen(
  * errno: ERR_TIMED_OUT, or ERR_NOT_RUNNING when nobody is there. */
 int address_connect(const struct address *a, double timeout, struct err *e);
 
+/* In the environment of a herod whose places are those of root's herod though
+ * it is not root: "places", or "keeper", when its keeper is. */
+#define ROOTS_VARIABLE "HEROD_ROOTS"
+bool is_roots(void);
+
 /* The default socket: RUNTIME/herod.sock, where RUNTIME is /run/herod for
  * root, else $XDG_RUNTIME_DIR/herod, else /tmp/herod-UID; new string. */
 char *runtime_dir_default(void);

@@ -1,7 +1,9 @@
 /*
  * herod-keeper: parent of herod and of every process that herod starts.
  *
- *	herod-keeper [--ready-fd N] [--resume N] -- /path/to/herod ARGUMENT...
+ *	herod-keeper [--ready-fd N] [--resume N]
+ *	    [--user UID:GID:GROUP,...] [--root-runners 0|1]
+ *	    [--guard 1] -- /path/to/herod ARGUMENT...
  *	herod-keeper --speaks VERSION | --resumes VERSION
  *
  * It executes herod with "--keeper-fd N" behind its arguments, N being one
@@ -13,6 +15,8 @@
  *	keeper.c	herod's life, signals, deaths, the loop (this file)
  *	table.c		what is known, and what herod must be told
  *	spawn.c		from fork to exec
+ *	identity.c	who herod is, and what is left of root
+ *	guard.c		the parent of the keeper (--guard)
  *	keeper_wire.c	messages
  *
  * Should it be killed itself, herod executes it anew in its own place, with
@@ -24,6 +28,10 @@
  * the socket for writing when it has taken over: that asks herod to end.
  * --speaks and --resumes tell by the exit status whether it understands a
  * herod (WIRE_VERSION), a keeper (WIRE_RESUME_VERSION) of that version.
+ *
+ * With --user herod is that user, and who it was that started us is not taken
+ * on its word: it may only ask for users that are not root, and for an upgrade
+ * to what is now where this program was.
  *
  * Nothing is allocated after the start, and nothing wakes it up while
  * nothing happens.
@@ -50,6 +58,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "guard.h"
+#include "identity.h"
 #include "spawn.h"
 #include "table.h"
 
@@ -82,6 +92,9 @@ enum { SOURCE_SIGNALS, SOURCE_HEROD, SOURCE_ENTRIES };
 struct keeper {
 	char *argv[ARGUMENTS_MAX + 3]; /* of herod */
 	int epoll, signals, spare;
+	char user[1024]; /* --user; "" */
+	char self[WIRE_PATH_MAX]; /* this program's path */
+	bool is_guard;
 	int ready_fd; /* told of READY; -1 */
 	int resume_fd; /* what an earlier keeper knew; -1 */
 	pid_t herod; /* 0: none lives */
@@ -395,6 +408,16 @@ everything_has_ended(const struct keeper *k)
 
 /* ---- herod: starting it ---- */
 
+/* It never is root, not even while it begins. */
+static void
+herod_become(struct keeper *k)
+{
+	if (!identity_become(&k->base.identity) ||
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
+		die("cannot become herod's user");
+	setenv("HEROD_ROOTS", "keeper", 1);
+}
+
 static _Noreturn void
 herod_run(struct keeper *k, int sock)
 {
@@ -410,6 +433,8 @@ herod_run(struct keeper *k, int sock)
 	k->argv[n] = (char *)"--keeper-fd";
 	k->argv[n + 1] = number;
 	k->argv[n + 2] = NULL;
+	if (k->base.identity.is_set)
+		herod_become(k);
 	execv(k->argv[0], k->argv);
 	say("cannot execute %s: %s", k->argv[0], strerror(errno));
 	_exit(127);
@@ -577,18 +602,27 @@ bequeath_descriptors(struct keeper *k, bool bequeath)
 static void
 exec_next(struct keeper *k, const char *path, int file)
 {
-	char *argv[ARGUMENTS_MAX + 6], number[16];
+	char *argv[ARGUMENTS_MAX + 10], number[16];
 	size_t i, n = 0;
 
 	snprintf(number, sizeof(number), "%d", file);
 	argv[n++] = (char *)"herod-keeper";
 	argv[n++] = (char *)"--resume";
 	argv[n++] = number;
+	if (k->base.identity.is_set) {
+		argv[n++] = (char *)"--user";
+		argv[n++] = k->user;
+		argv[n++] = (char *)"--root-runners";
+		argv[n++] = (char *)(k->base.identity.root_runners ? "1" : "0");
+	}
 	argv[n++] = (char *)"--";
 	for (i = 0; k->argv[i]; i++)
 		argv[n++] = k->argv[i];
 	argv[n] = NULL;
+	identity_own_files(NULL); /* root may go where that user may not */
 	execv(path, argv);
+	if (k->base.identity.is_set)
+		identity_own_files(&k->base.identity);
 }
 
 static int
@@ -620,6 +654,9 @@ on_upgrade(void *arg, const char *path)
 
 	if (k->ending || k->stop_asked || k->asked_by != 0 || k->herod_reaped)
 		return ECANCELED;
+	/* We would execute it as root. */
+	if (k->base.identity.is_set)
+		path = k->self;
 	file = memfd_create("herod-keeper", 0);
 	if (file == -1)
 		return errno;
@@ -1017,7 +1054,9 @@ static void
 usage(void)
 {
 	static const char text[] =
-	    "usage: herod-keeper [--ready-fd number] [--resume number] -- "
+	    "usage: herod-keeper [--ready-fd number] [--resume number] "
+	    "[--user uid:gid:groups]\n"
+	    "           [--root-runners 0|1] [--guard 1] -- "
 	    "/path/to/herod [argument ...]\n"
 	    "       herod-keeper --speaks version | --resumes version\n";
 	ssize_t ignored;
@@ -1058,6 +1097,37 @@ answer(const char *option, const char *text)
 }
 
 static void
+user_read(struct keeper *k, const char *text)
+{
+	if (strlen(text) < sizeof(k->user) &&
+	    identity_parse(&k->base.identity, text)) {
+		strcpy(k->user, text);
+		return;
+	}
+	say("--user: '%s' is not uid:gid:groups", text);
+	exit(2);
+}
+
+/* One option with its value; false: it is none. */
+static bool
+option_read(struct keeper *k, const char *option, const char *value)
+{
+	if (strcmp(option, "--ready-fd") == 0)
+		k->ready_fd = descriptor_number(option, value);
+	else if (strcmp(option, "--resume") == 0)
+		k->resume_fd = descriptor_number(option, value);
+	else if (strcmp(option, "--user") == 0)
+		user_read(k, value);
+	else if (strcmp(option, "--root-runners") == 0)
+		k->base.identity.root_runners = strcmp(value, "1") == 0;
+	else if (strcmp(option, "--guard") == 0)
+		k->is_guard = true;
+	else
+		return false;
+	return true;
+}
+
+static void
 arguments_read(struct keeper *k, int argc, char **argv)
 {
 	int i = 1;
@@ -1065,13 +1135,8 @@ arguments_read(struct keeper *k, int argc, char **argv)
 	if (argc == 3)
 		answer(argv[1], argv[2]);
 	k->ready_fd = k->resume_fd = -1;
-	for (; i + 1 < argc; i += 2)
-		if (strcmp(argv[i], "--ready-fd") == 0)
-			k->ready_fd = descriptor_number(argv[i], argv[i + 1]);
-		else if (strcmp(argv[i], "--resume") == 0)
-			k->resume_fd = descriptor_number(argv[i], argv[i + 1]);
-		else
-			break;
+	while (i + 1 < argc && option_read(k, argv[i], argv[i + 1]))
+		i += 2;
 	if (i + 1 >= argc || strcmp(argv[i], "--") != 0 ||
 	    argc - i > ARGUMENTS_MAX)
 		usage();
@@ -1128,11 +1193,22 @@ signals_open(struct keeper *k)
 	watch(k, k->signals, SOURCE_SIGNALS, EPOLLIN, EPOLL_CTL_ADD);
 }
 
+/* What we were told is no part of a core: environments hold passwords. */
+static void
+keep_memory_secret(struct keeper *k)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t from = (uintptr_t)k & ~(page - 1);
+
+	madvise((void *)from, (uintptr_t)(k + 1) - from, MADV_DONTDUMP);
+}
+
 static void
 setup(struct keeper *k)
 {
 	int null_fd = null_open();
 
+	keep_memory_secret(k);
 	spawn_base_init(&k->base, null_fd);
 	k->spare = fcntl(null_fd, F_DUPFD_CLOEXEC, 3);
 	k->sock = -1;
@@ -1190,6 +1266,16 @@ resume(struct keeper *k)
 	reap(k);
 }
 
+static void
+privileges_limit(struct keeper *k)
+{
+	ssize_t len = readlink("/proc/self/exe", k->self, sizeof(k->self) - 1);
+
+	k->self[len > 0 ? len : 0] = '\0';
+	if (k->base.identity.is_set)
+		identity_limit(&k->base.identity, false);
+}
+
 /* All is ours now, and another herod begins when this one has ended. */
 static void
 herod_make_way(struct keeper *k)
@@ -1205,7 +1291,14 @@ main(int argc, char **argv)
 	struct keeper *k = &keeper;
 
 	arguments_read(k, argc, argv);
+	if (k->is_guard) {
+		identity_limit(&k->base.identity, true);
+		return guard(k->argv, k->ready_fd);
+	}
+	privileges_limit(k);
 	setup(k);
+	if (k->base.identity.is_set)
+		identity_own_files(&k->base.identity);
 	if (k->resume_fd != -1)
 		resume(k);
 	if (k->herod != 0)

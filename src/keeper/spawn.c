@@ -229,11 +229,26 @@ is_already(const struct wire_spawn *s)
 	return geteuid() != 0 && s->uid == geteuid() && s->gid == getegid();
 }
 
+/* Rather not than as root, which is what the keeper may be. */
 static void
-set_user(const struct wire_spawn *s, int exec_fd)
+set_default_user(const struct identity *id, int exec_fd)
 {
-	if (!(s->flags & WIRE_SET_USER) || is_already(s))
+	if (id->is_set && !identity_become(id))
+		child_fail(exec_fd, WIRE_STAGE_SETUID);
+}
+
+static void
+set_user(const struct wire_spawn *s, const struct identity *id, int exec_fd)
+{
+	if (!(s->flags & WIRE_SET_USER)) {
+		set_default_user(id, exec_fd);
 		return;
+	}
+	if (is_already(s))
+		return;
+	errno = EPERM;
+	if (identity_forbids(id, s))
+		child_fail(exec_fd, WIRE_STAGE_SETUID);
 	if (setgroups(s->ngroups, s->groups) == -1)
 		child_fail(exec_fd, WIRE_STAGE_GROUPS);
 	if (setresgid(s->gid, s->gid, s->gid) == -1 || !group_is_set(s))
@@ -310,6 +325,7 @@ set_oom(const struct wire_spawn *s, const struct spawn_base *base)
 {
 	char text[16];
 
+	identity_own_files(NULL); /* as that file is */
 	if (base->oom_score_adj[0] != '\0')
 		file_write(OOM_FILE, base->oom_score_adj);
 	if (s->oom_score_adj == 0)
@@ -364,7 +380,7 @@ child_run(const struct wire_spawn *s, const struct pipes *p,
 	if (!set_oom(s, base))
 		child_fail(exec_fd, WIRE_STAGE_OOM);
 	set_rlimits(s, base, exec_fd);
-	set_user(s, exec_fd);
+	set_user(s, &base->identity, exec_fd);
 	if (!set_privs(s))
 		child_fail(exec_fd, WIRE_STAGE_PRIVS);
 	die_with_keeper(p);

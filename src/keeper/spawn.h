@@ -5,6 +5,7 @@
 #ifndef SPAWN_H
 #define SPAWN_H
 
+#include "identity.h"
 #include "table.h"
 
 /* What children get back of what the keeper changed for itself, and what
@@ -14,6 +15,7 @@ struct spawn_base {
 	bool big_pipes; /* 1 MiB for output; root only, see pipe(7) */
 	struct rlimit nofile;
 	char oom_score_adj[16]; /* "" when it was not changed */
+	struct identity identity; /* of those who ask for no user */
 };
 
 /* Raises and notes what struct spawn_base says. */

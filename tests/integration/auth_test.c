@@ -459,8 +459,9 @@ write_secrets(const char *settings)
 static struct herod *
 start_with_secrets(void)
 {
-	write_secrets("admin_secrets = top\nuser_secrets = one, two\n"
-		      "register_secrets = reg\n");
+	write_secrets(text("admin_secrets = %s\nuser_secrets = %s, %s\n"
+			   "register_secrets = %s\n",
+	    secret("top"), secret("one"), secret("two"), secret("reg")));
 	return herod_start("include = %s\n" AT_ONCE, here("secrets.conf"));
 }
 
@@ -470,14 +471,14 @@ test_secrets_of_the_file_are_keys(void)
 	struct herod *h = start_with_secrets();
 	char *shown;
 
-	check_str(
-	    text_at(rpc(h, "auth.verify", "[s]", "two"), "scope"), "user");
-	check_str(
-	    text_at(rpc(h, "auth.verify", "[s]", "reg"), "scope"), "registrar");
-	check_has(post_by(h, "top", "stop_all"), " 200 ");
+	check_str(text_at(rpc(h, "auth.verify", "[s]", secret("two")), "scope"),
+	    "user");
+	check_str(text_at(rpc(h, "auth.verify", "[s]", secret("reg")), "scope"),
+	    "registrar");
+	check_has(post_by(h, secret("top"), "stop_all"), " 200 ");
 	shown = json_dumps(rpc(h, "get_config", NULL), 0);
 	check_has(shown, "admin_secrets");
-	check(strstr(shown, "\"top\"") == NULL);
+	check(strstr(shown, secret("top")) == NULL);
 	free(shown);
 	herod_stop(h);
 }
@@ -487,12 +488,14 @@ test_secrets_change_with_a_reload(void)
 {
 	struct herod *h = start_with_secrets();
 
-	write_secrets("user_secrets = three\n");
+	write_secrets(text("user_secrets = %s\n", secret("three")));
 	check_int(heroctl(h, "reload").status, 0);
 	check_str(
-	    text_at(rpc(h, "auth.verify", "[s]", "three"), "scope"), "user");
+	    text_at(rpc(h, "auth.verify", "[s]", secret("three")), "scope"),
+	    "user");
 	check_int(
-	    int_at(rpc_error(h, "auth.verify", "[s]", "top"), "code"), -32001);
+	    int_at(rpc_error(h, "auth.verify", "[s]", secret("top")), "code"),
+	    -32001);
 	herod_stop(h);
 }
 
@@ -502,10 +505,11 @@ test_a_secret_that_is_gone_ends_who_logged_in_by_it(void)
 	struct herod *h = start_with_secrets();
 	int top = door_unix(h), one = door_unix(h), two = door_unix(h);
 
-	log_in(top, "top");
-	log_in(one, "one");
-	log_in(two, "two");
-	write_secrets("user_secrets = one\nregister_secrets = two\n");
+	log_in(top, secret("top"));
+	log_in(one, secret("one"));
+	log_in(two, secret("two"));
+	write_secrets(text("user_secrets = %s\nregister_secrets = %s\n",
+	    secret("one"), secret("two")));
 	check_int(heroctl(h, "reload").status, 0);
 	wait_for(at_end(top));
 	wait_for(at_end(two));
@@ -518,14 +522,16 @@ test_secrets_are_taken_from_nowhere_else(void)
 {
 	struct ran r;
 
-	write_file(here("open.conf"), "[herod]\nadmin_secrets = top\n");
+	write_file(here("open.conf"),
+	    text("[herod]\nadmin_secrets = %s\n", secret("top")));
 	check_int(chmod(here("open.conf"), 0644), 0);
 	r = run("$BUILD/herod -c %s --state_dir %s --check 2>&1",
 	    here("open.conf"), here("state"));
 	check_int(r.status, 2);
 	check_has(r.out, "open.conf:2: admin_secrets: others can read");
-	r = run("$BUILD/herod --admin_secrets top --state_dir %s --check 2>&1",
-	    here("state"));
+	r = run("$BUILD/herod --admin_secrets %s --state_dir %s --check 2>&1",
+	    secret("top"), here("state"));
+	check(strstr(r.out, secret("top")) == NULL);
 	check_int(r.status, 2);
 	check_has(r.out, "admin_secrets: only in the file");
 }

@@ -3,6 +3,8 @@
  */
 #include "herod.h"
 
+#include "secrets.h"
+
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -506,9 +508,51 @@ check_log(void)
 	check(strstr(said, "runtime error:") == NULL);
 }
 
+const char *
+secret(const char *word)
+{
+	char buf[SECRET_SIZE];
+
+	return text("%s", secret_of(word, buf));
+}
+
+static void
+check_title(pid_t pid)
+{
+	char path[64], title[65536];
+	ssize_t n = -1;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd != -1) {
+		n = read(fd, title, sizeof(title));
+		close(fd);
+	}
+	if (n > 0 && has_secret(title, (size_t)n))
+		oops("the title of process %d shows a secret", (int)pid);
+}
+
+/* Of herod, the keeper and what it has started. */
+static void
+check_titles(const struct herod *h)
+{
+	const char *path =
+	    text("/proc/%d/task/%d/children", (int)h->keeper, (int)h->keeper);
+	FILE *f = fopen(path, "re");
+	int pid;
+
+	check_title(h->keeper);
+	while (f != NULL && fscanf(f, "%d", &pid) == 1)
+		check_title(pid);
+	if (f != NULL)
+		fclose(f);
+}
+
 void
 herod_stop(struct herod *h)
 {
+	check_titles(h);
 	kill(h->keeper, SIGTERM);
 	check_int(herod_end(h), 0);
 	check_log();
@@ -704,6 +748,18 @@ at_end(int fd)
 	return n == 0 || (n == -1 && errno == ECONNRESET);
 }
 
+/* What is refused is told without the secrets it came with. */
+static void
+check_refusal(json_t *answer)
+{
+	json_t *error = json_object_get(answer, "error");
+	char *said = error ? json_dumps(error, JSON_ENCODE_ANY) : NULL;
+
+	if (said != NULL && has_secret(said, strlen(said)))
+		oops("a refusal shows a secret: %s", said);
+	free(said);
+}
+
 json_t *
 json_of(const char *text)
 {
@@ -720,10 +776,13 @@ json_t *
 recv_json(int fd)
 {
 	const char *line = recv_line(fd);
+	json_t *value;
 
 	if (line == NULL)
 		oops("the connection was closed without an answer");
-	return json_of(line);
+	value = json_of(line);
+	check_refusal(value);
+	return value;
 }
 
 json_t *

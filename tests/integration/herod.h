@@ -118,6 +118,10 @@ void wait_for_redis(struct herod *h);
 /* All lines in get_runner_logs with a newline behind each. */
 const char *logs_of(struct herod *h, const char *runner);
 
+/* A secret of tests; see secrets.h, by which the harness looks for it in all
+ * that is left behind. */
+const char *secret(const char *word);
+
 /* heroctl -s unix:SOCKET and more words, by a shell. */
 struct ran heroctl(struct herod *h, const char *args, ...)
     __attribute__((format(printf, 2, 3)));

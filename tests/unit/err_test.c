@@ -78,3 +78,19 @@ test_every_code_has_its_own_number_and_name(void)
 			check(strcmp(err_row(a)->name, err_row(b)->name) != 0);
 		}
 }
+
+/* Whoever writes a key where none belongs is not to find it in a log. */
+void
+test_a_key_that_is_quoted_is_masked(void)
+{
+	struct err e = {0};
+
+	err_set(&e, ERR_PARAMS, "'hero_abcdefgh_%s' is no name of a %s, hero_x",
+	    "abcdefghijklmnopqrstuvwxyz234567", "hero_job_runner");
+	check_str(e.text,
+	    "'hero_abcdefgh_...' is no name of a hero_job_runner, hero_x");
+	err_hint(&e, "hero_abcdefgh_ab");
+	check_str(e.hint, "hero_abcdefgh_..");
+	err_subject(&e, "hero_abcdefgh_abcdefgh");
+	check_str(e.subject, "hero_abcdefgh_...");
+}

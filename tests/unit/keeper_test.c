@@ -569,6 +569,7 @@ working_dir(void)
 	return keep(getcwd(NULL, 0));
 }
 
+static const char *as_user; /* herod is another one; may runners be root? */
 static int control = -1; /* to the acting herod */
 static pid_t keeper_pid;
 static char **events; /* not yet looked for */
@@ -598,7 +599,12 @@ keeper_exec(const char *what, int ready_fd)
 {
 	char *ready = text_of("%d", ready_fd), *keeper = keeper_path();
 
-	if (ready_fd == -1)
+	if (as_user)
+		execl(keeper, keeper, "--user", "65533:65533:65533",
+		    "--root-runners", as_user, "--",
+		    text_of("%s/acting", working_dir()), "acting-herod", what,
+		    (char *)NULL);
+	else if (ready_fd == -1)
 		execl(keeper, keeper, "--", own_path(), "acting-herod", what,
 		    (char *)NULL);
 	else
@@ -960,6 +966,72 @@ test_a_child_changes_to_its_user(void)
 	check_str(status_of(pid, "Gid"), "65534\t65534\t65534\t65534");
 	check_str(status_of(pid, "Groups"), "4242 4243 ");
 	check_int(strtoull(status_of(pid, "CapEff"), NULL, 16), 0);
+	tell("kill", "a", NULL);
+	event("over a ");
+	teardown();
+}
+
+/* The acting herod is somebody else, who may ask for anything. */
+static pid_t
+setup_as_user(const char *root_runners)
+{
+	char *copy;
+
+	if (!am_root())
+		skip("needs root");
+	as_user = root_runners;
+	copy = text_of("cp '%s' acting && chmod 755 acting .", own_path());
+	check_int(system(copy), 0);
+	return setup();
+}
+
+void
+test_with_a_user_nobody_is_root(void)
+{
+	pid_t herod = setup_as_user("0"), pid;
+
+	check_str(status_of(herod, "Uid"), "65533\t65533\t65533\t65533");
+	check_str(status_of(herod, "NoNewPrivs"), "1");
+	tell("start", "a", "--", "sleep", "1000", NULL);
+	pid = event_pid("started a ");
+	check_str(status_of(pid, "Uid"), "65533\t65533\t65533\t65533");
+	check_str(status_of(pid, "Groups"), "65533 ");
+	check_int(strtoull(status_of(pid, "CapPrm"), NULL, 16), 0);
+	tell("start", "b", "user=65534", "--", "sleep", "1000", NULL);
+	pid = event_pid("started b ");
+	check_str(status_of(pid, "Uid"), "65534\t65534\t65534\t65534");
+	tell("start", "r", "user=0", "--", "sleep", "1000", NULL);
+	check_has(event("over r "), "setuid: Operation not permitted");
+	tell("kill", "a", NULL);
+	event("over a ");
+	tell("kill", "b", NULL);
+	event("over b ");
+	teardown();
+}
+
+void
+test_with_a_user_root_runners_may_be_allowed(void)
+{
+	pid_t pid;
+
+	setup_as_user("1");
+	tell("start", "r", "user=0", "--", "sleep", "1000", NULL);
+	pid = event_pid("started r ");
+	check_str(status_of(pid, "Uid"), "0\t0\t0\t0");
+	tell("kill", "r", NULL);
+	event("over r ");
+	teardown();
+}
+
+/* The program that herod names would be executed as root. */
+void
+test_with_a_user_an_upgrade_is_to_the_same_path(void)
+{
+	setup_as_user("0");
+	tell("start-and-upgrade", "/bin/false", "a", "--", "sleep", "1000",
+	    NULL);
+	event("herod ");
+	check_has(proc_file(keeper_pid, "status"), "herod-keeper");
 	tell("kill", "a", NULL);
 	event("over a ");
 	teardown();

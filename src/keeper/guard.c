@@ -1,0 +1,156 @@
+/* Starting herod and its keeper again after the keeper was killed. */
+#include "guard.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define YOUNG 1 /* seconds: killed younger, it is not started at once */
+#define DELAY_MAX 5
+
+struct guard {
+	char **argv;
+	int ready_fd; /* -1 */
+	pid_t keeper; /* 0: none */
+	time_t since;
+	time_t delay; /* before the next start */
+	bool asked; /* to end */
+	sigset_t signals, before;
+};
+
+static time_t
+now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec;
+}
+
+static void
+run(struct guard *g)
+{
+	char number[16];
+	size_t n = 0;
+
+	sigprocmask(SIG_SETMASK, &g->before, NULL);
+	snprintf(number, sizeof(number), "%d", g->ready_fd);
+	if (g->ready_fd != -1)
+		fcntl(g->ready_fd, F_SETFD, 0);
+	while (g->argv[n])
+		n++;
+	g->argv[n] = (char *)"--guarded";
+	g->argv[n + 1] = number;
+	g->argv[n + 2] = NULL;
+	execv(g->argv[0], g->argv);
+	_exit(127);
+}
+
+static void
+start(struct guard *g)
+{
+	g->since = now();
+	g->keeper = fork();
+	if (g->keeper == 0)
+		run(g);
+	if (g->keeper == -1) {
+		g->keeper = 0;
+		g->delay = DELAY_MAX;
+		return;
+	}
+	if (g->ready_fd != -1)
+		close(g->ready_fd); /* whoever waits may see its end */
+	g->ready_fd = -1;
+}
+
+/* True when this was the end of all. */
+static bool
+keeper_ended(struct guard *g, int status, int *code)
+{
+	g->keeper = 0;
+	*code =
+	    WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	if (!WIFSIGNALED(status) || g->asked)
+		return true;
+	if (now() - g->since >= YOUNG)
+		g->delay = 0;
+	else if (g->delay < DELAY_MAX)
+		g->delay++;
+	dprintf(2,
+	    "herod-keeper: was killed by signal %d: its guard starts "
+	    "another\n",
+	    WTERMSIG(status));
+	return false;
+}
+
+/* Orphans of the keeper come to us; true at the end of all. */
+static bool
+reap(struct guard *g, int *code)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		if (pid == g->keeper && keeper_ended(g, status, code))
+			return true;
+	return false;
+}
+
+/* Those of the terminal reach the keeper by themselves. */
+static void
+hand_on(struct guard *g, const siginfo_t *si)
+{
+	int sig = si->si_signo;
+
+	if (sig == SIGTERM || sig == SIGINT || sig == SIGQUIT)
+		g->asked = true;
+	if (g->keeper != 0 && si->si_code != SI_KERNEL)
+		kill(g->keeper, sig);
+}
+
+static void
+signals_block(struct guard *g)
+{
+	static const int all[] = {
+	    SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
+	size_t i;
+
+	sigemptyset(&g->signals);
+	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		sigaddset(&g->signals, all[i]);
+	signal(SIGCHLD, SIG_DFL);
+	sigprocmask(SIG_BLOCK, &g->signals, &g->before);
+}
+
+int
+guard(char **argv, int ready_fd)
+{
+	struct guard g = {.argv = argv, .ready_fd = ready_fd};
+	struct timespec wait;
+	int code = 0, sig;
+	siginfo_t si;
+
+	signals_block(&g);
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	start(&g);
+	for (;;) {
+		wait.tv_sec = g.delay;
+		wait.tv_nsec = 0;
+		sig = g.keeper != 0 ? sigwaitinfo(&g.signals, &si)
+				    : sigtimedwait(&g.signals, &si, &wait);
+		if (sig == SIGCHLD && reap(&g, &code))
+			return code;
+		if (sig > 0 && sig != SIGCHLD)
+			hand_on(&g, &si);
+		if (g.keeper == 0 && g.asked)
+			return code ? code : 1;
+		if (g.keeper == 0 && (sig == -1 || g.delay == 0))
+			start(&g);
+	}
+}

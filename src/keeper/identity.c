@@ -1,0 +1,165 @@
+/* Who herod is, and what the keeper keeps of root. */
+#include "identity.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/fsuid.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* ---- what it is given as ---- */
+
+/* A number behind which that character stands; *text is stepped over both. */
+static bool
+number_parse(const char **text, char end, unsigned *number)
+{
+	char *rest;
+	unsigned long n;
+
+	if (**text < '0' || **text > '9')
+		return false;
+	errno = 0;
+	n = strtoul(*text, &rest, 10);
+	if (errno != 0 || n >= UINT_MAX || *rest != end)
+		return false;
+	*text = rest + (end != '\0');
+	*number = (unsigned)n;
+	return true;
+}
+
+static bool
+groups_parse(struct identity *id, const char *text)
+{
+	unsigned group;
+
+	while (*text != '\0' && id->ngroups < WIRE_GROUPS_MAX) {
+		if (!number_parse(
+			&text, strchr(text, ',') ? ',' : '\0', &group))
+			return false;
+		id->groups[id->ngroups++] = group;
+	}
+	return *text == '\0';
+}
+
+bool
+identity_parse(struct identity *id, const char *text)
+{
+	unsigned uid, gid;
+
+	if (!number_parse(&text, ':', &uid) || !number_parse(&text, ':', &gid))
+		return false;
+	id->uid = uid;
+	id->gid = gid;
+	id->ngroups = 0;
+	id->is_set = groups_parse(id, text) && uid != 0 && gid != 0;
+	return id->is_set;
+}
+
+/* ---- capabilities ---- */
+
+static uint64_t
+caps_wanted(bool with_start)
+{
+	uint64_t caps = 0;
+
+#define CAP(name) caps |= (uint64_t)1 << CAP_##name;
+#define START(name) caps |= with_start ? (uint64_t)1 << CAP_##name : 0;
+#include "caps.def"
+#undef CAP
+#undef START
+	return caps;
+}
+
+/* Runners that are root need all that root has here, as do programs that
+ * make their callers root: then these can get it, by execve(2). */
+static void
+bound(uint64_t caps)
+{
+	int cap;
+
+	for (cap = 0; cap < 64; cap++)
+		if (!(caps >> cap & 1) && prctl(PR_CAPBSET_READ, cap) == 1)
+			prctl(PR_CAPBSET_DROP, cap);
+}
+
+static void
+caps_set(uint64_t caps)
+{
+	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct data[2];
+	int i;
+
+	memset(data, 0, sizeof(data));
+	if (syscall(SYS_capget, &head, data) == -1)
+		return;
+	for (i = 0; i < 2; i++) {
+		data[i].permitted &= (uint32_t)(caps >> 32 * i);
+		data[i].effective = data[i].permitted;
+		data[i].inheritable = 0;
+	}
+	syscall(SYS_capset, &head, data);
+}
+
+void
+identity_limit(const struct identity *id, bool with_start)
+{
+	uint64_t caps = caps_wanted(with_start);
+	ssize_t ignored;
+
+	ignored = setgroups(0, NULL);
+	(void)ignored;
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	if (!id->root_runners)
+		bound(caps);
+	caps_set(caps);
+}
+
+/* ---- users ---- */
+
+void
+identity_own_files(const struct identity *id)
+{
+	setfsgid(id ? id->gid : getegid());
+	setfsuid(id ? id->uid : geteuid());
+}
+
+static bool
+is_become(const struct identity *id)
+{
+	uid_t uid[3];
+	gid_t gid[3];
+
+	if (getresuid(&uid[0], &uid[1], &uid[2]) == -1 ||
+	    getresgid(&gid[0], &gid[1], &gid[2]) == -1)
+		return false;
+	if (uid[0] == id->uid && uid[1] == id->uid && uid[2] == id->uid &&
+	    gid[0] == id->gid && gid[1] == id->gid && gid[2] == id->gid &&
+	    setuid(0) == -1 && setgid(0) == -1)
+		return true;
+	errno = EPERM;
+	return false;
+}
+
+bool
+identity_become(const struct identity *id)
+{
+	return setgroups(id->ngroups, id->groups) == 0 &&
+	    setresgid(id->gid, id->gid, id->gid) == 0 &&
+	    setresuid(id->uid, id->uid, id->uid) == 0 && is_become(id);
+}
+
+bool
+identity_forbids(const struct identity *id, const struct wire_spawn *s)
+{
+	bool root = s->uid == 0 || s->gid == 0;
+	size_t i;
+
+	for (i = 0; i < s->ngroups; i++)
+		root |= s->groups[i] == 0;
+	return id->is_set && !id->root_runners && root;
+}

@@ -1,0 +1,313 @@
+/* Whom herod becomes. */
+#define LOG_MODULE "herod"
+
+#include "privs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/fsuid.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "mem.h"
+#include "sock.h"
+
+/* ---- who ---- */
+
+static bool
+as_number(const char *text, unsigned long *number)
+{
+	char *end;
+
+	*number = strtoul(text, &end, 10);
+	return *text >= '0' && *text <= '9' && *end == '\0';
+}
+
+static const struct passwd *
+find_user(const char *name, struct err *e)
+{
+	unsigned long uid;
+	const struct passwd *pw =
+	    as_number(name, &uid) ? getpwuid((uid_t)uid) : getpwnam(name);
+
+	if (pw == NULL)
+		err_set(e, ERR_PARAMS, "user: there is no user '%s'", name);
+	return pw;
+}
+
+static int
+find_group(const char *name, gid_t *gid, struct err *e)
+{
+	unsigned long number;
+	const struct group *gr;
+
+	if (as_number(name, &number)) {
+		*gid = (gid_t)number;
+		return 0;
+	}
+	gr = getgrnam(name);
+	if (gr == NULL)
+		return err_set(
+		    e, ERR_PARAMS, "group: there is no group '%s'", name);
+	*gid = gr->gr_gid;
+	return 0;
+}
+
+/* Without root's, should he be in it. */
+static void
+find_groups(struct privs *p, const char *name)
+{
+	int i, n = PRIVS_GROUPS_MAX;
+
+	if (getgrouplist(name, p->gid, p->groups, &n) < 0)
+		n = PRIVS_GROUPS_MAX; /* more than fit: the first ones */
+	for (i = 0; i < n; i++)
+		if (p->groups[i] != 0)
+			p->groups[p->ngroups++] = p->groups[i];
+}
+
+static int
+refuse_other(const struct daemon_conf *d, struct err *e)
+{
+	err_set(e, ERR_PARAMS,
+	    "user: herod was not started as root and cannot become %s",
+	    d->user);
+	return err_hint(e, "start it as root or as %s", d->user);
+}
+
+int
+privs_find(
+    struct privs *p, const struct daemon_conf *d, bool to_start, struct err *e)
+{
+	const struct passwd *pw;
+
+	*p = (struct privs){.root_runners = d->root_runners};
+	if (d->user == NULL)
+		return d->group
+		    ? err_set(e, ERR_PARAMS, "group: wanted together with user")
+		    : 0;
+	pw = find_user(d->user, e);
+	if (pw == NULL)
+		return -1;
+	p->uid = pw->pw_uid;
+	p->gid = pw->pw_gid;
+	if (d->group && find_group(d->group, &p->gid, e) != 0)
+		return -1;
+	if (p->uid != 0 && p->gid == 0)
+		return err_set(e, ERR_PARAMS,
+		    "group: %s is in root's group 0; set another", d->user);
+	if (geteuid() != 0 && geteuid() != p->uid && to_start)
+		return refuse_other(d, e);
+	find_groups(p, pw->pw_name);
+	p->drops = geteuid() == 0 && p->uid != 0;
+	return 0;
+}
+
+int
+privs_become(const struct privs *p, struct err *e)
+{
+	if (setgroups((size_t)p->ngroups, p->groups) != 0 ||
+	    setresgid(p->gid, p->gid, p->gid) != 0 ||
+	    setresuid(p->uid, p->uid, p->uid) != 0 || setuid(0) == 0)
+		return err_set(e, ERR_INTERNAL, "user: cannot become uid %u",
+		    (unsigned)p->uid);
+	setenv(ROOTS_VARIABLE, "keeper", 1);
+	return 0;
+}
+
+void
+privs_own_files(const struct privs *p, bool own)
+{
+	if (!p->drops)
+		return;
+	setfsgid(own ? p->gid : getegid());
+	setfsuid(own ? p->uid : geteuid());
+}
+
+char *
+privs_option(const struct privs *p)
+{
+	char *text = xasprintf("%u:%u:", (unsigned)p->uid, (unsigned)p->gid);
+	char *longer;
+	int i;
+
+	for (i = 0; i < p->ngroups; i++) {
+		longer = xasprintf(
+		    "%s%s%u", text, i ? "," : "", (unsigned)p->groups[i]);
+		free(text);
+		text = longer;
+	}
+	return text;
+}
+
+bool
+privs_keeper_is_root(void)
+{
+	const char *what = getenv(ROOTS_VARIABLE);
+
+	return geteuid() != 0 && what && strcmp(what, "keeper") == 0;
+}
+
+/* ---- whose files are ---- */
+
+static int give_all(const struct privs *p, int dir, struct err *e);
+
+/* A file with a second name may be anything of root's. */
+static bool
+is_to_be_given(const struct stat *st)
+{
+	return st->st_uid == 0 && (S_ISDIR(st->st_mode) || st->st_nlink == 1);
+}
+
+/* What is in a directory first: until then nobody but root can put something
+ * else there. */
+static int
+give_one(const struct privs *p, int dir, const char *name, struct err *e)
+{
+	struct stat st;
+	int sub, bad = 0;
+
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+	    !is_to_be_given(&st))
+		return 0;
+	if (S_ISDIR(st.st_mode)) {
+		sub = openat(
+		    dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (sub < 0)
+			return 0;
+		bad = give_all(p, sub, e);
+	}
+	if (!bad &&
+	    fchownat(dir, name, p->uid, p->gid, AT_SYMLINK_NOFOLLOW) != 0)
+		bad = err_set(
+		    e, ERR_INTERNAL, "chown %s: %s", name, strerror(errno));
+	return bad;
+}
+
+/* Closes the directory. */
+static int
+give_all(const struct privs *p, int dir, struct err *e)
+{
+	DIR *stream = fdopendir(dir);
+	struct dirent *d;
+	int bad = 0;
+
+	while (!bad && stream && (d = readdir(stream)) != NULL)
+		if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
+			bad = give_one(p, dir, d->d_name, e);
+	if (stream)
+		closedir(stream);
+	return bad;
+}
+
+/* The name of what is not ours, in *name; false: all is. */
+static bool
+find_foreign(int dir, bool (*is_ours)(int dir, const char *name), char *name,
+    size_t size)
+{
+	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *stream = copy < 0 ? NULL : fdopendir(copy);
+	struct dirent *d;
+	bool found = false;
+
+	while (!found && stream && (d = readdir(stream)) != NULL) {
+		found = strcmp(d->d_name, ".") != 0 &&
+		    strcmp(d->d_name, "..") != 0 && !is_ours(dir, d->d_name);
+		snprintf(name, size, "%s", d->d_name);
+	}
+	if (stream)
+		closedir(stream);
+	return found;
+}
+
+static int
+give_opened(const struct privs *p, const char *path, int dir,
+    bool (*is_ours)(int dir, const char *name), struct err *e)
+{
+	char name[256];
+	struct stat st;
+
+	if (fstat(dir, &st) == 0 && st.st_uid == p->uid) {
+		close(dir);
+		return 0;
+	}
+	if (st.st_uid != 0 || find_foreign(dir, is_ours, name, sizeof(name))) {
+		close(dir);
+		if (st.st_uid != 0)
+			err_set(e, ERR_INTERNAL,
+			    "%s belongs to uid %u; wanted uid %u", path,
+			    (unsigned)st.st_uid, (unsigned)p->uid);
+		else
+			err_set(e, ERR_INTERNAL,
+			    "%s is root's and holds %s, which is not herod's",
+			    path, name);
+		return err_hint(e, "if it is for herod: chown it to uid %u",
+		    (unsigned)p->uid);
+	}
+	if (give_all(p, dir, e) != 0)
+		return -1;
+	return chown(path, p->uid, p->gid) == 0
+	    ? 0
+	    : err_set(e, ERR_INTERNAL, "chown %s: %s", path, strerror(errno));
+}
+
+int
+privs_give(const struct privs *p, const char *path,
+    bool (*is_ours)(int dir, const char *name), struct err *e)
+{
+	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	/* Root without capabilities may see nothing of what is another's. */
+	if (dir < 0 && errno == EACCES)
+		return 0;
+	if (dir < 0)
+		return err_set(
+		    e, ERR_INTERNAL, "%s: %s", path, strerror(errno));
+	return give_opened(p, path, dir, is_ours, e);
+}
+
+int
+privs_check_file(const struct privs *p, const char *path, struct err *e)
+{
+	struct stat st;
+
+	if (stat(path, &st) != 0)
+		return err_set(e, ERR_PARAMS, "%s: %s", path, strerror(errno));
+	if (st.st_uid == 0 && !(st.st_mode & S_IWOTH) &&
+	    (!(st.st_mode & S_IWGRP) || st.st_gid == 0))
+		return 0;
+	err_set(e, ERR_PARAMS,
+	    "%s: others than root can change it (uid %u, mode %04o), and with "
+	    "user= root goes by it",
+	    path, (unsigned)st.st_uid, (unsigned)st.st_mode & 07777);
+	return err_hint(
+	    e, "chown root:%u %s; chmod go-w %s", (unsigned)p->gid, path, path);
+}
+
+/* ---- other processes ---- */
+
+bool
+privs_may_touch(const struct privs *p, pid_t pid)
+{
+	char path[64], line[128];
+	unsigned uid = 0;
+	FILE *f;
+
+	if (!p->drops || p->root_runners)
+		return true;
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "Uid: %u", &uid) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return uid != 0;
+}

@@ -1,0 +1,57 @@
+/*
+ * Whom herod becomes when it was started as root (settings user, group), and
+ * what is his then.  While herod-keeper stays root, see keeper/identity.h.
+ */
+#ifndef PRIVS_H
+#define PRIVS_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "err.h"
+#include "settings.h"
+
+#define PRIVS_GROUPS_MAX 64
+
+struct privs {
+	bool drops; /* herod becomes somebody else */
+	bool root_runners;
+	uid_t uid;
+	gid_t gid;
+	gid_t groups[PRIVS_GROUPS_MAX];
+	int ngroups;
+};
+
+/* Refuses users that do not exist, and, when somebody who is not root is to
+ * start herod now, users that they are not. */
+int privs_find(
+    struct privs *p, const struct daemon_conf *d, bool to_start, struct err *e);
+
+/* Becomes that user for good. */
+int privs_become(const struct privs *p, struct err *e);
+
+/* Files are opened and made as that user from now on; nothing else changes.
+ * With false: as who we are. */
+void privs_own_files(const struct privs *p, bool own);
+
+/* Gives the user a directory of root's with all of root's in it.  Who has it
+ * already keeps it; others' directories are refused, and those that hold
+ * what is not herod's (is_ours says no of a name in it). */
+int privs_give(const struct privs *p, const char *dir,
+    bool (*is_ours)(int dir, const char *name), struct err *e);
+
+/* Refuses a program or a configuration file that somebody but root can change:
+ * root goes by what it says. */
+int privs_check_file(const struct privs *p, const char *path, struct err *e);
+
+/* The option for herod-keeper, a new string. */
+char *privs_option(const struct privs *p);
+
+/* Is herod-keeper root, and this herod not? */
+bool privs_keeper_is_root(void);
+
+/* Is a process one that the record of a herod, which is not root, may send
+ * root to? */
+bool privs_may_touch(const struct privs *p, pid_t pid);
+
+#endif
