@@ -12,7 +12,7 @@
 #define SOCKET_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 
 /* It starts first and stops last, comes back for ever, and may take its
- * time to write what it has. */
+ * time to write what it has.  Jobs are in its memory: no core. */
 static const struct {
 	const char *setting, *value;
 } fixed[] = {
@@ -25,7 +25,7 @@ static const struct {
     {"stopsignal", "TERM"},
     {"stopwaitsecs", "60s"},
     {"umask", "077"},
-    {"rlimit_core", "0"}, /* jobs are in its memory */
+    {"rlimit_core", "0"},
 };
 
 /* In the state directory nobody else's server can take it. */
