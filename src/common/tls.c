@@ -11,6 +11,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -430,6 +431,22 @@ verify_client(struct tls_pipe *p)
 	return -1;
 }
 
+/* RFC 4514 lets control characters stand as they are; a log does not. */
+static char *
+escape(const gnutls_datum_t *dn)
+{
+	char *text = xmalloc(3 * (size_t)dn->size + 1), *at = text;
+	unsigned i;
+
+	for (i = 0; i < dn->size; i++)
+		if (dn->data[i] < ' ' || dn->data[i] == 0x7f)
+			at += sprintf(at, "\\%02X", dn->data[i]);
+		else
+			*at++ = (char)dn->data[i];
+	*at = '\0';
+	return text;
+}
+
 static void
 read_subject(struct tls_pipe *p, const gnutls_datum_t *der)
 {
@@ -440,7 +457,7 @@ read_subject(struct tls_pipe *p, const gnutls_datum_t *der)
 		return;
 	if (lib.x509_crt_import(crt, der, GNUTLS_X509_FMT_DER) == 0 &&
 	    lib.x509_crt_get_dn3(crt, &dn, 0) == 0) {
-		p->subject = xstrdup((const char *)dn.data);
+		p->subject = escape(&dn);
 		free(dn.data); /* gnutls_free */
 	}
 	lib.x509_crt_deinit(crt);

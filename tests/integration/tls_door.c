@@ -23,6 +23,8 @@ static const char certificates[] =
     "request guise /CN=localhost 'subjectAltName=DNS:localhost\n"
     "extendedKeyUsage=clientAuth'\n"
     "sign guise 30\n"
+    "request lines '/CN=a\nb' extendedKeyUsage=clientAuth\n"
+    "sign lines 30\n"
     "request served /CN=served extendedKeyUsage=serverAuth\n"
     "sign served 30\n"
     "request expired /CN=late extendedKeyUsage=clientAuth\n"
