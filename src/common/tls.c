@@ -9,6 +9,7 @@
 #define LOG_MODULE "tls"
 #include "tls.h"
 
+#include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
@@ -309,6 +310,16 @@ half_sent(struct half *h, size_t n)
 
 /* ---- hands ---- */
 
+/* Which no server name may be (RFC 6066); one with colons is refused. */
+static bool
+is_address(const char *host)
+{
+	struct in6_addr any;
+
+	return inet_pton(AF_INET, host, &any) == 1 ||
+	    inet_pton(AF_INET6, host, &any) == 1;
+}
+
 /* What the other side's certificate is to be for; GnuTLS looks later. */
 static void
 want_server(struct tls_pipe *p, const char *host)
@@ -342,8 +353,9 @@ init_session(struct tls_pipe *p, const char *host)
 	if (c->is_server)
 		lib.certificate_server_set_request(p->session, c->request);
 	else if (host) {
-		lib.server_name_set(
-		    p->session, GNUTLS_NAME_DNS, host, strlen(host));
+		if (!is_address(host))
+			lib.server_name_set(
+			    p->session, GNUTLS_NAME_DNS, host, strlen(host));
 		want_server(p, host);
 	}
 	return bad;
