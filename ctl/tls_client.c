@@ -35,12 +35,23 @@ wait_for(const struct tls_pipe *p, const struct tls_wants *w, int ms)
 	return poll(fds, 2, w->again ? 0 : ms);
 }
 
+/* It has closed its end, and all that it has said is on its way. */
+static bool
+has_left(const struct tls_pipe *p, const struct tls_wants *w)
+{
+	struct pollfd fd = {.fd = tls_pipe_inside(p)};
+
+	return !w->inside_read && !w->outside_write && !w->again &&
+	    poll(&fd, 1, 0) == 1;
+}
+
 static void *
 carry(void *pipe)
 {
 	struct tls_wants wants;
 
-	while (tls_pipe_run(pipe, &wants) != TLS_OVER)
+	while (
+	    tls_pipe_run(pipe, &wants) != TLS_OVER && !has_left(pipe, &wants))
 		wait_for(pipe, &wants, -1);
 	tls_pipe_free(pipe);
 	return NULL;

@@ -5,7 +5,9 @@
  *
  * A Unix socket says EPOLLHUP when its peer is closed.  On TCP a close
  * looks like a shutdown for writing; whether somebody still holds the
- * peer's socket, the kernel can be asked.
+ * peer's socket, the kernel can be asked.  It is asked again and again: a
+ * close behind a shutdown sends nothing, and one that is under way has told
+ * its end before its socket is gone.
  */
 #include "hangup.h"
 
@@ -16,6 +18,8 @@
 
 #include "mem.h"
 #include "sock.h"
+
+#define LOOK 2.0 /* seconds between */
 
 struct hangups {
 	struct ev_loop *loop;
@@ -35,10 +39,25 @@ arm(struct hangups *h, struct hangup *w, int how, unsigned events)
 static void
 notice(struct hangups *h, struct hangup *w, unsigned events)
 {
-	if (!(events & (EPOLLHUP | EPOLLERR)) && !sock_peer_has_left(w->fd))
-		arm(h, w, EPOLL_CTL_MOD, 0); /* it still reads */
-	else
+	if (events & (EPOLLHUP | EPOLLERR) || sock_peer_has_left(w->fd)) {
 		h->fn(w->arg);
+		return;
+	}
+	arm(h, w, EPOLL_CTL_MOD, 0); /* it still reads */
+	if (!sock_is_unix(w->fd))
+		ev_timer_again(h->loop, &w->look);
+}
+
+static void
+on_look(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct hangup *w = timer->data;
+
+	(void)revents;
+	if (!sock_peer_has_left(w->fd))
+		return;
+	ev_timer_stop(loop, timer);
+	w->all->fn(w->arg);
 }
 
 /* One at a time: fn may forget others. */
@@ -84,6 +103,9 @@ hangup_watch(struct hangups *h, struct hangup *w, int fd, void *arg)
 	w->fd = fd;
 	w->watched = true;
 	w->arg = arg;
+	w->all = h;
+	ev_timer_init(&w->look, on_look, LOOK, LOOK);
+	w->look.data = w;
 	arm(h, w, EPOLL_CTL_ADD, EPOLLRDHUP);
 }
 
@@ -93,5 +115,6 @@ hangup_forget(struct hangups *h, struct hangup *w)
 	if (!w->watched)
 		return;
 	w->watched = false;
+	ev_timer_stop(h->loop, &w->look);
 	epoll_ctl(h->io.fd, EPOLL_CTL_DEL, w->fd, NULL);
 }

@@ -16,10 +16,12 @@ struct hangup {
 	int fd;
 	bool watched;
 	void *arg;
+	struct hangups *all;
+	ev_timer look; /* while it is only shut for writing */
 };
 
 /* fn(w->arg) is called once when the other end is closed, not only shut for
- * writing.  For TCP that is known at the moment when it stops sending. */
+ * writing. */
 struct hangups *hangups_new(struct ev_loop *loop, void (*fn)(void *arg));
 void hangups_free(struct hangups *h);
 

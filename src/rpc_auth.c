@@ -66,7 +66,9 @@ read_wanted(struct call *call, struct key_wanted *wanted, struct err *e)
 	    "subject: '%.80s' is none: wanted as in CN=ci,O=Example",
 	    wanted->subject);
 	return err_hint(e,
-	    "openssl x509 -in FILE -noout -subject -nameopt RFC2253 shows it");
+	    "openssl x509 -in FILE -noout -subject -nameopt "
+	    "RFC2253,-esc_msb shows it; so does herod's log, once somebody "
+	    "has come with it");
 }
 
 HANDLER(auth_create_key)

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/queue.h>
 
+#include "hangup.h"
 #include "log.h"
 #include "mem.h"
 
@@ -24,6 +25,7 @@ struct tls_link {
 	ev_io outside, inside;
 	ev_timer again; /* at once, after others had their turn */
 	ev_timer late; /* since the client has left */
+	struct hangup hangup;
 };
 
 struct tls_door {
@@ -32,6 +34,7 @@ struct tls_door {
 	const struct tls_door_ops *ops;
 	void *arg;
 	struct tls_credentials *credentials;
+	struct hangups *hangups;
 	TAILQ_HEAD(, tls_link) links;
 	size_t nleaving;
 	size_t nguests; /* of these */
@@ -46,6 +49,7 @@ close_pipe(struct tls_link *l)
 	ev_io_stop(loop, &l->inside);
 	ev_timer_stop(loop, &l->again);
 	ev_timer_stop(loop, &l->late);
+	hangup_forget(l->door->hangups, &l->hangup);
 	tls_pipe_free(l->pipe);
 	l->pipe = NULL;
 }
@@ -99,6 +103,8 @@ follow(struct tls_link *l, const struct tls_wants *wants)
 	    wants->outside_write);
 	watch(l, &l->inside, tls_pipe_inside(l->pipe), wants->inside_read,
 	    wants->inside_write);
+	if (wants->outside_hangup)
+		hangup_watch(l->door->hangups, &l->hangup, l->outside.fd, l);
 	/* An event fed here would come before those of others. */
 	if (wants->again && !ev_is_active(&l->again)) {
 		ev_timer_set(&l->again, 0, 0);
@@ -139,6 +145,13 @@ on_again(struct ev_loop *loop, ev_timer *w, int revents)
 	(void)loop;
 	(void)revents;
 	run(w->data);
+}
+
+/* Nobody reads what its client may still answer. */
+static void
+on_hangup(void *link)
+{
+	over(link);
 }
 
 static void
@@ -203,6 +216,11 @@ tls_door_read(const struct daemon_conf *conf, struct err *e)
 			    files.key != NULL ? "tls_key" : "tls_client_ca");
 		return NULL;
 	}
+	if (files.ca_required && files.ca == NULL) {
+		err_set(e, ERR_PARAMS,
+		    "tls_client_required is set, and tls_client_ca is not");
+		return NULL;
+	}
 	c = tls_server(&files, e);
 	left = c ? tls_valid_until(c) - ev_time() : SOON;
 	if (left < SOON)
@@ -252,6 +270,7 @@ tls_door_new(struct ev_loop *loop, const double *timeout,
 	d->timeout = timeout;
 	d->ops = ops;
 	d->arg = arg;
+	d->hangups = hangups_new(loop, on_hangup);
 	TAILQ_INIT(&d->links);
 	return d;
 }
@@ -270,5 +289,6 @@ tls_door_free(struct tls_door *d)
 		link_free(l);
 	}
 	tls_credentials_drop(d->credentials);
+	hangups_free(d->hangups);
 	free(d);
 }

@@ -9,8 +9,10 @@
 #define LOG_MODULE "tls"
 #include "tls.h"
 
+#include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -55,7 +57,7 @@
 	F(record_send) \
 	F(server_name_set) \
 	F(session_get_verify_cert_status) \
-	F(session_set_verify_cert) \
+	F(session_set_verify_cert2) \
 	F(strerror) \
 	F(transport_set_int2) \
 	F(x509_crt_deinit) \
@@ -262,6 +264,8 @@ struct tls_pipe {
 	int outside, inside, program;
 	enum tls_state state;
 	struct half in, out;
+	char *host;
+	gnutls_typed_vdata_st server[2]; /* what its certificate is to be for */
 	bool in_wants_write; /* TLS has to answer before it can read */
 	bool deaf; /* the program takes no more */
 	bool said_bye;
@@ -306,6 +310,29 @@ half_sent(struct half *h, size_t n)
 
 /* ---- hands ---- */
 
+/* Which no server name may be (RFC 6066); one with colons is refused. */
+static bool
+is_address(const char *host)
+{
+	struct in6_addr any;
+
+	return inet_pton(AF_INET, host, &any) == 1 ||
+	    inet_pton(AF_INET6, host, &any) == 1;
+}
+
+/* What the other side's certificate is to be for; GnuTLS looks later. */
+static void
+want_server(struct tls_pipe *p, const char *host)
+{
+	p->host = xstrdup(host);
+	p->server[0] = (gnutls_typed_vdata_st){
+	    .type = GNUTLS_DT_DNS_HOSTNAME, .data = (unsigned char *)p->host};
+	p->server[1] =
+	    (gnutls_typed_vdata_st){.type = GNUTLS_DT_KEY_PURPOSE_OID,
+		.data = (unsigned char *)(uintptr_t)GNUTLS_KP_TLS_WWW_SERVER};
+	lib.session_set_verify_cert2(p->session, p->server, 2, 0);
+}
+
 static int
 init_session(struct tls_pipe *p, const char *host)
 {
@@ -326,9 +353,10 @@ init_session(struct tls_pipe *p, const char *host)
 	if (c->is_server)
 		lib.certificate_server_set_request(p->session, c->request);
 	else if (host) {
-		lib.server_name_set(
-		    p->session, GNUTLS_NAME_DNS, host, strlen(host));
-		lib.session_set_verify_cert(p->session, host, 0);
+		if (!is_address(host))
+			lib.server_name_set(
+			    p->session, GNUTLS_NAME_DNS, host, strlen(host));
+		want_server(p, host);
 	}
 	return bad;
 }
@@ -357,7 +385,6 @@ close_outside(int fd)
 {
 	char bytes[RECORD];
 
-	shutdown(fd, SHUT_WR);
 	while (recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT) == sizeof(bytes))
 		continue;
 	close(fd);
@@ -376,6 +403,7 @@ tls_pipe_free(struct tls_pipe *p)
 	tls_credentials_drop(p->credentials);
 	free(p->in.rest);
 	free(p->out.rest);
+	free(p->host);
 	free(p->subject);
 	free(p->why);
 	free(p);
@@ -415,6 +443,22 @@ verify_client(struct tls_pipe *p)
 	return -1;
 }
 
+/* RFC 4514 lets control characters stand as they are; a log does not. */
+static char *
+escape(const gnutls_datum_t *dn)
+{
+	char *text = xmalloc(3 * (size_t)dn->size + 1), *at = text;
+	unsigned i;
+
+	for (i = 0; i < dn->size; i++)
+		if (dn->data[i] < ' ' || dn->data[i] == 0x7f)
+			at += sprintf(at, "\\%02X", dn->data[i]);
+		else
+			*at++ = (char)dn->data[i];
+	*at = '\0';
+	return text;
+}
+
 static void
 read_subject(struct tls_pipe *p, const gnutls_datum_t *der)
 {
@@ -425,7 +469,7 @@ read_subject(struct tls_pipe *p, const gnutls_datum_t *der)
 		return;
 	if (lib.x509_crt_import(crt, der, GNUTLS_X509_FMT_DER) == 0 &&
 	    lib.x509_crt_get_dn3(crt, &dn, 0) == 0) {
-		p->subject = xstrdup((const char *)dn.data);
+		p->subject = escape(&dn);
 		free(dn.data); /* gnutls_free */
 	}
 	lib.x509_crt_deinit(crt);
@@ -584,6 +628,8 @@ sent_outside(struct tls_pipe *p, const char *bytes, size_t len, ssize_t n)
 	return n > 0;
 }
 
+/* A client's descriptor ends when it is closed: its server looks then whether
+ * somebody still holds it, and does not hear of a close behind a shutdown. */
 static bool
 say_bye(struct tls_pipe *p)
 {
@@ -594,7 +640,7 @@ say_bye(struct tls_pipe *p)
 	p->said_bye = true;
 	if (bad)
 		end(p, lib.strerror(bad));
-	else
+	else if (p->credentials->is_server)
 		shutdown(p->outside, SHUT_WR);
 	return true;
 }
@@ -653,6 +699,8 @@ tell_wants(const struct tls_pipe *p, struct tls_wants *wants)
 	    p->in_wants_write || p->out.rest || (p->out.ended && !p->said_bye);
 	wants->inside_read = !p->out.ended && !p->out.rest;
 	wants->inside_write = p->in.rest != NULL;
+	wants->outside_hangup =
+	    p->in.ended && !p->in.rest && !wants->outside_write;
 }
 
 enum tls_state

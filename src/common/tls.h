@@ -52,6 +52,7 @@ enum tls_state {
 struct tls_wants {
 	bool outside_read, outside_write, inside_read, inside_write;
 	bool again; /* at once, after others had their turn */
+	bool outside_hangup; /* the peer has said its last, and may listen */
 };
 
 struct tls_pipe;

@@ -7,7 +7,8 @@
 /*
  * In the test's directory, each with its NAME.key: ca.pem; from it server.pem
  * (localhost and 127.0.0.1), client.pem (CN=ci,O=Example), second.pem (a
- * server's again), expired.pem (a client's); and stranger.pem of another CA.
+ * server's again), guise.pem (a client's, for localhost), expired.pem (a
+ * client's); and stranger.pem of another CA.
  */
 void make_certificates(void);
 

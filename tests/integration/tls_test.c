@@ -350,6 +350,20 @@ test_with_its_key_a_certificate_loses_what_it_gave(void)
 }
 
 void
+test_a_subject_makes_no_lines_of_the_log(void)
+{
+	struct herod *h = start("");
+
+	check_pings(door_tls_as(h, "lines"));
+	check_has(herod_log(), "no key has the subject CN=a\\0Ab\n");
+	check_str(heroctl(h, "key create odd --subject 'CN=a\\0Ab'").out,
+	    "CN=a\\0Ab\n");
+	close(door_tls_as(h, "lines"));
+	check(json_is_string(at(rpc(h, "key.list", NULL), "0.last_used")));
+	herod_stop(h);
+}
+
+void
 test_a_subject_is_known_once_and_looks_like_one(void)
 {
 	struct herod *h = start("");
@@ -524,6 +538,19 @@ test_herod_does_not_start_with_a_bad_certificate(void)
 	check_has(r.out, "tls_key is set, and tls_cert is not");
 }
 
+void
+test_what_asks_for_certificates_needs_who_signs_them(void)
+{
+	struct ran r;
+
+	make_certificates();
+	r = run("$BUILD/herod --check --tls_client_required true "
+		"--tls_cert server.pem --tls_key server.key 2>&1");
+	check_int(r.status, 2);
+	check_has(
+	    r.out, "tls_client_required is set, and tls_client_ca is not");
+}
+
 /* ---- the end ---- */
 
 static int
@@ -541,6 +568,21 @@ wait_over_tls(struct herod *h)
 #define SLOW \
 	"[runner:slow]\nautostart = false\nstartsecs = 1000\n" \
 	"command = sleep 1000\n"
+
+/* A half-closed one would get its answer; nobody is there any more. */
+void
+test_who_hangs_up_while_a_request_is_in_work_leaves_nothing(void)
+{
+	struct herod *h = start(SLOW);
+	int before, i;
+
+	before = descriptors(h);
+	for (i = 0; i < 10; i++)
+		close(wait_over_tls(h));
+	/* Those of the runner are new. */
+	wait_for(descriptors(h) <= before + 10);
+	herod_stop(h);
+}
 
 void
 test_an_upgrade_answers_who_waits_and_closes(void)
@@ -568,6 +610,22 @@ test_an_orderly_end_answers_who_waits_and_closes(void)
 }
 
 /* ---- heroctl ---- */
+
+/* The CA has signed it, for that name; its holder is a client. */
+void
+test_heroctl_trusts_no_certificate_of_a_client(void)
+{
+	struct herod *h;
+	struct ran r;
+
+	make_certificates();
+	h = herod_start(AT_ONCE "[herod]\ntls_cert = %s\ntls_key = %s\n",
+	    here("guise.pem"), here("guise.key"));
+	r = by_tls(h, "list");
+	check_int(r.status, 5);
+	check_has(r.err, "purpose");
+	herod_stop(h);
+}
 
 void
 test_heroctl_trusts_only_who_the_ca_has_signed_for_that_name(void)

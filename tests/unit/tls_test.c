@@ -1,5 +1,5 @@
 /* What a tls_pipe carries arrives whole, whatever TLS has to say between. */
-#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -24,7 +24,9 @@ make_certificate(void)
 	struct err e = {0};
 	int bad = system("openssl req -x509 -newkey ec -pkeyopt "
 			 "ec_paramgen_curve:prime256v1 -nodes -keyout key.pem "
-			 "-out cert.pem -days 30 -subj /CN=me 2>/dev/null && "
+			 "-out cert.pem -days 30 -subj /CN=me -addext "
+			 "subjectAltName=IP:::1,IP:127.0.0.1,DNS:me "
+			 "2>/dev/null && "
 			 "(umask 077; cat cert.pem key.pem >both.pem)");
 	struct tls_credentials *c = bad ? NULL : tls_server(&files, &e);
 
@@ -144,4 +146,42 @@ test_keys_may_change_while_a_record_is_half_sent(void)
 		check_all_arrives(f, sent);
 	}
 	end(f);
+}
+
+static const char *
+shake_hands(const char *host)
+{
+	struct tls_files files = {.ca = "cert.pem"};
+	struct tls_credentials *c = make_certificate(), *trust;
+	struct tls_pipe *server, *client;
+	struct tls_wants wants;
+	enum tls_state state;
+	struct err e = {0};
+	int pair[2];
+	static char why[200];
+
+	trust = tls_client(&files, &e);
+	check_int(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	server = tls_pipe_new(c, pair[0], NULL);
+	client = tls_pipe_new(trust, pair[1], host);
+	while ((state = tls_pipe_run(client, &wants)) == TLS_SHAKING)
+		tls_pipe_run(server, &wants);
+	snprintf(why, sizeof(why), "%s", tls_pipe_why(client));
+	check(state == TLS_READY || *why != '\0');
+	tls_pipe_free(client);
+	tls_pipe_free(server);
+	tls_credentials_drop(c);
+	tls_credentials_drop(trust);
+	return why;
+}
+
+void
+test_a_host_may_be_a_name_or_an_address(void)
+{
+	check_str(shake_hands("me"), "");
+	check_str(shake_hands("127.0.0.1"), "");
+	check_str(shake_hands("::1"), "");
+	check_has(shake_hands("::2"), "does not match");
+	check_has(shake_hands("127.0.0.2"), "does not match");
+	check_has(shake_hands("you"), "does not match");
 }
