@@ -101,6 +101,7 @@ struct http {
 	struct link *late; /* whose deadline has passed, while it lives */
 	struct hangups *hangups;
 	char own_name[256];
+	bool closing; /* nothing is begun any more */
 	ev_io io;
 	ev_prepare prepare;
 	ev_idle awake; /* active: run before sleeping */
@@ -590,6 +591,15 @@ refuse(struct link *l, int status, const char *why)
 	return refuse_as(l, &(struct http_refusal){status, why, NULL, 0});
 }
 
+/* It came while herod ends or makes way; nobody would answer it later. */
+static enum MHD_Result
+refuse_late(struct link *l)
+{
+	return refuse_as(l,
+	    &(struct http_refusal){MHD_HTTP_SERVICE_UNAVAILABLE,
+		"herod ends or makes way for the next one", NULL, 1});
+}
+
 /* ---- requests ---- */
 
 static enum MHD_Result
@@ -830,6 +840,8 @@ handle(struct request *r)
 		return MHD_NO;
 	if (r->too_long)
 		return refuse(l, 413, HTTP_BODY_TOO_LONG);
+	if (r->stage == READING && l->http->closing)
+		return refuse_late(l);
 	if (r->stage == READING) {
 		if (r->body != NULL)
 			r->body[r->shown.len] = '\0';
@@ -1149,6 +1161,7 @@ http_free(struct http *h)
 {
 	struct link *l;
 
+	h->closing = true;
 	TAILQ_FOREACH (l, &h->links, entry)
 		leave(l);
 	if (h->daemon) {

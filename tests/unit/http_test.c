@@ -354,6 +354,25 @@ test_an_answer_to_who_has_left_goes_nowhere(void)
 	room_close(&r);
 }
 
+/* Its bytes are there, unread, when herod ends or makes way. */
+void
+test_a_request_that_comes_with_the_end_does_no_harm(void)
+{
+	struct room r;
+	const char *request = post("/", JSON, WAIT);
+	int fd;
+
+	room_init(&r);
+	room_open(&r, "tcp:127.0.0.1:0");
+	fd = visit(&r);
+	check_has(exchange(&r, fd, "GET /healthz HTTP/1.1\r\n" HOST "\r\n"),
+	    "200 OK");
+	check_int(
+	    send(fd, request, strlen(request), 0), (long long)strlen(request));
+	room_close(&r);
+	close(fd);
+}
+
 #define BIG \
 	"{\"jsonrpc\":\"2.0\",\"method\":\"get_runner_logs\",\"params\":" \
 	"[\"a\",4000],\"id\":1}"
