@@ -468,9 +468,22 @@ on_stream_read(void *arg, uint64_t at, char *buf, size_t most)
 	return 0;
 }
 
+/* Of who always lags behind a little, the text never gets empty. */
+static void
+stream_forget_sent(struct stream_out *o)
+{
+	if (o->sent < stream_waiting(o))
+		return;
+	o->text.len -= o->sent;
+	memmove(o->text.buf, o->text.buf + o->sent, o->text.len);
+	o->sent = 0;
+}
+
 static void
 stream_add(struct request *r, const char *text, size_t len)
 {
+	if (r->out.sent > 0)
+		stream_forget_sent(&r->out);
 	sink_put(&r->out.text, text, len);
 	r->link->http->waiting += len;
 }
