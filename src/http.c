@@ -101,6 +101,7 @@ struct http {
 	struct link *late; /* whose deadline has passed, while it lives */
 	struct hangups *hangups;
 	char own_name[256];
+	bool closing; /* nothing is begun any more */
 	ev_io io;
 	ev_prepare prepare;
 	ev_idle awake; /* active: run before sleeping */
@@ -472,9 +473,22 @@ on_stream_read(void *arg, uint64_t at, char *buf, size_t most)
 	return 0;
 }
 
+/* Of who always lags behind a little, the text never gets empty. */
+static void
+stream_forget_sent(struct stream_out *o)
+{
+	if (o->sent < stream_waiting(o))
+		return;
+	o->text.len -= o->sent;
+	memmove(o->text.buf, o->text.buf + o->sent, o->text.len);
+	o->sent = 0;
+}
+
 static void
 stream_add(struct request *r, const char *text, size_t len)
 {
+	if (r->out.sent > 0)
+		stream_forget_sent(&r->out);
 	sink_put(&r->out.text, text, len);
 	r->link->http->waiting += len;
 }
@@ -593,6 +607,15 @@ static enum MHD_Result
 refuse(struct link *l, int status, const char *why)
 {
 	return refuse_as(l, &(struct http_refusal){status, why, NULL, 0});
+}
+
+/* It came while herod ends or makes way; nobody would answer it later. */
+static enum MHD_Result
+refuse_late(struct link *l)
+{
+	return refuse_as(l,
+	    &(struct http_refusal){MHD_HTTP_SERVICE_UNAVAILABLE,
+		"herod ends or makes way for the next one", NULL, 1});
 }
 
 /* ---- requests ---- */
@@ -835,6 +858,8 @@ handle(struct request *r)
 		return MHD_NO;
 	if (r->too_long)
 		return refuse(l, 413, HTTP_BODY_TOO_LONG);
+	if (r->stage == READING && l->http->closing)
+		return refuse_late(l);
 	if (r->stage == READING) {
 		if (r->body != NULL)
 			r->body[r->shown.len] = '\0';
@@ -1154,6 +1179,7 @@ http_free(struct http *h)
 {
 	struct link *l;
 
+	h->closing = true;
 	TAILQ_FOREACH (l, &h->links, entry)
 		leave(l);
 	if (h->daemon) {

@@ -1,4 +1,5 @@
 /* HTTP on real sockets: statuses, framing, deadlines, late answers. */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 
 #include "check.h"
 #include "fake/room.h"
+#include "http.h"
 #include "mem.h"
 
 #define HOST "Host: localhost\r\n"
@@ -358,6 +360,25 @@ test_an_answer_to_who_has_left_goes_nowhere(void)
 	room_close(&r);
 }
 
+/* Its bytes are there, unread, when herod ends or makes way. */
+void
+test_a_request_that_comes_with_the_end_does_no_harm(void)
+{
+	struct room r;
+	const char *request = post("/", JSON, WAIT);
+	int fd;
+
+	room_init(&r);
+	room_open(&r, "tcp:127.0.0.1:0");
+	fd = visit(&r);
+	check_has(exchange(&r, fd, "GET /healthz HTTP/1.1\r\n" HOST "\r\n"),
+	    "200 OK");
+	check_int(
+	    send(fd, request, strlen(request), 0), (long long)strlen(request));
+	room_close(&r);
+	close(fd);
+}
+
 #define BIG \
 	"{\"jsonrpc\":\"2.0\",\"method\":\"get_runner_logs\",\"params\":" \
 	"[\"a\",4000],\"id\":1}"
@@ -598,4 +619,104 @@ test_who_may_not_gets_401_or_403(void)
 	wait_for((room_turn(&r), waitpid(pid, &status, WNOHANG) == pid));
 	check_int(status, 0);
 	room_close(&r);
+}
+
+/* ---- answers without an end ---- */
+
+static struct http_request *streaming;
+static bool stream_is_over;
+
+static void
+on_stream_room(void *arg)
+{
+	(void)arg;
+}
+
+static void
+on_stream_closed(void *arg)
+{
+	(void)arg;
+	stream_is_over = true;
+}
+
+static const struct http_stream_ops stream_ops = {
+    .room = on_stream_room,
+    .ending = on_stream_room,
+    .closed = on_stream_closed,
+};
+
+static void
+begin_stream(void *arg, struct http_request *r)
+{
+	(void)arg;
+	streaming = r;
+	check(http_stream(r, "text/plain", xstrdup("a"), 1, &stream_ops, NULL));
+}
+
+static void
+ignore_done(struct http_request *r)
+{
+	(void)r;
+}
+
+static void
+ignore_closed(void *client)
+{
+	(void)client;
+}
+
+static size_t
+allocated(void)
+{
+	struct mallinfo2 m = mallinfo2();
+
+	return m.uordblks + m.hblkhd;
+}
+
+#define BLOCK 1024
+
+/* Fills up what may wait, then has one block more be read of it. */
+static void
+lag_behind(struct ev_loop *loop, int fd)
+{
+	static const char block[BLOCK];
+	char buf[BLOCK];
+
+	while (http_stream_put(streaming, block, BLOCK, 64 * BLOCK))
+		ev_run(loop, EVRUN_NOWAIT);
+	check(recv(fd, buf, sizeof(buf), 0) > 0);
+	ev_run(loop, EVRUN_NOWAIT);
+}
+
+void
+test_a_reader_that_always_lags_a_little_costs_no_more_for_it(void)
+{
+	static const struct http_route routes[] = {
+	    {"GET", "/", false, begin_stream}, {NULL, NULL, false, NULL}};
+	static const struct http_ops ops = {
+	    .done = ignore_done, .closed = ignore_closed};
+	static const char ask[] = "GET / HTTP/1.1\r\n" HOST "\r\n";
+	struct ev_loop *loop = ev_loop_new(EVBACKEND_EPOLL);
+	struct daemon_conf conf = {.request_timeout = 60,
+	    .max_request = 1000,
+	    .max_output_all = 1 << 30};
+	struct http *h = http_new(loop, &conf, routes, &ops, NULL);
+	size_t before, i;
+	int fds[2], room = 8 * BLOCK;
+
+	check_int(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+	check_int(
+	    setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)), 0);
+	http_add(h, fds[0], NULL);
+	check_int(send(fds[1], ask, strlen(ask), 0), (long long)strlen(ask));
+	wait_for((ev_run(loop, EVRUN_NOWAIT), streaming != NULL));
+	lag_behind(loop, fds[1]);
+	before = allocated();
+	for (i = 0; i < 20000; i++)
+		lag_behind(loop, fds[1]);
+	check(allocated() < before + 512 * BLOCK);
+	close(fds[1]);
+	wait_for((ev_run(loop, EVRUN_NOWAIT), stream_is_over));
+	http_free(h);
+	ev_loop_destroy(loop);
 }
