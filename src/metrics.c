@@ -7,7 +7,6 @@
 #include "metrics.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,25 +48,6 @@ struct metrics {
 	struct queue_told *asked; /* of whom Redis is asked now, or NULL */
 	size_t nasked;
 };
-
-static void print(struct sink *s, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void
-print(struct sink *s, const char *fmt, ...)
-{
-	char *text;
-	va_list ap;
-	int len;
-
-	va_start(ap, fmt);
-	len = vasprintf(&text, fmt, ap);
-	va_end(ap);
-	if (len < 0)
-		return;
-	sink_put(s, text, (size_t)len);
-	free(text);
-}
 
 /* ---- what Redis knows of queues ---- */
 
@@ -175,7 +155,7 @@ note_scrape(struct metrics *m)
 static void
 metric(struct sink *s, const char *name, const char *type, const char *meaning)
 {
-	print(s, "# HELP herod_%s %s\n# TYPE herod_%s %s\n", name, meaning,
+	sink_print(s, "# HELP herod_%s %s\n# TYPE herod_%s %s\n", name, meaning,
 	    name, type);
 }
 
@@ -188,7 +168,7 @@ put_counters(struct sink *s)
 	for (i = 0; i < COUNTER_COUNT; i++) {
 		snprintf(name, sizeof(name), "%s_total", counter_rows[i].name);
 		metric(s, name, "counter", counter_rows[i].meaning);
-		print(s, "herod_%s %llu\n", name, counters[i]);
+		sink_print(s, "herod_%s %llu\n", name, counters[i]);
 	}
 }
 
@@ -204,14 +184,15 @@ put_timing(struct sink *s, const char *name, const char *labels,
 
 	for (i = 0; i < TIMING_BUCKETS; i++) {
 		below += t->buckets[i];
-		print(s, "herod_%s_bucket{%s%sle=\"%g\"} %llu\n", name, labels,
-		    comma, timing_bounds[i], below);
+		sink_print(s, "herod_%s_bucket{%s%sle=\"%g\"} %llu\n", name,
+		    labels, comma, timing_bounds[i], below);
 	}
-	print(s, "herod_%s_bucket{%s%sle=\"+Inf\"} %llu\n", name, labels, comma,
-	    t->count);
-	print(s, *labels ? "herod_%s_sum{%s} %.6f\n" : "herod_%s_sum%s %.6f\n",
-	    name, labels, t->sum);
-	print(s,
+	sink_print(s, "herod_%s_bucket{%s%sle=\"+Inf\"} %llu\n", name, labels,
+	    comma, t->count);
+	sink_print(s,
+	    *labels ? "herod_%s_sum{%s} %.6f\n" : "herod_%s_sum%s %.6f\n", name,
+	    labels, t->sum);
+	sink_print(s,
 	    *labels ? "herod_%s_count{%s} %llu\n" : "herod_%s_count%s %llu\n",
 	    name, labels, t->count);
 }
@@ -227,7 +208,7 @@ put_methods(struct sink *s)
 	    s, "method_refusals_total", "counter", "Calls refused by method");
 	for (i = 0; i < METHOD_COUNT; i++)
 		if (method_tallies[i].refused)
-			print(s,
+			sink_print(s,
 			    "herod_method_refusals_total{method=\"%s\"} "
 			    "%llu\n",
 			    methods[i].name, method_tallies[i].refused);
@@ -250,7 +231,7 @@ put_http(struct sink *s)
 	metric(s, "http_answers_total", "counter", "HTTP answers by status");
 	for (status = 100; status < 600; status++)
 		if (http_answers(status))
-			print(s,
+			sink_print(s,
 			    "herod_http_answers_total{status=\"%d\"} "
 			    "%llu\n",
 			    status, http_answers(status));
@@ -265,13 +246,13 @@ put_each_runner(struct sink *s, struct runners *runners)
 	metric(s, "runner_state", "gauge",
 	    "State of each runner, as a number: 20 is RUNNING, 200 FATAL");
 	RUNNERS_FOREACH (r, runners)
-		print(s, "herod_runner_state{runner=\"%s\"} %d\n", r->name,
+		sink_print(s, "herod_runner_state{runner=\"%s\"} %d\n", r->name,
 		    (int)runner_state(r));
 	metric(s, "runner_restarts", "gauge",
 	    "Restarts of the instances that each runner has");
 	RUNNERS_FOREACH (r, runners)
-		print(s, "herod_runner_restarts{runner=\"%s\"} %lu\n", r->name,
-		    runner_restarts(r));
+		sink_print(s, "herod_runner_restarts{runner=\"%s\"} %lu\n",
+		    r->name, runner_restarts(r));
 }
 
 static size_t
@@ -294,7 +275,7 @@ put_runners(struct sink *s, struct runners *runners)
 
 	metric(s, "runners", "gauge", "Runners by state");
 	for (i = 0; i < sizeof(states) / sizeof(states[0]); i++)
-		print(s, "herod_runners{state=\"%s\"} %zu\n",
+		sink_print(s, "herod_runners{state=\"%s\"} %zu\n",
 		    state_name(states[i]), count_in(runners, states[i]));
 }
 
@@ -308,7 +289,7 @@ put_depth(struct sink *s, const char *name, const char *meaning,
 
 	metric(s, name, "gauge", meaning);
 	for (i = 0; i < m->ntold; i++)
-		print(s, "herod_%s{queue=\"%s\"} %.15g\n", name,
+		sink_print(s, "herod_%s{queue=\"%s\"} %.15g\n", name,
 		    m->told[i].queue, value(&m->told[i].depth));
 }
 
@@ -349,7 +330,7 @@ put_depths(struct sink *s, const struct metrics *m)
 		return;
 	metric(s, "queues_age_seconds", "gauge",
 	    "Since when what Redis knows of queues may have changed");
-	print(s, "herod_queues_age_seconds %.3f\n",
+	sink_print(s, "herod_queues_age_seconds %.3f\n",
 	    clock_monotonic() - m->told_at);
 	put_depth(
 	    s, "queue_waiting_jobs", "Jobs that stand in line", m, jobs_of);
@@ -371,12 +352,12 @@ put_own_queues(struct sink *s, const struct services *services)
 
 	metric(s, "queue_running_jobs", "gauge", "Jobs at work here");
 	json_object_foreach (queues, name, running)
-		print(s, "herod_queue_running_jobs{queue=\"%s\"} %lld\n", name,
-		    (long long)json_integer_value(running));
+		sink_print(s, "herod_queue_running_jobs{queue=\"%s\"} %lld\n",
+		    name, (long long)json_integer_value(running));
 	metric(s, "queue_unserved", "gauge",
 	    "Whether jobs wait there that nobody will take");
 	json_object_foreach (queues, name, running)
-		print(s, "herod_queue_unserved{queue=\"%s\"} %d\n", name,
+		sink_print(s, "herod_queue_unserved{queue=\"%s\"} %d\n", name,
 		    workers_is_unserved(services->workers, name));
 	json_decref(queues);
 }
@@ -390,20 +371,21 @@ put_jobs(struct sink *s, struct workers *w)
 	    "Jobs that ended here, by status");
 	for (status = 0; status < JOB_STATUSES; status++)
 		if (job_is_over((enum job_status)status))
-			print(s, "herod_jobs_ended_total{status=\"%s\"} %llu\n",
+			sink_print(s,
+			    "herod_jobs_ended_total{status=\"%s\"} %llu\n",
 			    job_status_word((enum job_status)status),
 			    workers_ended((enum job_status)status));
 	metric(s, "jobs_running", "gauge", "Jobs at work here");
-	print(s, "herod_jobs_running %zu\n", workers_running(w, NULL));
+	sink_print(s, "herod_jobs_running %zu\n", workers_running(w, NULL));
 	metric(s, "jobs_unsettled", "gauge",
 	    "Jobs that are over, which Redis does not know yet");
-	print(s, "herod_jobs_unsettled %zu\n", workers_unsettled(w));
+	sink_print(s, "herod_jobs_unsettled %zu\n", workers_unsettled(w));
 	metric(s, "spool_jobs", "gauge",
 	    "Jobs that wait in the spool for Redis to take them");
-	print(s, "herod_spool_jobs %zu\n", workers_spooled(w));
+	sink_print(s, "herod_spool_jobs %zu\n", workers_spooled(w));
 	metric(s, "spool_bytes", "gauge",
 	    "Size of the spool, on the disk and in memory");
-	print(s, "herod_spool_bytes %zu\n", workers_spool_bytes(w));
+	sink_print(s, "herod_spool_bytes %zu\n", workers_spool_bytes(w));
 }
 
 /* ---- Redis ---- */
@@ -412,10 +394,11 @@ static void
 put_redis(struct sink *s, const struct redis *r)
 {
 	metric(s, "redis_up", "gauge", "Whether Redis takes commands");
-	print(s, "herod_redis_up %d\n", redis_is_up(r));
+	sink_print(s, "herod_redis_up %d\n", redis_is_up(r));
 	metric(s, "redis_commands_in_flight", "gauge",
 	    "Commands that Redis has not answered yet");
-	print(s, "herod_redis_commands_in_flight %zu\n", redis_in_flight(r));
+	sink_print(
+	    s, "herod_redis_commands_in_flight %zu\n", redis_in_flight(r));
 	metric(s, "redis_command_seconds", "histogram",
 	    "From a command to its answer");
 	put_timing(s, "redis_command_seconds", "", redis_timing(r));
@@ -439,7 +422,7 @@ put_doors(struct sink *s, const struct doors *d)
 	    "Connections by door and what they speak");
 	for (door = 0; door < WAYS; door++)
 		for (talk = 0; talk < TALKS; talk++)
-			print(s,
+			sink_print(s,
 			    "herod_connections_open{door=\"%s\",speaks=\"%s\"}"
 			    " %zu\n",
 			    doors[door], talks[talk], tally[door][talk]);
@@ -447,7 +430,7 @@ put_doors(struct sink *s, const struct doors *d)
 		return;
 	metric(s, "tls_certificate_expiry_timestamp_seconds", "gauge",
 	    "When herod's certificate ends");
-	print(
+	sink_print(
 	    s, "herod_tls_certificate_expiry_timestamp_seconds %.0f\n", until);
 }
 
@@ -461,13 +444,14 @@ put_open_calls(struct sink *s)
 	    "Calls that wait for their answer, by method");
 	for (i = 0; i < METHOD_COUNT; i++)
 		if (method_tallies[i].calls > 0)
-			print(s, "herod_method_calls_open{method=\"%s\"} %zu\n",
+			sink_print(s,
+			    "herod_method_calls_open{method=\"%s\"} %zu\n",
 			    methods[i].name, method_tallies[i].open);
 	metric(s, "streams_open", "gauge",
 	    "Streams of notifications, by the method that began them");
 	for (i = 0; i < METHOD_COUNT; i++)
 		if (method_tallies[i].streamed > 0)
-			print(s, "herod_streams_open{method=\"%s\"} %zu\n",
+			sink_print(s, "herod_streams_open{method=\"%s\"} %zu\n",
 			    methods[i].name, method_tallies[i].streams);
 }
 
@@ -481,7 +465,8 @@ put_loop(struct sink *s)
 	put_timing(s, "loop_turn_seconds", "", turns_timing());
 	metric(s, "loop_longest_turn_seconds", "gauge",
 	    "The longest turn since the start");
-	print(s, "herod_loop_longest_turn_seconds %.6f\n", turns_longest());
+	sink_print(
+	    s, "herod_loop_longest_turn_seconds %.6f\n", turns_longest());
 }
 
 /* By the names that Prometheus' own libraries give them. */
@@ -492,13 +477,13 @@ put_process(struct sink *s)
 	struct timespec cpu;
 
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
-	print(s,
+	sink_print(s,
 	    "# HELP process_cpu_seconds_total CPU time of herod\n"
 	    "# TYPE process_cpu_seconds_total counter\n"
 	    "process_cpu_seconds_total %.3f\n",
 	    (double)cpu.tv_sec + (double)cpu.tv_nsec / 1e9);
 	if (process_read(getpid(), &p))
-		print(s,
+		sink_print(s,
 		    "# HELP process_resident_memory_bytes Memory of herod\n"
 		    "# TYPE process_resident_memory_bytes gauge\n"
 		    "process_resident_memory_bytes %lld\n",
@@ -510,19 +495,19 @@ put_lives(struct sink *s)
 {
 	metric(s, "daemon_restarts_total", "counter",
 	    "Times that another herod went on, after a death or an upgrade");
-	print(s, "herod_daemon_restarts_total %llu\n", lives_herods());
+	sink_print(s, "herod_daemon_restarts_total %llu\n", lives_herods());
 	metric(s, "keeper_restarts_total", "counter",
 	    "Times that herod-keeper was killed and replaced");
-	print(s, "herod_keeper_restarts_total %llu\n", lives_keepers());
+	sink_print(s, "herod_keeper_restarts_total %llu\n", lives_keepers());
 }
 
 static void
 put_herod(struct sink *s, const struct services *services)
 {
 	metric(s, "info", "gauge", "Version of herod");
-	print(s, "herod_info{version=\"%s\"} 1\n", PACKAGE_VERSION);
+	sink_print(s, "herod_info{version=\"%s\"} 1\n", PACKAGE_VERSION);
 	metric(s, "start_time_seconds", "gauge", "Unix time of herod's start");
-	print(s, "herod_start_time_seconds %.3f\n", services->started_at);
+	sink_print(s, "herod_start_time_seconds %.3f\n", services->started_at);
 	put_process(s);
 	put_lives(s);
 	put_loop(s);

@@ -2,7 +2,6 @@
 
 #include "pages.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,25 +17,6 @@
 #include "runners.h"
 
 #define PLAIN "text/plain; charset=utf-8"
-
-static void print(struct sink *s, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void
-print(struct sink *s, const char *fmt, ...)
-{
-	char *text;
-	va_list ap;
-	int len;
-
-	va_start(ap, fmt);
-	len = vasprintf(&text, fmt, ap);
-	va_end(ap);
-	if (len < 0)
-		return;
-	sink_put(s, text, (size_t)len);
-	free(text);
-}
 
 static void
 reply_page(
@@ -92,14 +72,14 @@ list_missing(const struct services *services, struct sink *s)
 	struct runner *r;
 
 	if (services->runners != NULL && runners_are_ending(services->runners))
-		print(s, "herod: shutting down\n");
+		sink_print(s, "herod: shutting down\n");
 	if (services->redis != NULL && !redis_is_up(services->redis))
-		print(s, "redis: %s\n", redis_why(services->redis));
+		sink_print(s, "redis: %s\n", redis_why(services->redis));
 	if (services->runners == NULL)
 		return;
 	RUNNERS_FOREACH (r, services->runners)
 		if (should_be_up(r) && !runner_is_up(r))
-			print(s, "runner %s: %s\n", r->name,
+			sink_print(s, "runner %s: %s\n", r->name,
 			    state_name(runner_state(r)));
 }
 
@@ -111,7 +91,7 @@ page_readyz(void *arg, struct http_request *r)
 	static const char not_ready[] = "not ready\n";
 	struct sink text = {0};
 
-	print(&text, "%s", not_ready);
+	sink_print(&text, "%s", not_ready);
 	list_missing(arg, &text);
 	if (text.len == strlen(not_ready)) {
 		free(text.buf);

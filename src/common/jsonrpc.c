@@ -1,6 +1,8 @@
 /* JSON-RPC 2.0 envelopes, read and written. */
 #include "jsonrpc.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -260,6 +262,22 @@ sink_put(struct sink *s, const char *text, size_t len)
 	}
 	memcpy(s->buf + s->len, text, len);
 	s->len += len;
+}
+
+void
+sink_print(struct sink *s, const char *fmt, ...)
+{
+	char *text;
+	va_list ap;
+	int len;
+
+	va_start(ap, fmt);
+	len = vasprintf(&text, fmt, ap);
+	va_end(ap);
+	if (len < 0)
+		return;
+	sink_put(s, text, (size_t)len);
+	free(text);
 }
 
 static int

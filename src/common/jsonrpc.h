@@ -67,6 +67,8 @@ struct sink {
 
 void sink_put(struct sink *s, const char *text, size_t len);
 #define sink_literal(s, text) sink_put((s), (text), sizeof(text) - 1)
+void sink_print(struct sink *s, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* Each appends a value.  Of bytes: a string, as text_json() makes it; -1: as
  * below. */
