@@ -129,9 +129,10 @@ client_free(struct client *c)
 	TAILQ_REMOVE(&d->clients, c, entry);
 	d->nclients--;
 	d->nguests -= c->is_guest;
-	crowd_leave(d->crowds, c->crowd);
 	if (c->tls)
-		tls_link_leave(c->tls, c->is_guest);
+		tls_link_leave(c->tls, c->is_guest, c->crowd);
+	else
+		crowd_leave(d->crowds, c->crowd);
 	check_number(d);
 	free(c);
 }
@@ -503,9 +504,12 @@ on_tls_failed(void *client, const char *why)
 }
 
 static void
-on_tls_gone(void *doors)
+on_tls_gone(void *arg, void *crowd)
 {
-	check_number(doors);
+	struct doors *d = arg;
+
+	crowd_leave(d->crowds, crowd);
+	check_number(d);
 }
 
 static const struct tls_door_ops tls_ops = {

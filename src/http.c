@@ -609,11 +609,14 @@ refuse(struct link *l, int status, const char *why)
 	return refuse_as(l, &(struct http_refusal){status, why, NULL, 0});
 }
 
-/* It came while herod ends or makes way; nobody would answer it later. */
+/* It came while herod ends or makes way; nobody would answer it later.  A
+ * reader of events comes back when it is cut off, and not after a refusal. */
 static enum MHD_Result
-refuse_late(struct link *l)
+refuse_late(struct request *r)
 {
-	return refuse_as(l,
+	if (strcmp(r->route->method, "GET") == 0)
+		return MHD_NO;
+	return refuse_as(r->link,
 	    &(struct http_refusal){MHD_HTTP_SERVICE_UNAVAILABLE,
 		"herod ends or makes way for the next one", NULL, 1});
 }
@@ -859,7 +862,7 @@ handle(struct request *r)
 	if (r->too_long)
 		return refuse(l, 413, HTTP_BODY_TOO_LONG);
 	if (r->stage == READING && l->http->closing)
-		return refuse_late(l);
+		return refuse_late(r);
 	if (r->stage == READING) {
 		if (r->body != NULL)
 			r->body[r->shown.len] = '\0';

@@ -22,6 +22,7 @@ struct tls_link {
 	struct tls_pipe *pipe; /* NULL: over */
 	void *client; /* NULL: has left */
 	bool is_guest; /* what its client was when it left */
+	void *place; /* that its client had */
 	ev_io outside, inside;
 	ev_timer again; /* at once, after others had their turn */
 	ev_timer late; /* since the client has left */
@@ -61,6 +62,17 @@ link_free(struct tls_link *l)
 	free(l);
 }
 
+/* Nobody is left at either end. */
+static void
+give_up_place(struct tls_link *l)
+{
+	struct tls_door *d = l->door;
+	void *place = l->place;
+
+	link_free(l);
+	d->ops->gone(d->arg, place);
+}
+
 static void
 over(struct tls_link *l)
 {
@@ -77,8 +89,7 @@ over(struct tls_link *l)
 		return;
 	d->nleaving--;
 	d->nguests -= l->is_guest;
-	link_free(l);
-	d->ops->gone(d->arg);
+	give_up_place(l);
 }
 
 static void
@@ -186,14 +197,15 @@ tls_link_new(struct tls_door *d, int fd, void *client)
 }
 
 void
-tls_link_leave(struct tls_link *l, bool is_guest)
+tls_link_leave(struct tls_link *l, bool is_guest, void *place)
 {
 	l->client = NULL;
 	l->is_guest = is_guest;
+	l->place = place;
 	if (l->pipe && tls_pipe_inside(l->pipe) == -1)
 		close_pipe(l);
 	if (l->pipe == NULL) {
-		link_free(l);
+		give_up_place(l);
 		return;
 	}
 	l->door->nleaving++;
@@ -286,7 +298,10 @@ tls_door_free(struct tls_door *d)
 			tls_pipe_finish(l->pipe);
 			close_pipe(l);
 		}
-		link_free(l);
+		if (l->client == NULL)
+			give_up_place(l);
+		else
+			link_free(l);
 	}
 	tls_credentials_drop(d->credentials);
 	hangups_free(d->hangups);

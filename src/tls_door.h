@@ -21,8 +21,8 @@ struct tls_door_ops {
 	void (*ready)(void *client, int fd, const char *subject);
 	/* It never will; the callee calls tls_link_leave(). */
 	void (*failed)(void *client, const char *why);
-	/* One whose client had left is over. */
-	void (*gone)(void *arg);
+	/* One whose client has left is over; place: of tls_link_leave(). */
+	void (*gone)(void *arg, void *place);
 };
 
 /* ops and arg stay the caller's.  A peer may take timeout seconds, borrowed
@@ -47,8 +47,9 @@ double tls_door_valid_until(const struct tls_door *d);
 struct tls_link *tls_link_new(struct tls_door *d, int fd, void *client);
 
 /* The client knows of l no more.  What it has written before it closed its
- * descriptor still goes to the peer. */
-void tls_link_leave(struct tls_link *l, bool is_guest);
+ * descriptor still goes to the peer; gone() is told, maybe at once, that the
+ * place is free. */
+void tls_link_leave(struct tls_link *l, bool is_guest, void *place);
 
 /* How many are still sending although their client has left; of these, whose
  * clients were guests. */

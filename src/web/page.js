@@ -109,9 +109,16 @@ function follow() {
 		return;
 	events = new EventSource("/events?topics=runner");
 	events.onopen = () => document.body.classList.add("live");
-	events.onerror = () => document.body.classList.remove("live");
+	events.onerror = cutOff;
 	for (const kind of ["snapshot", "resumed", "runner", "gap"])
 		events.addEventListener(kind, soon);
+}
+
+// A browser goes on by itself, but not after a refusal such as 503.
+function cutOff() {
+	document.body.classList.remove("live");
+	if (events.readyState === EventSource.CLOSED)
+		setTimeout(follow, PERIOD);
 }
 
 document.addEventListener("visibilitychange", follow);

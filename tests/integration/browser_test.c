@@ -559,6 +559,30 @@ test_its_own_page_shows_the_runners_and_what_happens(void)
 	herod_stop(h);
 }
 
+void
+test_its_own_page_comes_back_after_a_refusal(void)
+{
+	const char *url;
+	struct herod *h;
+	pid_t pid;
+	int ear;
+
+	needs_chromium();
+	h = start("");
+	url = text("http://127.0.0.1:%d/", h->port);
+	pid = browser_open(url);
+	ear = ear_of(url);
+	look_for(ear, "<body class=\"live\">");
+	/* As it is after an answer such as 503. */
+	evaluate(ear,
+	    "(events.close(), events.dispatchEvent(new Event('error')), "
+	    "document.body.className)");
+	look_for(ear, "<body class=\"live\">");
+	close(ear);
+	browser_close(pid);
+	herod_stop(h);
+}
+
 /* It is told what happens, and comes back by itself behind what it knows. */
 static const char follower[] =
     "const s = new EventSource(herod + '/events?topics=runner');\n"

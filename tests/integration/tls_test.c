@@ -251,13 +251,13 @@ test_connections_that_end_leave_nothing_behind(void)
 
 /* They end and do not close: what herod has to tell them may wait for long. */
 static int
-six_answers_and_a_refusal_as_nobody(struct herod *h)
+answers_and_a_refusal_as_nobody(struct herod *h, int n)
 {
-	int i, fd;
+	int fd;
 
 	if (setgid(65534) != 0 || setuid(65534) != 0)
 		return 1;
-	for (i = 0; i < 6; i++) {
+	while (n-- > 0) {
 		fd = door_tls(h);
 		send_text(fd,
 		    "GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
@@ -265,12 +265,14 @@ six_answers_and_a_refusal_as_nobody(struct herod *h)
 		while (recv_line(fd) != NULL)
 			continue;
 	}
-	check_has(recv_line(door_tcp(h)), "who is no admin");
+	fd = door_tcp(h);
+	send_text(fd, PING);
+	check_has(recv_line(fd), "who is no admin");
 	return 0;
 }
 
-void
-test_guests_who_do_not_close_leave_places_for_admins(void)
+static struct herod *
+start_full(const char *max_connections, int n)
 {
 	struct herod *h;
 	int status;
@@ -278,14 +280,35 @@ test_guests_who_do_not_close_leave_places_for_admins(void)
 
 	if (geteuid() != 0)
 		skip("cannot become another user here");
-	h = start("max_connections = 8\n");
+	h = start(max_connections);
 	run("chmod 755 .");
 	pid = fork();
 	if (pid == 0)
-		_exit(six_answers_and_a_refusal_as_nobody(h));
+		_exit(answers_and_a_refusal_as_nobody(h, n));
 	check(waitpid(pid, &status, 0) == pid);
 	check_int(status, 0);
+	return h;
+}
+
+void
+test_guests_who_do_not_close_leave_places_for_admins(void)
+{
+	struct herod *h = start_full("max_connections = 8\n", 5);
+
 	check_pings(door_tls(h));
+	herod_stop(h);
+}
+
+void
+test_guests_who_do_not_close_leave_places_for_other_guests(void)
+{
+	struct herod *h = start_full("max_connections = 40\n", 24);
+
+	check_str(run("setpriv --reuid 65533 --clear-groups curl -sS -m 20 "
+		      "http://127.0.0.1:%d/healthz",
+		      h->port)
+		      .out,
+	    "ok\n");
 	herod_stop(h);
 }
 

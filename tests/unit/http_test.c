@@ -360,12 +360,14 @@ test_an_answer_to_who_has_left_goes_nowhere(void)
 	room_close(&r);
 }
 
-/* Its bytes are there, unread, when herod ends or makes way. */
-void
-test_a_request_that_comes_with_the_end_does_no_harm(void)
+/* Its bytes are there, unread, when herod ends or makes way; what is said to
+ * it then. */
+static const char *
+ask_too_late(const char *request)
 {
+	static char answer[4096];
 	struct room r;
-	const char *request = post("/", JSON, WAIT);
+	ssize_t len;
 	int fd;
 
 	room_init(&r);
@@ -376,7 +378,17 @@ test_a_request_that_comes_with_the_end_does_no_harm(void)
 	check_int(
 	    send(fd, request, strlen(request), 0), (long long)strlen(request));
 	room_close(&r);
+	len = recv(fd, answer, sizeof(answer) - 1, 0);
+	answer[len > 0 ? len : 0] = '\0';
 	close(fd);
+	return answer;
+}
+
+void
+test_a_request_that_comes_with_the_end_does_no_harm(void)
+{
+	check_has(ask_too_late(post("/", JSON, WAIT)), "HTTP/1.1 503 ");
+	check_str(ask_too_late("GET /events HTTP/1.1\r\n" HOST "\r\n"), "");
 }
 
 #define BIG \

@@ -14,6 +14,7 @@ struct fixture {
 	struct tls_pipe *peer;
 	int outside; /* the link's */
 	int fd; /* the client's, when it is ready */
+	int place;
 	int gone;
 };
 
@@ -36,10 +37,11 @@ on_failed(void *client, const char *why)
 }
 
 static void
-on_gone(void *arg)
+on_gone(void *arg, void *place)
 {
 	struct fixture *f = arg;
 
+	check(place == &f->place);
 	f->gone++;
 }
 
@@ -134,7 +136,7 @@ static void
 leave(struct fixture *f, bool is_guest)
 {
 	close(f->fd);
-	tls_link_leave(f->link, is_guest);
+	tls_link_leave(f->link, is_guest, &f->place);
 }
 
 static void
