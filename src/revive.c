@@ -297,15 +297,37 @@ kill_doomed(struct formers *all)
 
 /* ---- the file for the keeper ---- */
 
+/* Its process may put another file in a descriptor's place at any time, even
+ * one that it may not read: held first, then looked at.  With user= the keeper
+ * makes pipes that are herod's user's: any other is none of ours. */
+static int
+open_if_pipe(const struct privs *p, int dir, const char *name, uint64_t inode)
+{
+	int held = openat(dir, name, O_PATH | O_CLOEXEC), fd = -1;
+	int error = ENOENT;
+	char path[32];
+	struct stat st;
+
+	if (held != -1 && fstat(held, &st) == 0 && S_ISFIFO(st.st_mode) &&
+	    st.st_ino == inode && (!p->drops || st.st_uid == p->uid)) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", held);
+		fd = open(path, O_RDONLY | O_NONBLOCK); /* over an exec, too */
+		error = errno;
+	}
+	if (held != -1)
+		close(held);
+	errno = error;
+	return fd;
+}
+
 /* The reading end of the pipe of that number that a process writes to; -1
  * with errno. */
 static int
-open_pipe(pid_t pid, uint64_t inode)
+open_pipe(const struct privs *p, pid_t pid, uint64_t inode)
 {
-	char path[64];
-	struct dirent *entry;
 	int fd = -1, error = ENOENT;
-	struct stat st;
+	struct dirent *entry;
+	char path[64];
 	DIR *dir;
 
 	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
@@ -313,12 +335,9 @@ open_pipe(pid_t pid, uint64_t inode)
 	if (dir == NULL)
 		return -1;
 	while (fd == -1 && (entry = readdir(dir)) != NULL) {
-		if (fstatat(dirfd(dir), entry->d_name, &st, 0) == -1 ||
-		    !S_ISFIFO(st.st_mode) || st.st_ino != inode)
-			continue;
-		fd = openat(dirfd(dir), entry->d_name,
-		    O_RDONLY | O_NONBLOCK); /* stays open over an exec */
-		error = fd == -1 ? errno : 0;
+		fd = open_if_pipe(p, dirfd(dir), entry->d_name, inode);
+		if (fd == -1 && errno != ENOENT)
+			error = errno;
 	}
 	closedir(dir);
 	errno = error;
@@ -326,7 +345,7 @@ open_pipe(pid_t pid, uint64_t inode)
 }
 
 static void
-open_pipes(const struct former *f, struct wire_fds *fds)
+open_pipes(const struct privs *p, const struct former *f, struct wire_fds *fds)
 {
 	static const char *const words[] = {"stdout", "stderr", "ready_fd"};
 	static const int places[] = {WIRE_STDOUT, WIRE_STDERR, WIRE_READINESS};
@@ -335,7 +354,7 @@ open_pipes(const struct former *f, struct wire_fds *fds)
 	for (i = 0; i < LIVING_PIPES; i++) {
 		if (f->l.pipes[i] == 0)
 			continue;
-		fds->fd[places[i]] = open_pipe(f->l.pid, f->l.pipes[i]);
+		fds->fd[places[i]] = open_pipe(p, f->l.pid, f->l.pipes[i]);
 		/* ENOENT: it has closed it, as daemons do. */
 		if (fds->fd[places[i]] == -1 && errno != ENOENT)
 			log_warn("%s: pid %d: its %s cannot be read any more",
@@ -344,7 +363,8 @@ open_pipes(const struct former *f, struct wire_fds *fds)
 }
 
 static bool
-put_former(int file, struct wire_out *out, const struct former *f)
+put_former(const struct privs *p, int file, struct wire_out *out,
+    const struct former *f)
 {
 	struct wire_kept kept = {.id = f->l.id,
 	    .pid = f->l.pid,
@@ -360,7 +380,7 @@ put_former(int file, struct wire_out *out, const struct former *f)
 		    .unknown = !f->l.known,
 		    .at_ns = f->l.ended_ns};
 	} else {
-		open_pipes(f, &kept.fds);
+		open_pipes(p, f, &kept.fds);
 		kept.fds.fd[WIRE_PIDFD] = f->pidfd;
 		fcntl(f->pidfd, F_SETFD, 0);
 	}
@@ -403,7 +423,7 @@ write_all(const struct formers *all, int file, int lock, const char *lock_name)
 	for (i = 0; good && i < all->n; i++)
 		if (all->v[i].fate == FATE_GOES_ON ||
 		    all->v[i].fate == FATE_ENDED)
-			good = put_former(file, &out, &all->v[i]);
+			good = put_former(all->privs, file, &out, &all->v[i]);
 	wire_put_u8(&out, WIRE_KEPT_END);
 	good = good && wire_write(file, &out);
 	free(out.buf);
