@@ -61,6 +61,8 @@ take_word(void *arg, const char *name, const char *value)
 {
 	struct asked *a = arg;
 
+	if (*name == '\0' && *value == '\0')
+		return; /* an & too many: WHATWG URL, section 5.1 */
 	if (strcmp(name, "topics") == 0)
 		take_topics(a, value);
 	else if (strcmp(name, "since") != 0)

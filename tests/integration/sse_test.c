@@ -512,7 +512,8 @@ void
 test_topics_can_be_named_together_and_apart(void)
 {
 	struct herod *h = start();
-	struct stream s = follow(h, "topics=redis,herod&topics=runner.w*", "");
+	struct stream s =
+	    follow(h, "&topics=redis,herod&&topics=runner.w*&", "");
 	json_t *snapshot = data_of(next(&s));
 
 	check(at(snapshot, "redis") != NULL);
