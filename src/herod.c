@@ -356,13 +356,32 @@ is_socket(int dir, const char *name)
 	    S_ISSOCK(st.st_mode);
 }
 
+/* By the user if they may: in a place of theirs root makes nothing, for they
+ * could have it made anywhere. */
+static int
+make_users_dir(
+    const struct privs *p, const char *path, mode_t mode, struct err *e)
+{
+	struct err theirs = {0};
+	int bad;
+
+	privs_own_files(p, true);
+	bad = make_dir(path, mode, &theirs);
+	privs_own_files(p, false);
+	if (bad && privs_is_roots_place(p, path))
+		return make_dir(path, mode, e);
+	if (bad)
+		*e = theirs;
+	return bad;
+}
+
 /* While root, for the herod that is to be somebody else. */
 static int
 give_dirs(const struct privs *p, const struct daemon_conf *d, struct err *e)
 {
-	if (make_dir(d->state_dir, 0750, e) != 0 ||
+	if (make_users_dir(p, d->state_dir, 0750, e) != 0 ||
 	    check_owner("state_dir", d->state_dir, p->uid, e) != 0 ||
-	    make_dir(d->runtime_dir, 0755, e) != 0 ||
+	    make_users_dir(p, d->runtime_dir, 0755, e) != 0 ||
 	    check_owner("runtime_dir", d->runtime_dir, p->uid, e) != 0)
 		return -1;
 	return privs_give(p, d->state_dir, is_of_state, e) != 0 ||
@@ -1623,10 +1642,11 @@ check_files(const struct herod *h, struct err *e)
 {
 	char *keeper = keeper_path(own_path());
 	int bad = privs_check_file(&h->privs, own_path(), e) != 0 ||
-	    privs_check_file(&h->privs, keeper, e) != 0 ||
-	    (h->options.file &&
-		privs_check_file(&h->privs, h->options.file, e) != 0);
+	    privs_check_file(&h->privs, keeper, e) != 0;
+	char **file;
 
+	for (file = h->conf->files; !bad && file && *file; file++)
+		bad = privs_check_file(&h->privs, *file, e) != 0;
 	free(keeper);
 	return bad ? -1 : 0;
 }

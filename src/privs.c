@@ -157,6 +157,62 @@ privs_keeper_is_root(void)
 
 /* ---- whose files are ---- */
 
+static bool
+is_in_group(const struct privs *p, gid_t gid)
+{
+	int i;
+
+	for (i = 0; i < p->ngroups; i++)
+		if (p->groups[i] == gid)
+			return true;
+	return gid == p->gid;
+}
+
+/* In a directory where others may write, but with the sticky bit, what is
+ * root's stays.  Groups such as staff of /usr/local are root's friends. */
+static bool
+stays_roots(const struct privs *p, const struct stat *st)
+{
+	bool others = st->st_mode & S_IWOTH ||
+	    (st->st_mode & S_IWGRP && is_in_group(p, st->st_gid));
+
+	return st->st_uid == 0 &&
+	    (S_ISLNK(st->st_mode) || !others ||
+		(S_ISDIR(st->st_mode) && st->st_mode & S_ISVTX));
+}
+
+/* Each name of it is root's, links not followed. */
+static bool
+names_are_roots(const struct privs *p, const char *path)
+{
+	char *copy = xstrdup(path), *slash = copy;
+	bool good = true, there = true;
+	struct stat st;
+
+	while (good && there && slash) {
+		slash = strchr(slash + 1, '/');
+		if (slash)
+			*slash = '\0';
+		there = lstat(copy, &st) == 0;
+		good = there ? stays_roots(p, &st) : errno == ENOENT;
+		if (slash)
+			*slash = '/';
+	}
+	free(copy);
+	return good;
+}
+
+bool
+privs_is_roots_place(const struct privs *p, const char *path)
+{
+	char *whole = realpath(path, NULL);
+	bool good =
+	    names_are_roots(p, path) && (!whole || names_are_roots(p, whole));
+
+	free(whole);
+	return good;
+}
+
 static int give_all(const struct privs *p, int dir, struct err *e);
 
 /* A file with a second name may be anything of root's. */
@@ -227,6 +283,21 @@ find_foreign(int dir, bool (*is_ours)(int dir, const char *name), char *name,
 	return found;
 }
 
+/* By its descriptor: its name may lead elsewhere by now.  Closes it. */
+static int
+give_held(const struct privs *p, const char *path, int dir, struct err *e)
+{
+	int held = fcntl(dir, F_DUPFD_CLOEXEC, 3);
+	int bad = give_all(p, dir, e);
+
+	if (!bad && fchown(held, p->uid, p->gid) != 0)
+		bad = err_set(
+		    e, ERR_INTERNAL, "chown %s: %s", path, strerror(errno));
+	if (held >= 0)
+		close(held);
+	return bad;
+}
+
 static int
 give_opened(const struct privs *p, const char *path, int dir,
     bool (*is_ours)(int dir, const char *name), struct err *e)
@@ -251,11 +322,15 @@ give_opened(const struct privs *p, const char *path, int dir,
 		return err_hint(e, "if it is for herod: chown it to uid %u",
 		    (unsigned)p->uid);
 	}
-	if (give_all(p, dir, e) != 0)
-		return -1;
-	return chown(path, p->uid, p->gid) == 0
-	    ? 0
-	    : err_set(e, ERR_INTERNAL, "chown %s: %s", path, strerror(errno));
+	if (!privs_is_roots_place(p, path)) {
+		close(dir);
+		err_set(e, ERR_INTERNAL,
+		    "%s is root's, but others can put something else there",
+		    path);
+		return err_hint(e, "if it is for herod: chown it to uid %u",
+		    (unsigned)p->uid);
+	}
+	return give_held(p, path, dir, e);
 }
 
 int
@@ -282,7 +357,12 @@ privs_check_file(const struct privs *p, const char *path, struct err *e)
 		return err_set(e, ERR_PARAMS, "%s: %s", path, strerror(errno));
 	if (st.st_uid == 0 && !(st.st_mode & S_IWOTH) &&
 	    (!(st.st_mode & S_IWGRP) || st.st_gid == 0))
-		return 0;
+		return privs_is_roots_place(p, path)
+		    ? 0
+		    : err_set(e, ERR_PARAMS,
+			  "%s: others than root can put another file there, "
+			  "and with user= root goes by it",
+			  path);
 	err_set(e, ERR_PARAMS,
 	    "%s: others than root can change it (uid %u, mode %04o), and with "
 	    "user= root goes by it",

@@ -34,6 +34,10 @@ int privs_become(const struct privs *p, struct err *e);
  * With false: as who we are. */
 void privs_own_files(const struct privs *p, bool own);
 
+/* Are others unable to put something else in its place, or in that of a
+ * directory above it?  What is not there yet is root's to make. */
+bool privs_is_roots_place(const struct privs *p, const char *path);
+
 /* Gives the user a directory of root's with all of root's in it.  Who has it
  * already keeps it; others' directories are refused, and those that hold
  * what is not herod's (is_ours says no of a name in it). */

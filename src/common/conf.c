@@ -46,6 +46,7 @@ struct reading {
 	char ***errors;
 	const struct file *file; /* that is read now */
 	int depth; /* of include */
+	char **files; /* that were read */
 	bool has_user; /* [herod] names whom herod becomes */
 };
 
@@ -517,6 +518,7 @@ read_file(struct reading *r, const char *path)
 	f.stream = open_regular(&f);
 	if (f.stream == NULL)
 		return;
+	strv_add(&r->files, xstrdup(path));
 	r->file = &f;
 	parse(&f);
 	complain_lines(&f);
@@ -1152,6 +1154,7 @@ conf_load(const char *path, const json_t *overrides, char ***errors)
 	settings_init(daemon_settings, &c->daemon);
 	if (path)
 		read_file(&r, path);
+	c->files = r.files;
 	refuse_doubles(&r);
 	r.has_user = entry_find(&r, 0, "herod", "user") != NULL ||
 	    json_object_get(overrides, "user") != NULL;
@@ -1212,6 +1215,7 @@ conf_free(struct conf *c)
 	conf_drop_runners(c);
 	conf_drop_schedules(c);
 	settings_clear(daemon_settings, &c->daemon);
+	strv_free(c->files);
 	free(c);
 }
 

@@ -34,6 +34,7 @@ struct conf {
 	size_t nrunners;
 	struct conf_schedule *schedules;
 	size_t nschedules;
+	char **files; /* that were read, with those included; a strv */
 };
 
 /*

@@ -52,6 +52,17 @@ run(struct guard *g)
 	_exit(127);
 }
 
+/* In the background: whoever started us may wait for the end of our stderr, or
+ * for that of ready_fd.  The next keeper has somebody to tell, too: then what
+ * it says goes to herod's log. */
+static void
+leave_terminal(struct guard *g)
+{
+	close(g->ready_fd);
+	g->ready_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	dup2(g->ready_fd, 2);
+}
+
 static void
 start(struct guard *g)
 {
@@ -65,8 +76,7 @@ start(struct guard *g)
 		return;
 	}
 	if (g->ready_fd != -1)
-		close(g->ready_fd); /* whoever waits may see its end */
-	g->ready_fd = -1;
+		leave_terminal(g);
 }
 
 /* True when this was the end of all. */

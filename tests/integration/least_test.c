@@ -487,6 +487,54 @@ test_a_directory_that_is_not_herods_is_not_given_away(void)
 	check_int(st.st_uid, 0);
 }
 
+/* Root goes by what it includes, too. */
+void
+test_what_a_configuration_includes_has_to_be_roots(void)
+{
+	struct ran r;
+
+	prepare();
+	write_file(here("more.conf"), "[herod]\nroot_runners = yes\n");
+	check_int(chown(here("more.conf"), uid_of(USER), -1), 0);
+	r = refusal("include = more.conf\n" CONF, 0644);
+	check_int(r.status, 1);
+	check_has(r.err, "others than root can change it");
+	mkdir(here("theirs"), 0755);
+	write_file(here("theirs/more.conf"), "");
+	check_int(chown(here("theirs"), uid_of(USER), -1), 0);
+	r = refusal("include = theirs/more.conf\n" CONF, 0644);
+	check_int(r.status, 1);
+	check_has(r.err, "others than root can put another file there");
+}
+
+/* There they could put a link to what root gives to nobody. */
+void
+test_nothing_is_given_away_in_a_place_of_the_users(void)
+{
+	struct ran r;
+	struct stat st;
+
+	prepare();
+	mkdir(here("roots"), 0755);
+	mkdir(here("theirs"), 0755);
+	check_int(symlink(here("roots"), here("theirs/s")), 0);
+	check_int(lchown(here("theirs"), uid_of(USER), -1), 0);
+	check_int(lchown(here("theirs/s"), uid_of(USER), -1), 0);
+	write_file(here("h.conf"), CONF);
+	r = run("bin/herod -c h.conf --state_dir '%s' --runtime_dir '%s'",
+	    here("theirs/s"), here("r"));
+	check_int(r.status, 1);
+	check_has(r.err, "others can put something else there");
+	check(stat(here("roots"), &st) == 0);
+	check_int(st.st_uid, 0);
+	r = run("bin/herod -c h.conf --state_dir '%s' --runtime_dir '%s' "
+		"--bootstrap-admin-key first",
+	    here("theirs/s2"), here("r"));
+	check_int(r.status, 0);
+	check(stat(here("theirs/s2"), &st) == 0);
+	check_int(st.st_uid, uid_of(USER));
+}
+
 void
 test_a_first_key_is_the_users(void)
 {
@@ -517,8 +565,9 @@ test_in_the_background_it_is_the_same(void)
 	    .socket = here("run/herod.sock"),
 	    .conf = here("h.conf")};
 	write_file(h.conf, CONF RUNNERS);
+	/* Who reads what it says does not wait for its end. */
 	check_int(run("bin/herod -c '%s' --daemon --state_dir '%s' "
-		      "--runtime_dir '%s' --listen unix:%s",
+		      "--runtime_dir '%s' --listen unix:%s 2>&1 | cat",
 		      h.conf, h.state, h.run, h.socket)
 		      .status,
 	    0);
