@@ -1623,6 +1623,7 @@ begin_guarded(struct herod *h)
 	if (d->cgroups != CGROUPS_OFF)
 		cgroups_give(cgroups_id(d, id), h->privs.uid, h->privs.gid);
 	privs_own_files(&h->privs, true);
+	privs_set_environment(&h->privs);
 	return exec_first_keeper(h, h->options.ready_fd);
 }
 
