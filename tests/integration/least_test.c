@@ -586,6 +586,25 @@ test_a_first_key_is_the_users(void)
 	check_int(st.st_mode & 0777, 0600);
 }
 
+/* As a shell's that had root's files open. */
+void
+test_herod_gets_no_descriptor_that_root_had_open(void)
+{
+	struct herod *h;
+	struct ran r;
+	int fd;
+
+	prepare();
+	write_file(here("secret"), "");
+	fd = open(here("secret"), O_RDONLY); /* not closed by execve(2) */
+	h = herod_start("%s", CONF);
+	close(fd);
+	r = run("ls -l /proc/%d/fd", (int)daemon_of(h));
+	check_has(r.out, "socket:");
+	check(strstr(r.out, "/secret") == NULL);
+	herod_stop(h);
+}
+
 void
 test_in_the_background_it_is_the_same(void)
 {
