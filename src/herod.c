@@ -328,11 +328,12 @@ check_owner(const char *what, const char *path, uid_t owner, struct err *e)
 	if (!S_ISDIR(st.st_mode) && !S_ISLNK(st.st_mode))
 		return err_set(
 		    e, ERR_INTERNAL, "%s %s is not a directory", what, path);
-	if (st.st_uid != owner && st.st_uid != 0)
-		return err_set(e, ERR_INTERNAL,
-		    "%s %s belongs to uid %u; wanted uid %u", what, path,
-		    (unsigned)st.st_uid, (unsigned)owner);
-	return check_mode(what, path, e);
+	if (st.st_uid == owner || st.st_uid == 0)
+		return check_mode(what, path, e);
+	err_set(e, ERR_INTERNAL, "%s %s belongs to uid %u; wanted uid %u", what,
+	    path, (unsigned)st.st_uid, (unsigned)owner);
+	return err_hint(
+	    e, "if it is for herod: chown -R it to uid %u", (unsigned)owner);
 }
 
 /* False for what was there before a herod was, in a state_dir that is not. */
@@ -1578,12 +1579,16 @@ exec_first_keeper(struct herod *h, int ready_fd)
 
 /* ---- when herod is to be another user ---- */
 
-/* Who starts all of it again, as root, should the keeper be killed. */
+/* Who starts all of it again, as root, should the keeper be killed.  What root
+ * had open by chance is nothing for herod, who is not. */
 static int
 exec_guard(struct herod *h, int ready_fd)
 {
 	char **args = NULL;
 
+	close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+	if (ready_fd != -1)
+		fcntl(ready_fd, F_SETFD, 0);
 	strv_add(&args, xstrdup("herod-keeper"));
 	add_descriptor(&args, "--ready-fd", ready_fd);
 	add_descriptor(&args, "--guard", 1);
@@ -1671,6 +1676,7 @@ begin_guarded(struct herod *h)
 	if (d->cgroups != CGROUPS_OFF)
 		cgroups_give(cgroups_id(d, id), h->privs.uid, h->privs.gid);
 	privs_own_files(&h->privs, true);
+	privs_set_environment(&h->privs);
 	return exec_first_keeper(h, h->options.ready_fd);
 }
 

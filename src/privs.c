@@ -123,6 +123,19 @@ privs_become(const struct privs *p, struct err *e)
 }
 
 void
+privs_set_environment(const struct privs *p)
+{
+	const struct passwd *pw = getpwuid(p->uid);
+
+	if (pw == NULL)
+		return;
+	setenv("HOME", pw->pw_dir, 1);
+	setenv("USER", pw->pw_name, 1);
+	setenv("LOGNAME", pw->pw_name, 1);
+	setenv("SHELL", pw->pw_shell, 1);
+}
+
+void
 privs_own_files(const struct privs *p, bool own)
 {
 	if (!p->drops)

@@ -30,6 +30,9 @@ int privs_find(
 /* Becomes that user for good. */
 int privs_become(const struct privs *p, struct err *e);
 
+/* HOME and the like are that user's for what is executed from now on. */
+void privs_set_environment(const struct privs *p);
+
 /* Files are opened and made as that user from now on; nothing else changes.
  * With false: as who we are. */
 void privs_own_files(const struct privs *p, bool own);

@@ -21,6 +21,7 @@ struct guard {
 	time_t since;
 	time_t delay; /* before the next start */
 	bool asked; /* to end */
+	bool again; /* one was killed: others live that go on */
 	sigset_t signals, before;
 };
 
@@ -79,6 +80,30 @@ start(struct guard *g)
 		leave_terminal(g);
 }
 
+/* Somebody may be writing the configuration just when another is to begin:
+ * runners that go on are not left alone for that. */
+static bool
+could_not_begin(const struct guard *g, int status)
+{
+	return g->again && WIFEXITED(status) && WEXITSTATUS(status) != 0 &&
+	    now() - g->since <= YOUNG;
+}
+
+static void
+tell_end(int status)
+{
+	if (WIFSIGNALED(status))
+		dprintf(2,
+		    "herod-keeper: was killed by signal %d: its guard starts "
+		    "another\n",
+		    WTERMSIG(status));
+	else
+		dprintf(2,
+		    "herod-keeper: could not begin again: its guard tries "
+		    "that in %d s\n",
+		    DELAY_MAX);
+}
+
 /* True when this was the end of all. */
 static bool
 keeper_ended(struct guard *g, int status, int *code)
@@ -86,16 +111,16 @@ keeper_ended(struct guard *g, int status, int *code)
 	g->keeper = 0;
 	*code =
 	    WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-	if (!WIFSIGNALED(status) || g->asked)
+	if (g->asked || (!WIFSIGNALED(status) && !could_not_begin(g, status)))
 		return true;
-	if (now() - g->since >= YOUNG)
+	if (!WIFSIGNALED(status))
+		g->delay = DELAY_MAX;
+	else if (now() - g->since >= YOUNG)
 		g->delay = 0;
 	else if (g->delay < DELAY_MAX)
 		g->delay++;
-	dprintf(2,
-	    "herod-keeper: was killed by signal %d: its guard starts "
-	    "another\n",
-	    WTERMSIG(status));
+	g->again = true;
+	tell_end(status);
 	return false;
 }
 

@@ -303,6 +303,39 @@ test_all_stay_who_they_are_over_the_death_of_the_keeper(void)
 	herod_stop(h);
 }
 
+/* Somebody writes the configuration at that time. */
+void
+test_a_keeper_killed_over_a_mistake_begins_when_that_is_mended(void)
+{
+	struct herod *h = begin(CONF RUNNERS);
+	pid_t keeper, other;
+
+	rpc(h, "start_all", NULL);
+	keeper = keeper_of(h);
+	other = pid_of(h, "other");
+	write_file(h->conf, CONF RUNNERS "[nonsense");
+	kill(keeper, SIGKILL);
+	wait_for(strstr(herod_log(), "could not begin again") != NULL);
+	check(is_alive(other));
+	write_file(h->conf, CONF RUNNERS);
+	wait_for(is_another(keeper_of(h), keeper) && is_well(h));
+	check_int(pid_of(h, "other"), other);
+	check_all(h);
+	herod_stop(h);
+}
+
+void
+test_a_runner_of_herods_user_has_their_home(void)
+{
+	struct herod *h =
+	    begin(CONF "[runner:own]\ncommand = sh -c 'echo $LOGNAME:$HOME'\n");
+
+	rpc(h, "start_all", NULL);
+	wait_for(strstr(logs_of(h, "own"),
+		     text(USER ":%s\n", getpwnam(USER)->pw_dir)) != NULL);
+	herod_stop(h);
+}
+
 void
 test_herod_goes_on_without_its_guard(void)
 {
@@ -551,6 +584,25 @@ test_a_first_key_is_the_users(void)
 	check(stat(here("state/keys.json"), &st) == 0);
 	check_int(st.st_uid, uid_of(USER));
 	check_int(st.st_mode & 0777, 0600);
+}
+
+/* As a shell's that had root's files open. */
+void
+test_herod_gets_no_descriptor_that_root_had_open(void)
+{
+	struct herod *h;
+	struct ran r;
+	int fd;
+
+	prepare();
+	write_file(here("secret"), "");
+	fd = open(here("secret"), O_RDONLY); /* not closed by execve(2) */
+	h = herod_start("%s", CONF);
+	close(fd);
+	r = run("ls -l /proc/%d/fd", (int)daemon_of(h));
+	check_has(r.out, "socket:");
+	check(strstr(r.out, "/secret") == NULL);
+	herod_stop(h);
 }
 
 void
