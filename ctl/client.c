@@ -262,6 +262,33 @@ host_of(const char *server)
 	return host;
 }
 
+static void
+hint_tls(const struct client *c, enum err_code why, struct err *e)
+{
+	if (why == ERR_SHUTTING_DOWN)
+		err_hint(e, "the herod there may have no tls_cert");
+	else if (why == ERR_UNAUTHORIZED)
+		err_hint(e, "%s",
+		    c->tls.ca ? "--tls-ca names who must have signed its "
+				"certificate"
+			      : "who is not known to this system must be named "
+				"with --tls-ca or HEROCTL_TLS_CA");
+}
+
+static int
+refuse_tls(struct client *c, const struct err *why, struct err *e)
+{
+	if (why->code == ERR_TIMED_OUT && c->deadline > 0)
+		return is_late(c, e);
+	/* A file of ours, or the other side. */
+	c->trouble = why->code == ERR_PARAMS ? TROUBLE_ADDRESS : TROUBLE_AWAY;
+	err_set(e, why->code, "%s: %s", c->server, why->text);
+	if (why->hint[0] != '\0')
+		return err_hint(e, "%s", why->hint);
+	hint_tls(c, why->code, e);
+	return -1;
+}
+
 static int
 speak_tls(struct client *c, struct err *e)
 {
@@ -273,14 +300,7 @@ speak_tls(struct client *c, struct err *e)
 
 	c->fd = tls_connect(c->fd, host, &c->tls, deadline, &why);
 	free(host);
-	if (c->fd != -1)
-		return 0;
-	c->trouble = TROUBLE_AWAY;
-	err_set(e, why.code, "%s: %s", c->server, why.text);
-	return err_hint(e, "%s",
-	    c->tls.ca ? "--tls-ca names who must have signed its certificate"
-		      : "who is not known to this system must be named with "
-			"--tls-ca or HEROCTL_TLS_CA");
+	return c->fd != -1 ? 0 : refuse_tls(c, &why, e);
 }
 
 static int

@@ -95,7 +95,9 @@ shake_hands(struct tls_pipe *p, double deadline, struct err *e)
 	}
 	if (state == TLS_READY)
 		return 0;
-	return err_set(e, ERR_UNAUTHORIZED, "TLS: %s", tls_pipe_why(p));
+	return err_set(e,
+	    tls_pipe_distrusts(p) ? ERR_UNAUTHORIZED : ERR_SHUTTING_DOWN,
+	    "TLS: %s", tls_pipe_why(p));
 }
 
 int

@@ -131,27 +131,46 @@ credentials_new(struct err *e)
 	return NULL;
 }
 
-/* GnuTLS says of a missing file only that it could not be read. */
+/* GnuTLS says of a missing file only that it could not be read; and for one
+ * that never ends, such as a FIFO, a daemon would wait for ever. */
 static int
-check_file(const char *path, const char *what, struct err *e)
-{
-	if (access(path, R_OK) == 0)
-		return 0;
-	return err_set(e, ERR_PARAMS, "%s %s: %s", what, path, strerror(errno));
-}
-
-static int
-check_key_file(const char *path, struct err *e)
+check_file(const struct tls_credentials *c, const char *path, const char *what,
+    struct err *e)
 {
 	struct stat st;
 
-	if (check_file(path, "tls_key", e) != 0)
+	if (access(path, R_OK) != 0 || stat(path, &st) != 0)
+		return err_set(
+		    e, ERR_PARAMS, "%s %s: %s", what, path, strerror(errno));
+	if (!c->is_server || S_ISREG(st.st_mode))
+		return 0;
+	return err_set(
+	    e, ERR_PARAMS, "%s %s: wanted a regular file", what, path);
+}
+
+static int
+check_key_file(const struct tls_credentials *c, const char *path, struct err *e)
+{
+	struct stat st;
+
+	if (check_file(c, path, "tls_key", e) != 0)
 		return -1;
 	if (stat(path, &st) != 0 || (st.st_mode & S_IRWXO) == 0)
 		return 0;
 	err_set(
 	    e, ERR_PARAMS, "tls_key %s: everybody may read or write it", path);
 	return err_hint(e, "chmod o= %s", path);
+}
+
+static int
+hint_of_files(int bad, struct err *e)
+{
+	if (bad == GNUTLS_E_DECRYPTION_FAILED)
+		return err_hint(e, "wanted a key without a passphrase");
+	if (bad == GNUTLS_E_BASE64_DECODING_ERROR ||
+	    bad == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
+		return err_hint(e, "wanted PEM, which has -----BEGIN lines");
+	return -1;
 }
 
 static double
@@ -177,14 +196,16 @@ read_cert(
 	const char *key = files->key ? files->key : files->cert;
 	int n;
 
-	if (check_file(files->cert, "tls_cert", e) != 0 ||
-	    check_key_file(key, e) != 0)
+	if (check_file(c, files->cert, "tls_cert", e) != 0 ||
+	    check_key_file(c, key, e) != 0)
 		return -1;
 	n = lib.certificate_set_x509_key_file2(
 	    c->gnutls, files->cert, key, GNUTLS_X509_FMT_PEM, NULL, 0);
-	if (n < 0)
-		return err_set(e, ERR_PARAMS, "tls_cert %s, tls_key %s: %s",
+	if (n < 0) {
+		err_set(e, ERR_PARAMS, "tls_cert %s, tls_key %s: %s",
 		    files->cert, key, lib.strerror(n));
+		return hint_of_files(n, e);
+	}
 	c->valid_until = expiration(c->gnutls);
 	return 0;
 }
@@ -195,7 +216,7 @@ read_ca(struct tls_credentials *c, const char *path, const char *what,
 {
 	int n;
 
-	if (check_file(path, what, e) != 0)
+	if (check_file(c, path, what, e) != 0)
 		return -1;
 	n = lib.certificate_set_x509_trust_file(
 	    c->gnutls, path, GNUTLS_X509_FMT_PEM);
@@ -269,6 +290,7 @@ struct tls_pipe {
 	bool in_wants_write; /* TLS has to answer before it can read */
 	bool deaf; /* the program takes no more */
 	bool said_bye;
+	bool distrusts;
 	char *subject;
 	char *why;
 };
@@ -414,6 +436,7 @@ end_by_certificate(struct tls_pipe *p, unsigned status)
 {
 	gnutls_datum_t text;
 
+	p->distrusts = true;
 	if (lib.certificate_verification_status_print(
 		status, GNUTLS_CRT_X509, &text, 0) != 0) {
 		end(p, "the certificate is not good");
@@ -763,4 +786,10 @@ const char *
 tls_pipe_why(const struct tls_pipe *p)
 {
 	return p->why ? p->why : "";
+}
+
+bool
+tls_pipe_distrusts(const struct tls_pipe *p)
+{
+	return p->distrusts;
 }

@@ -81,4 +81,7 @@ const char *tls_pipe_subject(const struct tls_pipe *p);
 
 const char *tls_pipe_why(const struct tls_pipe *p);
 
+/* Whether it is over for what the other side's certificate says. */
+bool tls_pipe_distrusts(const struct tls_pipe *p);
+
 #endif

@@ -3,6 +3,7 @@
  * the key of its subject says, and certificates are changed while herod runs.
  */
 #include <errno.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -562,6 +563,37 @@ test_herod_does_not_start_with_a_bad_certificate(void)
 	check_has(r.out, "tls_key is set, and tls_cert is not");
 }
 
+static const char *
+said_of_files(const char *cert, const char *key)
+{
+	struct ran r = run("timeout 10 $BUILD/herod --check --tls_cert %s "
+			   "--tls_key %s </dev/null 2>&1",
+	    cert, key);
+
+	check_int(r.status, 2);
+	return r.out;
+}
+
+void
+test_files_that_are_no_pem_are_refused_with_what_to_do(void)
+{
+	make_certificates();
+	check_int(run("mkfifo -m 600 fifo && mkdir -m 700 dir && "
+		      "openssl pkey -in server.key -aes256 -passout pass:abc "
+		      "-out locked.key && openssl pkey -in server.key "
+		      "-outform DER -out der.key && chmod 600 *.key")
+		      .status,
+	    0);
+	check_has(said_of_files("fifo", "server.key"),
+	    "tls_cert fifo: wanted a regular file");
+	check_has(said_of_files("server.pem", "fifo"),
+	    "tls_key fifo: wanted a regular file");
+	check_has(said_of_files("dir", "server.key"),
+	    "tls_cert dir: wanted a regular file");
+	check_has(said_of_files("server.pem", "locked.key"), "passphrase");
+	check_has(said_of_files("server.pem", "der.key"), "wanted PEM");
+}
+
 void
 test_what_asks_for_certificates_needs_who_signs_them(void)
 {
@@ -648,6 +680,44 @@ test_heroctl_trusts_no_certificate_of_a_client(void)
 	r = by_tls(h, "list");
 	check_int(r.status, 5);
 	check_has(r.err, "purpose");
+	herod_stop(h);
+}
+
+/* Who takes connections and says nothing. */
+static int
+listen_silently(int *port)
+{
+	struct sockaddr_in a = {
+	    .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	check(bind(fd, (struct sockaddr *)&a, len) == 0);
+	check(listen(fd, 5) == 0);
+	check(getsockname(fd, (struct sockaddr *)&a, &len) == 0);
+	*port = ntohs(a.sin_port);
+	return fd;
+}
+
+void
+test_heroctl_says_what_is_wrong_with_tls(void)
+{
+	struct herod *h = herod_start(AT_ONCE);
+	int port, door = listen_silently(&port);
+	struct ran r;
+
+	make_certificates();
+	r = by_tls(h, "list");
+	check_int(r.status, 5);
+	check_has(r.err, "(the herod there may have no tls_cert)");
+	r = run(HEROCTL " -s tls:localhost:%d --timeout 0.2 list", port);
+	check_int(r.status, 6);
+	check_has(r.err, "within the time given");
+	check(strstr(r.err, "--tls-ca") == NULL);
+	r = run(HEROCTL " -s %s --tls-ca nowhere.pem list", tls_address(h));
+	check_int(r.status, 2);
+	check_has(r.err, "tls_ca nowhere.pem: No such file or directory\n");
+	close(door);
 	herod_stop(h);
 }
 
