@@ -1385,6 +1385,20 @@ descriptors_of(const struct runner_conf *c)
 	return conf_instances(c) * each[c->kind];
 }
 
+/* Those of TLS come with two more, of our own. */
+static void
+warn_of_connections(const struct daemon_conf *d, unsigned long long rest)
+{
+	unsigned long long each = d->tls_cert ? 3 : 1;
+
+	if ((unsigned long long)d->max_connections * each > rest)
+		log_warnx("max_connections, %lld, take %llu descriptors%s: "
+			  "RLIMIT_NOFILE leaves %llu",
+		    d->max_connections,
+		    (unsigned long long)d->max_connections * each,
+		    d->tls_cert ? " with TLS" : "", rest);
+}
+
 /* Better said now than found out when the last ones are to start. */
 static int
 check_room(const struct conf *c, struct err *e)
@@ -1402,8 +1416,10 @@ check_room(const struct conf *c, struct err *e)
 		return err_set(e, ERR_PARAMS,
 		    "the runners ask for %zu processes; wanted at most %d", n,
 		    PROCESSES_MAX);
-	if (need <= limit.rlim_max)
+	if (need <= limit.rlim_max) {
+		warn_of_connections(&c->daemon, limit.rlim_max - need);
 		return 0;
+	}
 	err_set(e, ERR_PARAMS,
 	    "the runners ask for %zu processes, which takes %llu descriptors, "
 	    "and RLIMIT_NOFILE allows %llu",
@@ -1427,7 +1443,7 @@ load(const struct options *o, bool *reload_due)
 	for (line = errors; line && *line; line++)
 		fprintf(stderr, "%s\n", *line);
 	strv_free(errors);
-	if (c && (check_room(c, &e) != 0 || set_log(c, &e) != 0)) {
+	if (c && (set_log(c, &e) != 0 || check_room(c, &e) != 0)) {
 		complain(&e);
 		conf_free(c);
 		c = NULL;

@@ -563,6 +563,19 @@ test_herod_does_not_start_with_a_bad_certificate(void)
 	check_has(r.out, "tls_key is set, and tls_cert is not");
 }
 
+void
+test_a_limit_that_cannot_hold_max_connections_is_told(void)
+{
+	const char *check = "ulimit -n 1200; $BUILD/herod -l warn --check";
+
+	make_certificates();
+	check(strstr(run("%s 2>&1", check).out, "max_connections") == NULL);
+	check_has(
+	    run("%s --tls_cert server.pem --tls_key server.key 2>&1", check)
+		.out,
+	    "max_connections, 1000, take 3000 descriptors with TLS");
+}
+
 static const char *
 said_of_files(const char *cert, const char *key)
 {
