@@ -927,6 +927,17 @@ request_free(struct request *r)
 	free(r);
 }
 
+/* The library misses an end that came together with a request, and would wait
+ * for more; it is told again. */
+static void
+notice_end(const struct link *l)
+{
+	char byte;
+
+	if (recv(l->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+		shutdown(l->fd, SHUT_RD);
+}
+
 static void
 on_completed(void *arg, struct MHD_Connection *connection, void **request,
     enum MHD_RequestTerminationCode how)
@@ -939,6 +950,7 @@ on_completed(void *arg, struct MHD_Connection *connection, void **request,
 		request_free(*request);
 	*request = NULL;
 	set_deadline(l); /* for the next one */
+	notice_end(l);
 }
 
 /* Nobody waits for a suspended request, or reads a stream, any more. */

@@ -258,6 +258,26 @@ test_every_request_gets_its_answer_and_no_other(void)
 	herod_stop(h);
 }
 
+/* Nobody has to wait for request_timeout to see the end. */
+void
+test_who_has_said_the_last_gets_the_end_behind_the_answer(void)
+{
+	struct herod *h = start("request_timeout = 600\n");
+	const char *all;
+	size_t door;
+	int fd;
+
+	for (door = 0; door < DOORS; door++) {
+		fd = doors[door](h);
+		send_text(fd, GET "\r\n" GET "\r\n");
+		shutdown(fd, SHUT_WR);
+		all = recv_all(fd);
+		check_int(count_answers(all), 2);
+		close(fd);
+	}
+	herod_stop(h);
+}
+
 /* In pieces the library moves what it has read. */
 void
 test_a_head_may_come_byte_by_byte(void)
