@@ -383,7 +383,7 @@ test_a_subject_makes_no_lines_of_the_log(void)
 	check_has(herod_log(), "no key has the subject CN=a\\0Ab\n");
 	check_str(heroctl(h, "key create odd --subject 'CN=a\\0Ab'").out,
 	    "CN=a\\0Ab\n");
-	close(door_tls_as(h, "lines"));
+	check_pings(door_tls_as(h, "lines"));
 	check(json_is_string(at(rpc(h, "key.list", NULL), "0.last_used")));
 	herod_stop(h);
 }
