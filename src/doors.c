@@ -230,6 +230,7 @@ on_conn_closed(struct conn *conn)
 	struct client *c = conn_arg(conn);
 
 	rpc_door_close(&c->door);
+	audit_flush(c->doors->services->audit); /* the loop may sleep now */
 	client_free(c);
 }
 
@@ -401,8 +402,10 @@ on_http_done(struct http_request *r)
 {
 	struct post *p = r->arg;
 
-	if (p != NULL) /* not a page */
+	if (p != NULL) { /* not a page */
 		rpc_door_close(&p->door);
+		audit_flush(p->door.services->audit);
+	}
 	free(p);
 	free(r->stand_in); /* last: the door's peer */
 }

@@ -817,6 +817,7 @@ test_who_did_not_wait_is_told_to_have_left(void)
 		    here("trapped"), here("go"))));
 	int call;
 
+	wait_for_redis(h); /* then nothing else wakes herod */
 	wait_for(file_exists(here("trapped")));
 	call = rpc_begin(h, "stop_runner", "[s]", "deaf");
 	wait_for(is_state(h, "deaf", "STOPPING"));
