@@ -130,46 +130,6 @@ environment(const struct instance *i, const struct passwd *pw,
 
 /* ---- user and groups ---- */
 
-static bool
-as_number(const char *text, unsigned long *number)
-{
-	char *end;
-
-	*number = strtoul(text, &end, 10);
-	return *text >= '0' && *text <= '9' && *end == '\0';
-}
-
-static const struct passwd *
-find_user(const char *user, struct err *e)
-{
-	const struct passwd *pw;
-	unsigned long uid;
-
-	pw = as_number(user, &uid) ? getpwuid((uid_t)uid) : getpwnam(user);
-	if (pw == NULL)
-		err_set(
-		    e, ERR_CANNOT_START, "user: there is no user '%s'", user);
-	return pw;
-}
-
-static int
-find_group(const char *group, gid_t *gid, struct err *e)
-{
-	const struct group *gr;
-	unsigned long number;
-
-	if (as_number(group, &number)) {
-		*gid = (gid_t)number;
-		return 0;
-	}
-	gr = getgrnam(group);
-	if (gr == NULL)
-		return err_set(e, ERR_CANNOT_START,
-		    "group: there is no group '%s'", group);
-	*gid = gr->gr_gid;
-	return 0;
-}
-
 static void
 find_groups(struct child_spec *spec, const struct passwd *pw)
 {
@@ -222,13 +182,15 @@ set_user(const struct instance *i, struct child_spec *spec,
 	*pw = NULL;
 	if (c->user == NULL && c->group == NULL)
 		return 0;
-	*pw = c->user ? find_user(c->user, e) : getpwuid(geteuid());
+	*pw = c->user ? user_find(c->user, ERR_CANNOT_START, e)
+		      : getpwuid(geteuid());
 	if (c->user && *pw == NULL)
 		return -1;
 	spec->set_user = true;
 	spec->uid = *pw ? (*pw)->pw_uid : geteuid();
 	spec->gid = *pw ? (*pw)->pw_gid : getegid();
-	if (c->group && find_group(c->group, &spec->gid, e) != 0)
+	if (c->group &&
+	    group_find(c->group, &spec->gid, ERR_CANNOT_START, e) != 0)
 		return -1;
 	if (!is_anybody() && (spec->uid != geteuid() || spec->gid != getegid()))
 		return err_set(e, ERR_CANNOT_START,

@@ -30,20 +30,20 @@ as_number(const char *text, unsigned long *number)
 	return *text >= '0' && *text <= '9' && *end == '\0';
 }
 
-static const struct passwd *
-find_user(const char *name, struct err *e)
+const struct passwd *
+user_find(const char *name, enum err_code code, struct err *e)
 {
 	unsigned long uid;
 	const struct passwd *pw =
 	    as_number(name, &uid) ? getpwuid((uid_t)uid) : getpwnam(name);
 
 	if (pw == NULL)
-		err_set(e, ERR_PARAMS, "user: there is no user '%s'", name);
+		err_set(e, code, "user: there is no user '%s'", name);
 	return pw;
 }
 
-static int
-find_group(const char *name, gid_t *gid, struct err *e)
+int
+group_find(const char *name, gid_t *gid, enum err_code code, struct err *e)
 {
 	unsigned long number;
 	const struct group *gr;
@@ -54,8 +54,7 @@ find_group(const char *name, gid_t *gid, struct err *e)
 	}
 	gr = getgrnam(name);
 	if (gr == NULL)
-		return err_set(
-		    e, ERR_PARAMS, "group: there is no group '%s'", name);
+		return err_set(e, code, "group: there is no group '%s'", name);
 	*gid = gr->gr_gid;
 	return 0;
 }
@@ -93,12 +92,12 @@ privs_find(
 		return d->group
 		    ? err_set(e, ERR_PARAMS, "group: wanted together with user")
 		    : 0;
-	pw = find_user(d->user, e);
+	pw = user_find(d->user, ERR_PARAMS, e);
 	if (pw == NULL)
 		return -1;
 	p->uid = pw->pw_uid;
 	p->gid = pw->pw_gid;
-	if (d->group && find_group(d->group, &p->gid, e) != 0)
+	if (d->group && group_find(d->group, &p->gid, ERR_PARAMS, e) != 0)
 		return -1;
 	if (p->uid != 0 && p->gid == 0)
 		return err_set(e, ERR_PARAMS,

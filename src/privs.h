@@ -22,6 +22,13 @@ struct privs {
 	int ngroups;
 };
 
+/* By name or number; NULL, or -1, with a sentence of that code: there is no
+ * such one.  The entry is getpwnam(3)'s; a number needs no group's entry. */
+struct passwd;
+const struct passwd *user_find(
+    const char *name, enum err_code code, struct err *e);
+int group_find(const char *name, gid_t *gid, enum err_code code, struct err *e);
+
 /* Refuses users that do not exist, and, when somebody who is not root is to
  * start herod now, users that they are not. */
 int privs_find(
