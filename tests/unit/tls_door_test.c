@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "fake/certificate.h"
 #include "tls_door.h"
 
 struct fixture {
@@ -46,22 +47,6 @@ on_gone(void *arg, void *place)
 }
 
 static const struct tls_door_ops ops = {on_ready, on_failed, on_gone};
-
-static struct tls_credentials *
-make_certificate(void)
-{
-	struct tls_files files = {.cert = "both.pem"};
-	struct err e = {0};
-	int bad = system("openssl req -x509 -newkey ec -pkeyopt "
-			 "ec_paramgen_curve:prime256v1 -nodes -keyout key.pem "
-			 "-out cert.pem -days 30 -subj /CN=me 2>/dev/null && "
-			 "(umask 077; cat cert.pem key.pem >both.pem)");
-	struct tls_credentials *c = bad ? NULL : tls_server(&files, &e);
-
-	check_str(e.text, "");
-	check(c != NULL);
-	return c;
-}
 
 /* Any server is trusted: no host is named. */
 static struct tls_pipe *
