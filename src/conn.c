@@ -32,6 +32,7 @@
 
 #define READ_SIZE 65536 /* bytes read from one peer a turn */
 #define SMALL_REST (READ_SIZE / 4) /* a half line that is copied */
+#define SMALL_OUTPUT 1024 /* room for the answers of some lines */
 #define LINES_A_TURN 128 /* lines taken from one peer a turn */
 #define BYTES_A_TURN 1048576 /* of answers; then one line of each peer */
 #define OUTPUT_MARK 262144 /* with more waiting, no lines are taken */
@@ -192,7 +193,7 @@ output_add(struct output *o, char *stolen, size_t len)
 		o->sent = 0;
 	}
 	if (o->size - o->len < len) {
-		o->size = 2 * (o->len + len);
+		o->size = 2 * (o->len + len) + SMALL_OUTPUT;
 		o->buf = xreallocarray(o->buf, o->size, 1);
 	}
 	memcpy(o->buf + o->len, stolen, len);

@@ -149,35 +149,39 @@ send_refusal(struct conn *conn, const struct err *e)
 	conn_send(conn, text.buf, text.len);
 }
 
+static bool
+begins_a_request(const char *text)
+{
+	text += strspn(text, " \t\r");
+	return *text == '{' || *text == '[';
+}
+
 /* Beyond Unix sockets what is no JSON may be a browser's header, made to
  * smuggle a request into its body. */
 static bool
-is_foreign(const struct client *c, const char *text, size_t len, struct err *e)
+refuse_foreign(struct conn *conn, const char *text, size_t len)
 {
-	size_t blanks = strspn(text, " \t\r");
-	json_t *value;
+	struct err e = {0};
+	json_t *value = jsonrpc_parse(text, len, &e);
 
-	if (c->is_unix || text[blanks] == '{' || text[blanks] == '[')
-		return false;
-	value = jsonrpc_parse(text, len, e);
 	json_decref(value);
-	return value == NULL;
+	if (value != NULL)
+		return false;
+	send_refusal(conn, &e);
+	conn_end(conn, "a line that is not JSON");
+	return true;
 }
 
 static void
 on_line(struct conn *conn, char *text, size_t len)
 {
 	struct client *c = conn_arg(conn);
-	struct err e = {0};
 
 	if (ev_is_active(&c->late))
 		ev_timer_again(c->doors->loop, &c->late);
-	if (is_foreign(c, text, len, &e)) {
-		send_refusal(conn, &e);
-		conn_end(conn, "a line that is not JSON");
-		return;
-	}
-	rpc_take(&c->door, text, len);
+	if (c->is_unix || begins_a_request(text) ||
+	    !refuse_foreign(conn, text, len))
+		rpc_take(&c->door, text, len);
 }
 
 static void

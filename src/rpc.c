@@ -129,9 +129,10 @@ text_settle_one(struct rpc_text *t)
 static struct rpc_text *
 text_new(struct rpc_door *door, size_t len, size_t nslots, bool batch)
 {
-	struct rpc_text *t;
+	size_t size = sizeof(struct rpc_text) + nslots * sizeof(struct sink);
+	struct rpc_text *t = xmalloc(size);
 
-	t = xcalloc(1, sizeof(*t) + nslots * sizeof(t->slots[0]));
+	memset(t, 0, size); /* calloc(3) would not take from malloc's cache */
 	LIST_INIT(&t->members);
 	t->door = door;
 	t->len = len;
@@ -239,37 +240,63 @@ room_for_answer(const struct rpc_text *t)
 }
 
 static void
-put_result(struct member *m, const json_t *result)
+refuse_large(struct member *m)
 {
 	struct err e = {0};
 
-	m->slot->limit = room_for_answer(m->text);
-	if (result != NULL && sink_result(m->slot, m->id, result) == 0) {
-		m->text->answer += m->slot->len;
-		return;
-	}
-	if (result == NULL) {
-		err_set(&e, ERR_INTERNAL, "%s gave no result",
-		    m->call.method->name);
-		log_warnx("%s", e.text);
-	} else {
-		err_set(&e, ERR_TOO_LARGE,
-		    "the answer would be longer than max_output");
-		err_hint(&e, "ask for less at a time");
-	}
+	err_set(
+	    &e, ERR_TOO_LARGE, "the answer would be longer than max_output");
+	err_hint(&e, "ask for less at a time");
 	put_refusal(m->text, m->slot, m->id, &e);
 }
 
+static void
+put_result(struct member *m, int (*write)(struct sink *s, void *arg), void *arg)
+{
+	m->slot->limit = room_for_answer(m->text);
+	if (sink_result(m->slot, m->id, write, arg) == 0)
+		m->text->answer += m->slot->len;
+	else
+		refuse_large(m);
+}
+
 void
-call_reply(struct call *call, json_t *stolen)
+call_reply_by(
+    struct call *call, int (*write)(struct sink *s, void *arg), void *arg)
 {
 	struct member *m = member_answered(call);
 
 	member_tell(m, NULL);
 	if (member_is_heard(m))
-		put_result(m, stolen);
-	json_decref(stolen);
+		put_result(m, write, arg);
 	member_done(m);
+}
+
+static int
+write_json(struct sink *s, void *value)
+{
+	return sink_value(s, value);
+}
+
+static void
+refuse_nothing(struct call *call)
+{
+	struct err e = {0};
+
+	err_set(&e, ERR_INTERNAL, "%s gave no result", call->method->name);
+	log_warnx("%s", e.text);
+	call_refuse(call, &e);
+}
+
+void
+call_reply(struct call *call, json_t *stolen)
+{
+	if (stolen == NULL) {
+		refuse_nothing(call);
+		return;
+	}
+	call_reply_by(call, write_json, stolen);
+	json_decref(stolen);
 }
 
 void
@@ -456,34 +483,42 @@ tell_refused(const struct rpc_door *door, const struct peer *peer,
 }
 
 static void
-take_member(struct rpc_text *t, struct sink *slot, json_t *member)
+take_call(struct rpc_text *t, struct sink *slot, struct jsonrpc_call *asked)
 {
 	const struct method *method = NULL;
-	struct jsonrpc_call asked;
 	json_t *params = NULL;
 	struct peer shown;
 	bool is_shown = false;
-	struct err *e = &asked.err;
+	struct err *e = &asked->err;
 
 	counter_add(calls, 1);
-	jsonrpc_read(member, &asked);
-	if (asked.method != NULL && check_room(t, e) == 0)
-		method = find_method(asked.method, e);
+	if (asked->method != NULL && check_room(t, e) == 0)
+		method = find_method(asked->method, e);
 	if (method != NULL &&
-	    take_secret(t->door, method, asked.params, &shown, &is_shown, e) ==
+	    take_secret(t->door, method, asked->params, &shown, &is_shown, e) ==
 		0 &&
 	    check_scope(method, is_shown ? &shown : t->door->peer, e) == 0)
-		params = method_check(method, asked.params, e);
+		params = method_check(method, asked->params, e);
 	if (params == NULL && method != NULL)
 		tell_refused(
-		    t->door, is_shown ? &shown : t->door->peer, method, &asked);
+		    t->door, is_shown ? &shown : t->door->peer, method, asked);
 	if (params != NULL)
 		member_run(
-		    t, slot, method, &asked, params, is_shown ? &shown : NULL);
-	else if (asked.id != NULL || e->code == ERR_INVALID)
-		put_refusal(t, slot, asked.id, e);
+		    t, slot, method, asked, params, is_shown ? &shown : NULL);
+	else if (asked->id != NULL || e->code == ERR_INVALID)
+		put_refusal(t, slot, asked->id, e);
 	else
 		counter_add(refusals, 1);
+	jsonrpc_call_end(asked);
+}
+
+static void
+take_member(struct rpc_text *t, struct sink *slot, json_t *member)
+{
+	struct jsonrpc_call asked;
+
+	jsonrpc_read(member, &asked);
+	take_call(t, slot, &asked);
 }
 
 static void
@@ -519,25 +554,45 @@ take_batch(struct rpc_door *door, size_t len, const json_t *batch)
 	text_settle_one(t);
 }
 
-void
-rpc_take(struct rpc_door *door, const char *text, size_t len)
+static void
+take_single(struct rpc_door *door, size_t len, struct jsonrpc_call *asked)
+{
+	struct rpc_text *t = text_new(door, len, 1, false);
+
+	take_call(t, &t->slots[0], asked);
+	text_settle_one(t);
+}
+
+/* A text of any kind. */
+static void
+take_any(struct rpc_door *door, const char *text, size_t len)
 {
 	DOING("a JSON text from", "a client");
 	struct err e = {0};
 	json_t *root = jsonrpc_parse(text, len, &e);
-	struct rpc_text *t;
+	struct jsonrpc_call asked;
 
-	door->refused = ERR_NONE;
 	if (root == NULL) {
 		refuse_text(door, len, &e);
 	} else if (json_is_array(root)) {
 		take_batch(door, len, root);
 	} else {
-		t = text_new(door, len, 1, false);
-		take_member(t, &t->slots[0], root);
-		text_settle_one(t);
+		jsonrpc_read(root, &asked);
+		take_single(door, len, &asked);
 	}
 	json_decref(root);
+}
+
+void
+rpc_take(struct rpc_door *door, const char *text, size_t len)
+{
+	struct jsonrpc_call asked;
+
+	door->refused = ERR_NONE;
+	if (jsonrpc_read_call(text, len, &asked))
+		take_single(door, len, &asked);
+	else
+		take_any(door, text, len);
 }
 
 /* ---- leaving ---- */

@@ -112,6 +112,13 @@ bool call_has(const struct call *call, const char *name);
 
 /* Each ends the call; reply NULL says that herod failed. */
 void call_reply(struct call *call, json_t *stolen);
+
+/* The same with a result that write() puts into the answer as text, for what is
+ * asked most: no tree is built.  It may be called never (nobody listens), must
+ * write JSON, and returns -1 when s says so. */
+struct sink;
+void call_reply_by(
+    struct call *call, int (*write)(struct sink *s, void *arg), void *arg);
 void call_refuse(struct call *call, const struct err *e);
 
 /* Tells a handler that answers later that nobody waits any more: fn is
@@ -217,7 +224,6 @@ void rpc_door_close(struct rpc_door *door);
  * the rest is refused.  lines NULL: all is refused.  After that nothing but
  * rpc_door_close() may be called for this door, and no loop be run.
  */
-struct sink;
 void rpc_door_leave(struct rpc_door *door, struct sink *lines);
 
 /* Was one of its streams begun with that key, be it a secret of the call? */

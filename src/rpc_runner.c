@@ -10,6 +10,7 @@
 
 #include <sys/queue.h>
 
+#include "jsonrpc.h"
 #include "keep.h"
 #include "mem.h"
 #include "order.h"
@@ -566,14 +567,26 @@ is_ending(struct call *call)
 
 /* ---- reading ---- */
 
-HANDLER(list_runners)
+static int
+write_names(struct sink *s, void *runners)
 {
-	json_t *names = json_array();
+	const char *comma = "";
 	struct runner *r;
 
-	RUNNERS_FOREACH (r, call->services->runners)
-		json_array_append_new(names, json_string(r->name));
-	call_reply(call, names);
+	sink_literal(s, "[");
+	RUNNERS_FOREACH (r, runners) {
+		sink_put(s, comma, strlen(comma));
+		if (sink_bytes(s, r->name, strlen(r->name)) == -1)
+			return -1;
+		comma = ",";
+	}
+	sink_literal(s, "]");
+	return 0;
+}
+
+HANDLER(list_runners)
+{
+	call_reply_by(call, write_names, call->services->runners);
 }
 
 HANDLER(get_runner_status)

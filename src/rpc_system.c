@@ -3,6 +3,7 @@
 #include "rpc.h"
 
 #include "http.h"
+#include "jsonrpc.h"
 #include "upgrade.h"
 
 HANDLER(rpc_discover)
@@ -10,9 +11,17 @@ HANDLER(rpc_discover)
 	call_reply(call, method_openrpc(PACKAGE_VERSION));
 }
 
+static int
+write_pong(struct sink *s, void *arg)
+{
+	(void)arg;
+	sink_literal(s, "\"pong\"");
+	return 0;
+}
+
 HANDLER(ping)
 {
-	call_reply(call, json_string("pong"));
+	call_reply_by(call, write_pong, NULL);
 }
 
 HANDLER(get_version)

@@ -64,6 +64,13 @@ refuse_json(const json_error_t *why, struct err *e)
 }
 
 static json_t *
+load(const char *text, size_t len, size_t flags, json_error_t *why)
+{
+	return json_loadb(
+	    text, len, flags | JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, why);
+}
+
+static json_t *
 parse(const char *text, size_t len, size_t flags, struct err *e)
 {
 	json_error_t why;
@@ -79,8 +86,7 @@ parse(const char *text, size_t len, size_t flags, struct err *e)
 		    JSONRPC_DEPTH);
 		return NULL;
 	}
-	value = json_loadb(
-	    text, len, flags | JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+	value = load(text, len, flags, &why);
 	if (value == NULL)
 		refuse_json(&why, e);
 	return value;
@@ -158,14 +164,28 @@ read_params(json_t *member, struct jsonrpc_call *call)
 	    &call->err, ERR_INVALID, "params must be an object or an array");
 }
 
-void
-jsonrpc_read(json_t *member, struct jsonrpc_call *call)
+/* Not all of it: it is large. */
+static void
+call_init(struct jsonrpc_call *call)
 {
 	call->method = NULL;
 	call->params = call->id = NULL;
 	call->err.code = ERR_NONE;
 	call->err.hint[0] = call->err.subject[0] = '\0';
 	call->err.more = NULL;
+}
+
+void
+jsonrpc_call_end(struct jsonrpc_call *call)
+{
+	json_decref(call->params);
+	json_decref(call->id);
+}
+
+void
+jsonrpc_read(json_t *member, struct jsonrpc_call *call)
+{
+	call_init(call);
 	if (!json_is_object(member)) {
 		err_set(&call->err, ERR_INVALID, "a request must be an object");
 		return;
@@ -174,30 +194,48 @@ jsonrpc_read(json_t *member, struct jsonrpc_call *call)
 	if (read_id(member, call) == -1 || read_version(member, call) == -1 ||
 	    read_method(member, call) == -1 || read_params(member, call) == -1)
 		call->method = NULL;
+	json_incref(call->id);
+	json_incref(call->params);
 }
 
 /* ---- reading without a tree ---- */
 
-/* So many bytes at its beginning stand in a JSON string as they are. */
-static size_t
+#define CALL_MAX 65536 /* in longer ones the rest is not felt */
+
+/* What stands in a JSON string as it is, of ASCII. */
+static const bool is_plain[256] = {
+    [' '] = true,
+    ['!'] = true,
+    ['#' ... '['] = true,
+    [']' ... '~'] = true,
+};
+
+/* So many bytes at its beginning are plain. */
+static inline size_t
 plain_length(const char *text, size_t len)
 {
 	size_t i = 0;
 
-	while (i < len && (unsigned char)text[i] >= ' ' &&
-	    (unsigned char)text[i] < 0x7f && text[i] != '"' && text[i] != '\\')
+	while (i < len && is_plain[(unsigned char)text[i]])
 		i++;
 	return i;
 }
 
+static void
+step_blanks(const char **at, const char *end)
+{
+	while (*at < end &&
+	    (**at == ' ' || **at == '\t' || **at == '\r' || **at == '\n'))
+		++*at;
+}
+
 /* Steps over a word and the blanks in front of it. */
-static bool
+static inline bool
 step(const char **at, const char *end, const char *word)
 {
 	size_t len = strlen(word);
 
-	while (*at < end && **at == ' ')
-		++*at;
+	step_blanks(at, end);
 	if ((size_t)(end - *at) < len || memcmp(*at, word, len) != 0)
 		return false;
 	*at += len;
@@ -230,6 +268,167 @@ jsonrpc_read_plain(const char *text, size_t len, struct jsonrpc_plain *a)
 	    step(&at, end, "}") && at == end;
 }
 
+static bool
+step_version(const char **at, const char *end, struct jsonrpc_call *call)
+{
+	(void)call;
+	return step(at, end, "\"2.0\"");
+}
+
+static bool
+step_method(const char **at, const char *end, struct jsonrpc_call *call)
+{
+	const char *name;
+	size_t len;
+
+	if (!step_string(at, end, &name, &len) || len >= sizeof(call->name))
+		return false;
+	memcpy(call->name, name, len);
+	call->name[len] = '\0';
+	call->method = call->name;
+	return true;
+}
+
+/* A whole number of few digits; what may follow is looked at by others. */
+static json_t *
+step_number(const char **at, const char *end)
+{
+	const char *begin = *at;
+	json_int_t n = 0;
+
+	while (*at < end && **at >= '0' && **at <= '9' && *at - begin < 18)
+		n = 10 * n + (*(*at)++ - '0');
+	if (*at == begin || (*begin == '0' && *at - begin > 1))
+		return NULL;
+	return json_integer(n);
+}
+
+static bool
+step_id(const char **at, const char *end, struct jsonrpc_call *call)
+{
+	const char *text;
+	size_t len;
+
+	if (step_string(at, end, &text, &len))
+		call->id = json_stringn_nocheck(text, len);
+	else
+		call->id = step_number(at, end);
+	return call->id != NULL;
+}
+
+/* Behind the object or array that begins there; NULL: it has no end, or is too
+ * deep within a request. */
+static const char *
+value_end(const char *text, size_t len)
+{
+	size_t i = 0, depth = 0;
+
+	while (i < len) {
+		switch (text[i++]) {
+		case '"':
+			i = string_end(text, i, len);
+			break;
+		case '[':
+		case '{':
+			if (++depth == JSONRPC_DEPTH)
+				return NULL;
+			break;
+		case ']':
+		case '}':
+			if (--depth == 0)
+				return text + i;
+			break;
+		}
+	}
+	return NULL;
+}
+
+static bool
+step_params(const char **at, const char *end, struct jsonrpc_call *call)
+{
+	const char *begin = *at;
+	size_t len;
+
+	if (begin == end || (*begin != '{' && *begin != '['))
+		return false;
+	*at = value_end(begin, (size_t)(end - begin));
+	if (*at == NULL)
+		return false;
+	len = (size_t)(*at - begin);
+	if (len == 2)
+		return true; /* none */
+	if (memchr(begin, '\0', len) != NULL)
+		return false;
+	call->params = load(begin, len, 0, NULL);
+	return call->params != NULL;
+}
+
+#define PART(name, step) \
+	{ \
+		name, sizeof(name) - 1, step \
+	}
+
+static const struct part {
+	const char *name;
+	size_t len;
+	bool (*step)(const char **at, const char *end, struct jsonrpc_call *);
+} parts[] = {
+    PART("jsonrpc", step_version),
+    PART("method", step_method),
+    PART("params", step_params),
+    PART("id", step_id),
+};
+
+#define NPARTS (sizeof(parts) / sizeof(parts[0]))
+
+/* Its place in parts, or NPARTS. */
+static size_t
+step_name(const char **at, const char *end)
+{
+	const char *name;
+	size_t i = 0, len;
+
+	if (!step_string(at, end, &name, &len) || !step(at, end, ":"))
+		return NPARTS;
+	step_blanks(at, end);
+	while (i < NPARTS &&
+	    (parts[i].len != len || memcmp(parts[i].name, name, len) != 0))
+		i++;
+	return i;
+}
+
+static bool
+step_members(const char **at, const char *end, struct jsonrpc_call *call)
+{
+	unsigned seen = 0;
+	size_t i;
+
+	do {
+		i = step_name(at, end);
+		if (i == NPARTS || seen & 1U << i ||
+		    !parts[i].step(at, end, call))
+			return false;
+		seen |= 1U << i;
+	} while (step(at, end, ","));
+	return (seen & 3) == 3; /* its version and method */
+}
+
+bool
+jsonrpc_read_call(const char *text, size_t len, struct jsonrpc_call *call)
+{
+	const char *at = text, *end = text + len;
+
+	call_init(call);
+	if (len <= CALL_MAX && step(&at, end, "{") &&
+	    step_members(&at, end, call) && step(&at, end, "}")) {
+		step_blanks(&at, end);
+		if (at == end)
+			return true;
+	}
+	jsonrpc_call_end(call);
+	return false;
+}
+
 /* ---- writing trees ---- */
 
 json_t *
@@ -249,19 +448,14 @@ jsonrpc_request(const char *method, json_t *stolen, long long id)
 /* ---- writing text ---- */
 
 void
-sink_put(struct sink *s, const char *text, size_t len)
+sink_grow(struct sink *s, size_t len)
 {
-	size_t size;
+	size_t size = s->size > 0 ? s->size : 256;
 
-	if (s->size - s->len < len) {
-		size = s->size > 0 ? s->size : 256;
-		while (size - s->len < len)
-			size *= 2;
-		s->buf = xreallocarray(s->buf, size, 1);
-		s->size = size;
-	}
-	memcpy(s->buf + s->len, text, len);
-	s->len += len;
+	while (size - s->len < len)
+		size *= 2;
+	s->buf = xreallocarray(s->buf, size, 1);
+	s->size = size;
 }
 
 void
@@ -278,6 +472,12 @@ sink_print(struct sink *s, const char *fmt, ...)
 		return;
 	sink_put(s, text, (size_t)len);
 	free(text);
+}
+
+static bool
+is_over(const struct sink *s)
+{
+	return s->limit > 0 && s->len > s->limit;
 }
 
 static int
@@ -318,27 +518,41 @@ escape_of(char c)
 	return NULL;
 }
 
-/* A string of ASCII and these; false, leaving the sink as it was, when there is
- * more in it, or no room. */
+/* ASCII and these; false when there is more in it. */
 static bool
-put_ascii(struct sink *s, const char *text, size_t len)
+put_escaped(struct sink *s, const char *text, size_t len)
 {
-	size_t before = s->len, i, n;
 	const char *escape;
+	size_t i, n;
 
-	sink_literal(s, "\"");
 	for (i = 0; i < len; i += n) {
 		n = plain_length(text + i, len - i);
 		sink_put(s, text + i, n);
 		if (n)
 			continue;
 		if (!(escape = escape_of(text[i])))
-			break;
+			return false;
 		sink_put(s, escape, 2);
 		n = 1;
 	}
+	return true;
+}
+
+/* The same as a string; false, leaving the sink as it was, also when there is
+ * no room. */
+static bool
+put_ascii(struct sink *s, const char *text, size_t len)
+{
+	size_t before = s->len;
+	bool done = true;
+
 	sink_literal(s, "\"");
-	if (i == len && (s->limit == 0 || s->len <= s->limit))
+	if (plain_length(text, len) == len)
+		sink_put(s, text, len);
+	else
+		done = put_escaped(s, text, len);
+	sink_literal(s, "\"");
+	if (done && !is_over(s))
 		return true;
 	s->len = before;
 	return false;
@@ -350,12 +564,6 @@ sink_number(struct sink *s, long long n)
 	char number[NUMBER_TEXT_SIZE];
 
 	sink_put(s, number, number_text(n, number));
-}
-
-static bool
-is_over(const struct sink *s)
-{
-	return s->limit > 0 && s->len > s->limit;
 }
 
 static int
@@ -443,14 +651,15 @@ sink_id(struct sink *s, const json_t *id)
 }
 
 int
-sink_result(struct sink *s, const json_t *id, const json_t *result)
+sink_result(struct sink *s, const json_t *id,
+    int (*write)(struct sink *s, void *arg), void *arg)
 {
 	size_t before = s->len;
 	int failed;
 
 	failed = sink_id(s, id);
 	sink_literal(s, ",\"result\":");
-	if (failed || sink_value(s, result) == -1) {
+	if (failed || write(s, arg) == -1 || is_over(s)) {
 		s->len = before;
 		return -1;
 	}

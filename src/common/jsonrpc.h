@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 #include <jansson.h>
 
@@ -19,12 +20,13 @@
 
 #define JSONRPC_DEPTH 64 /* levels of nesting accepted */
 
-/* One call of a text.  Borrowed from the parsed text. */
+/* One call of a text. */
 struct jsonrpc_call {
-	const char *method; /* NULL when invalid */
+	const char *method; /* NULL when invalid; borrowed */
 	json_t *params; /* NULL when absent or null */
 	json_t *id; /* NULL: a notification */
 	struct err err; /* set when this member is not a request */
+	char name[64]; /* room for a method */
 };
 
 /* Parses with our limits; NULL with a refusal (ERR_PARSE). */
@@ -33,8 +35,20 @@ json_t *jsonrpc_parse(const char *text, size_t len, struct err *e);
 /* The same of an answer, whose strings may hold \u0000: output of programs. */
 json_t *jsonrpc_parse_answer(const char *text, size_t len, struct err *e);
 
-/* Reads one request object (a batch member or a whole text). */
+/* Reads one request object (a batch member or a whole text), which must live
+ * as long as the call. */
 void jsonrpc_read(json_t *member, struct jsonrpc_call *call);
+
+/*
+ * A text that is one request, read without a tree but for its params: members
+ * in any order, each once, no others; strings of ASCII without escapes, whole
+ * numbers of an id.  That takes a tenth of the time.  Empty params count as
+ * absent.  False: parse it, it may be anything.
+ */
+bool jsonrpc_read_call(const char *text, size_t len, struct jsonrpc_call *call);
+
+/* Ends a call that either of them has read. */
+void jsonrpc_call_end(struct jsonrpc_call *call);
 
 /*
  * The commonest answer of programs, {"jsonrpc":"2.0","id":"ID","result":"TEXT"}
@@ -65,7 +79,17 @@ struct sink {
 	size_t limit; /* longest text taken from values; 0: none */
 };
 
-void sink_put(struct sink *s, const char *text, size_t len);
+void sink_grow(struct sink *s, size_t len); /* room for so many more */
+
+static inline void
+sink_put(struct sink *s, const char *text, size_t len)
+{
+	if (s->size - s->len < len)
+		sink_grow(s, len);
+	memcpy(s->buf + s->len, text, len);
+	s->len += len;
+}
+
 #define sink_literal(s, text) sink_put((s), (text), sizeof(text) - 1)
 void sink_print(struct sink *s, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
@@ -77,8 +101,9 @@ int sink_bytes(struct sink *s, const char *bytes, size_t len);
 void sink_number(struct sink *s, long long n);
 
 /* Each appends a whole message without a newline.  -1, leaving the sink as
- * it was, when the limit was passed or the value cannot be written. */
-int sink_result(struct sink *s, const json_t *id, const json_t *result);
+ * it was, when the limit was passed or the value cannot be written (-1). */
+int sink_result(struct sink *s, const json_t *id,
+    int (*write)(struct sink *s, void *arg), void *arg);
 int sink_notice(struct sink *s, const char *method, const json_t *params);
 void sink_notice_text(
     struct sink *s, const char *method, const char *params, size_t len);

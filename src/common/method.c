@@ -58,39 +58,38 @@ const struct topic topic_rows[] = {
 
 /* ---- finding ---- */
 
-/* By name; made once, before main(), from the table itself. */
-static const struct method *sorted[METHOD_COUNT];
+/* By name, each where the hash of its name says or in the next free place;
+ * made once, before main(), from the table itself. */
+#define PLACES 256
+_Static_assert(METHOD_COUNT < PLACES / 2, "places are mostly free");
+static const struct method *places[PLACES];
 
-static int
-compare_names(const void *a, const void *b)
+static const struct method **
+place_of(const char *name)
 {
-	return strcmp((*(const struct method *const *)a)->name,
-	    (*(const struct method *const *)b)->name);
+	const char *c;
+	unsigned hash = 5381;
+
+	for (c = name; *c != '\0'; c++)
+		hash = hash * 33 + (unsigned char)*c;
+	while (places[hash % PLACES] != NULL &&
+	    strcmp(places[hash % PLACES]->name, name) != 0)
+		hash++;
+	return &places[hash % PLACES];
 }
 
-static void __attribute__((constructor)) sort_methods(void)
+static void __attribute__((constructor)) place_methods(void)
 {
 	size_t i;
 
 	for (i = 0; i < METHOD_COUNT; i++)
-		sorted[i] = &methods[i];
-	qsort(sorted, METHOD_COUNT, sizeof(sorted[0]), compare_names);
-}
-
-static int
-compare_key(const void *name, const void *method)
-{
-	return strcmp(name, (*(const struct method *const *)method)->name);
+		*place_of(methods[i].name) = &methods[i];
 }
 
 const struct method *
 method_find(const char *name)
 {
-	const struct method **found;
-
-	found =
-	    bsearch(name, sorted, METHOD_COUNT, sizeof(sorted[0]), compare_key);
-	return found != NULL ? *found : NULL;
+	return *place_of(name);
 }
 
 static const char *
@@ -234,6 +233,17 @@ check_param(const struct method *m, size_t i, const json_t *params,
 	return json_object_set_new_nocheck(checked, p->name, value);
 }
 
+/* Of methods that have no parameters: one for all calls. */
+static json_t *
+no_params(void)
+{
+	static json_t *none;
+
+	if (none == NULL)
+		none = json_object();
+	return json_incref(none);
+}
+
 json_t *
 method_check(const struct method *m, const json_t *params, struct err *e)
 {
@@ -242,6 +252,8 @@ method_check(const struct method *m, const json_t *params, struct err *e)
 
 	if (check_shape(m, params, e) == -1)
 		return NULL;
+	if (m->params[0].name == NULL)
+		return no_params();
 	checked = json_object();
 	for (i = 0; m->params[i].name != NULL; i++) {
 		if (check_param(m, i, params, checked, e) == -1) {

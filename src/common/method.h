@@ -84,7 +84,7 @@ const char *method_nearest(const char *typo);
  * name; array: by position) and gives a new object with every parameter
  * canonical and the defaults filled in; optional ones without a default
  * are left out.  NULL with a refusal: unknown, missing, of the wrong kind,
- * too many.
+ * too many.  What a method without parameters gets is not to be changed.
  */
 json_t *method_check(
     const struct method *m, const json_t *params, struct err *e);

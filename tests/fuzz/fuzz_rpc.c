@@ -3,6 +3,7 @@
  * as calls.  Whatever is answered must be JSON, and who leaves in the
  * middle must leave nothing behind.
  */
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,38 @@ on_notice(void *arg, char *text, size_t len, size_t most)
 	return true;
 }
 
+static bool
+is_same(const json_t *a, const json_t *b)
+{
+	return a == NULL || b == NULL ? a == b : json_equal(a, b);
+}
+
+/* What is read without a tree means what it does to the library; of empty
+ * params that is nothing. */
+static void
+compare_readers(const char *line, size_t len)
+{
+	struct jsonrpc_call by_hand, by_library;
+	json_t *root;
+
+	if (!jsonrpc_read_call(line, len, &by_hand))
+		return;
+	root = jsonrpc_parse(line, len, NULL);
+	jsonrpc_read(root, &by_library);
+	if (by_library.method == NULL ||
+	    strcmp(by_hand.method, by_library.method) != 0 ||
+	    !is_same(by_hand.id, by_library.id) ||
+	    !(is_same(by_hand.params, by_library.params) ||
+		(by_hand.params == NULL &&
+		    json_object_size(by_library.params) +
+			    json_array_size(by_library.params) ==
+			0)))
+		abort();
+	jsonrpc_call_end(&by_hand);
+	jsonrpc_call_end(&by_library);
+	json_decref(root);
+}
+
 /* Pieces of 1 to 64 bytes, the sizes from the bytes themselves. */
 static size_t
 piece(const uint8_t *data, size_t left)
@@ -57,6 +90,7 @@ take_lines(struct rpc_door *door, struct frame *f)
 	char *line;
 
 	while ((line = frame_line(f, &len)) != NULL) {
+		compare_readers(line, len);
 		rpc_take(door, line, len);
 		media_type_is_json(line);
 		fake_notify("x");

@@ -28,6 +28,12 @@ test_requests_are_written(void)
 	    "{\"jsonrpc\":\"2.0\",\"method\":\"ping\",\"params\":[1]}\n");
 }
 
+static int
+write_json(struct sink *s, void *value)
+{
+	return sink_value(s, value);
+}
+
 static char *
 taken(struct sink *s)
 {
@@ -69,7 +75,7 @@ test_answers_are_json_whatever_the_id(void)
 	err_hint(&e, "wait");
 	error = err_to_json(&e);
 	for (i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
-		check_int(sink_result(&s, ids[i], result), 0);
+		check_int(sink_result(&s, ids[i], write_json, result), 0);
 		check_answer(taken(&s), ids[i], "result", result);
 		sink_error(&s, ids[i], &e);
 		check_answer(taken(&s), ids[i], "error", error);
@@ -86,12 +92,12 @@ test_a_sink_refuses_what_passes_its_limit(void)
 	json_t *id = json_integer(1), *result = json_string("0123456789");
 	struct sink s = {.limit = 60};
 
-	check_int(sink_result(&s, id, result), 0);
+	check_int(sink_result(&s, id, write_json, result), 0);
 	check_str(taken(&s),
 	    "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"0123456789\"}");
 	s.limit = 40;
 	sink_put(&s, "before", 6);
-	check_int(sink_result(&s, id, result), -1);
+	check_int(sink_result(&s, id, write_json, result), -1);
 	check_str(taken(&s), "before");
 	json_decref(id);
 	json_decref(result);
@@ -140,6 +146,7 @@ test_params_null_is_absent(void)
 	check(call.params == NULL);
 	check_str(call.method, "ping");
 	check_int(json_integer_value(call.id), 1);
+	jsonrpc_call_end(&call);
 	json_decref(member);
 }
 
@@ -155,6 +162,7 @@ test_an_absent_id_is_not_a_null_one(void)
 	json_object_set_new(member, "id", json_null());
 	jsonrpc_read(member, &call);
 	check(json_is_null(call.id));
+	jsonrpc_call_end(&call);
 	json_decref(member);
 }
 
@@ -277,4 +285,133 @@ test_what_is_not_plain_is_left_to_the_library(void)
 
 	for (i = 0; i < sizeof(others) / sizeof(*others); i++)
 		check(!jsonrpc_read_plain(others[i], strlen(others[i]), &a));
+}
+
+/* What a reader makes of a text, as text. */
+static const char *
+described(struct jsonrpc_call *call)
+{
+	json_t *all = json_pack("{s:s?, s:O?, s:O?}", "method", call->method,
+	    "params", call->params, "id", call->id);
+	static char buf[256];
+	size_t len;
+	char *text;
+
+	text = jsonrpc_text(all, &len);
+	check(len < sizeof(buf));
+	memcpy(buf, text, len + 1);
+	free(text);
+	json_decref(all);
+	jsonrpc_call_end(call);
+	return buf;
+}
+
+void
+test_frequent_requests_are_read_as_the_library_reads_them(void)
+{
+	static const char *const all[] = {
+	    "{\"jsonrpc\":\"2.0\",\"method\":\"ping\"}",
+	    "{\"jsonrpc\":\"2.0\",\"method\":\"ping\",\"id\":0}",
+	    "{\"id\":999999999999999999,\"method\":\"a.b\",\"jsonrpc\":\"2.0\"}",
+	    " {\t\"jsonrpc\" :\r\n\"2.0\" , \"id\": \"x~ \",\"method\":\"\"} \n",
+	    "{\"jsonrpc\":\"2.0\",\"method\":\"m\",\"params\":[1],\"id\":1}",
+	    "{\"jsonrpc\":\"2.0\",\"method\":\"m\",\"params\":{\"a\":\"]}\\\"\",\"\\u00e4\":[{},[[]]],\"\xc3\xb6\":-1.5e3}}",
+	};
+	struct jsonrpc_call call;
+	char want[256];
+	json_t *root;
+	size_t i;
+
+	for (i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		root = jsonrpc_parse(all[i], strlen(all[i]), NULL);
+		check(root != NULL);
+		jsonrpc_read(root, &call);
+		strcpy(want, described(&call));
+		if (!jsonrpc_read_call(all[i], strlen(all[i]), &call))
+			check_fail(__FILE__, __LINE__, "%s", all[i]);
+		check_str(described(&call), want);
+		json_decref(root);
+	}
+}
+
+/* Of a request that could be read so, each is another spelling, or none. */
+void
+test_other_requests_are_left_to_the_library(void)
+{
+#define REQUEST(more) "{\"jsonrpc\":\"2.0\",\"method\":\"m\"" more
+	static const char *const all[] = {
+	    "",
+	    "1",
+	    "[" REQUEST("}]"),
+	    REQUEST(""),
+	    REQUEST(",}"),
+	    REQUEST("}}"),
+	    REQUEST(",\"id\":1,\"id\":1}"),
+	    REQUEST(",\"method\":\"m\"}"),
+	    REQUEST(",\"more\":1}"),
+	    REQUEST(",\"id\":01}"),
+	    REQUEST(",\"id\":1.5}"),
+	    REQUEST(",\"id\":1e5}"),
+	    REQUEST(",\"id\":-1}"),
+	    REQUEST(",\"id\":1000000000000000000}"),
+	    REQUEST(",\"id\":null}"),
+	    REQUEST(",\"id\":}"),
+	    REQUEST(",\"id\":\"\\n\"}"),
+	    REQUEST(",\"id\":\"\xc3\xa4\"}"),
+	    REQUEST(",\"id\":\"\x7f\"}"),
+	    REQUEST(",\"id\":\""),
+	    REQUEST(",\"params\":1}"),
+	    REQUEST(",\"params\":null}"),
+	    REQUEST(",\"params\":[1,]}"),
+	    REQUEST(",\"params\":[1}}"),
+	    REQUEST(",\"params\":[\"a}"),
+	    REQUEST(",\"params\":[\"a\\"),
+	    REQUEST(",\"params\":{\"a\":1,\"a\":2}}"),
+	    REQUEST(",\"params\":[\"\\u0000\"]}"),
+	    REQUEST(",\"params\":[\"\xff\"]}"),
+	    "{\"jsonrpc\":\"2.0\",\"id\":1}",
+	    "{\"jsonrpc\":\"2.1\",\"method\":\"m\"}",
+	    "{\"method\":\"m\",\"id\":1}",
+	    "{\"jsonrpc\":\"2.0\",\"method\":\"\\u006d\"}",
+	};
+#undef REQUEST
+	struct jsonrpc_call call;
+	size_t i;
+
+	for (i = 0; i < sizeof(all) / sizeof(*all); i++)
+		check(!jsonrpc_read_call(all[i], strlen(all[i]), &call));
+}
+
+/* A request with params of so many levels; "inner" is in the last of them. */
+static size_t
+write_deep(char *buf, size_t depth, const char *inner, size_t len)
+{
+	char *at =
+	    stpcpy(buf, "{\"jsonrpc\":\"2.0\",\"method\":\"m\",\"params\":");
+
+	memset(at, '[', depth);
+	memcpy(at + depth, inner, len);
+	at += depth + len;
+	memset(at, ']', depth);
+	at[depth] = '}';
+	return (size_t)(at + depth + 1 - buf);
+}
+
+void
+test_the_shorter_way_has_the_limits_of_the_other(void)
+{
+	struct jsonrpc_call call;
+	char buf[256];
+	size_t len;
+
+	len = write_deep(buf, JSONRPC_DEPTH - 1, "1", 1);
+	check(jsonrpc_read_call(buf, len, &call));
+	jsonrpc_call_end(&call);
+	len = write_deep(buf, JSONRPC_DEPTH, "1", 1);
+	check(!jsonrpc_read_call(buf, len, &call));
+	len = write_deep(buf, 1, "1\0", 2);
+	check(!jsonrpc_read_call(buf, len, &call));
+	len = (size_t)snprintf(buf, sizeof(buf),
+	    "{\"jsonrpc\":\"2.0\",\"method\":\"%0*d\"}", 64, 0);
+	check(!jsonrpc_read_call(buf, len, &call));
 }
