@@ -23,7 +23,7 @@ struct audit {
 	ev_prepare write;
 };
 
-/* Before answers leave (they do at EV_MINPRI). */
+/* At the end of a turn, or before. */
 static void
 on_write(struct ev_loop *loop, ev_prepare *w, int revents)
 {
@@ -56,7 +56,6 @@ audit_open(struct ev_loop *loop, const struct daemon_conf *conf)
 	a->file = logfile_get(a->files, path);
 	free(path);
 	ev_prepare_init(&a->write, on_write);
-	ev_set_priority(&a->write, EV_MINPRI + 1);
 	a->write.data = a;
 	return a;
 }

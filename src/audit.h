@@ -26,8 +26,8 @@ void audit_call(struct audit *a, const struct peer *who, const struct method *m,
 void audit_left(struct audit *a, const struct peer *who, const struct method *m,
     const json_t *params);
 
-/* Lines are on the file before a turn's answers leave; whose answer leaves
- * earlier calls this first. */
+/* Lines are on the file at the end of a turn.  Whoever lets answers leave calls
+ * this first: they are no earlier than their lines. */
 void audit_flush(struct audit *a);
 
 /* By its name again: others may have moved it. */

@@ -235,6 +235,7 @@ flush(struct conn *c)
 
 	if (conn_waiting(c) == 0)
 		return;
+	c->all->ops->sending(c);
 	n = send(c->in.fd, o->buf + o->sent, conn_waiting(c), MSG_NOSIGNAL);
 	if (n == -1) {
 		if (errno != EAGAIN && errno != EINTR)

@@ -33,6 +33,7 @@ struct conn_ops {
 	void (*too_long)(struct conn *c); /* a line passed max_request */
 	void (*too_slow)(struct conn *c); /* ... took request_timeout */
 	enum conn_load (*load)(const struct conn *c);
+	void (*sending)(struct conn *c); /* before anything leaves */
 	/* Most of what was sent has left, after much had waited; or some of
 	 * it, after conn_want_room(). */
 	void (*caught_up)(struct conn *c);

@@ -220,6 +220,15 @@ load_of(const struct conn *conn)
 	return door->ntexts + door->nstreams > 0 ? CONN_BUSY : CONN_IDLE;
 }
 
+/* A line of the audit log may be as young as this. */
+static void
+on_sending(struct conn *conn)
+{
+	const struct client *c = conn_arg(conn);
+
+	audit_flush(c->doors->services->audit);
+}
+
 static void
 on_caught_up(struct conn *conn)
 {
@@ -243,6 +252,7 @@ static const struct conn_ops line_ops = {
     .too_long = on_too_long,
     .too_slow = on_too_slow,
     .load = load_of,
+    .sending = on_sending,
     .caught_up = on_caught_up,
     .closed = on_conn_closed,
 };

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "audit.h"
 #include "check.h"
 #include "fake/room.h"
 #include "mem.h"
@@ -56,6 +57,54 @@ test_lines_are_answered_at_every_door(void)
 		    "\"timeout\":0.0,\"drain\":true}}");
 		close(fd);
 	}
+	room_close(&r);
+}
+
+static size_t
+count_lines(const char *text)
+{
+	size_t n = 0;
+
+	for (; *text; text++)
+		n += *text == '\n';
+	return n;
+}
+
+/* Asks at once for more than is taken in one go. */
+void
+test_no_answer_leaves_before_its_line_is_in_the_audit_log(void)
+{
+	static char lines[300 * sizeof(CALL("stop_all", "[]", "2") "\n")];
+	static char answers[65536];
+	size_t done = 0;
+	struct room r;
+	char *log;
+	ssize_t n;
+	int fd, i;
+
+	room_init(&r);
+	free(r.conf.state_dir);
+	r.conf.state_dir = xstrdup(".");
+	check_int(mkdir("log", 0700), 0);
+	write_file("log/audit.log", "");
+	r.services.audit = audit_open(r.loop, &r.conf);
+	room_open(&r, doors[0]);
+	fd = visit(&r);
+	for (i = 0; i < 300; i++)
+		strcat(lines, CALL("stop_all", "[]", "2") "\n");
+	say(&r, fd, lines);
+	while (done < 300) {
+		n = recv(fd, answers, sizeof(answers) - 1, 0);
+		answers[n > 0 ? n : 0] = '\0';
+		done += count_lines(answers);
+		log = read_file("log/audit.log");
+		check(count_lines(log) >= done);
+		free(log);
+		room_turn(&r);
+	}
+	close(fd);
+	audit_close(r.services.audit);
+	r.services.audit = NULL;
 	room_close(&r);
 }
 
