@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "mem.h"
+#include "plain.h"
 #include "type.h"
 
 #define DUMP_FLAGS (JSON_COMPACT | JSON_ENCODE_ANY)
@@ -63,19 +64,27 @@ refuse_json(const json_error_t *why, struct err *e)
 		    why->position);
 }
 
+/* NULL: it may be right all the same. */
 static json_t *
-load(const char *text, size_t len, size_t flags, json_error_t *why)
+parse_plain(const char *text, size_t len)
 {
-	return json_loadb(
-	    text, len, flags | JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, why);
+	struct plain p = {text, text + len};
+	json_t *value = plain_value(&p, JSONRPC_DEPTH);
+
+	if (plain_ends(&p))
+		return value;
+	json_decref(value);
+	return NULL;
 }
 
 static json_t *
 parse(const char *text, size_t len, size_t flags, struct err *e)
 {
 	json_error_t why;
-	json_t *value;
+	json_t *value = parse_plain(text, len);
 
+	if (value != NULL)
+		return value;
 	/* jansson 2.14 lets a byte 0 through behind a number. */
 	if (memchr(text, '\0', len) != NULL) {
 		err_set(e, ERR_PARSE, "a byte 0 is not JSON");
@@ -86,7 +95,8 @@ parse(const char *text, size_t len, size_t flags, struct err *e)
 		    JSONRPC_DEPTH);
 		return NULL;
 	}
-	value = load(text, len, flags, &why);
+	value = json_loadb(
+	    text, len, flags | JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
 	if (value == NULL)
 		refuse_json(&why, e);
 	return value;
@@ -198,90 +208,37 @@ jsonrpc_read(json_t *member, struct jsonrpc_call *call)
 	json_incref(call->params);
 }
 
-/* ---- reading without a tree ---- */
-
-#define CALL_MAX 65536 /* in longer ones the rest is not felt */
-
-/* What stands in a JSON string as it is, of ASCII. */
-static const bool is_plain[256] = {
-    [' '] = true,
-    ['!'] = true,
-    ['#' ... '['] = true,
-    [']' ... '~'] = true,
-};
-
-/* So many bytes at its beginning are plain. */
-static inline size_t
-plain_length(const char *text, size_t len)
-{
-	size_t i = 0;
-
-	while (i < len && is_plain[(unsigned char)text[i]])
-		i++;
-	return i;
-}
-
-static void
-step_blanks(const char **at, const char *end)
-{
-	while (*at < end &&
-	    (**at == ' ' || **at == '\t' || **at == '\r' || **at == '\n'))
-		++*at;
-}
-
-/* Steps over a word and the blanks in front of it. */
-static inline bool
-step(const char **at, const char *end, const char *word)
-{
-	size_t len = strlen(word);
-
-	step_blanks(at, end);
-	if ((size_t)(end - *at) < len || memcmp(*at, word, len) != 0)
-		return false;
-	*at += len;
-	return true;
-}
-
-static bool
-step_string(const char **at, const char *end, const char **text, size_t *len)
-{
-	if (!step(at, end, "\""))
-		return false;
-	*text = *at;
-	*len = plain_length(*at, (size_t)(end - *at));
-	*at += *len;
-	return *at < end && *(*at)++ == '"';
-}
+/* ---- reading without the library ---- */
 
 bool
 jsonrpc_read_plain(const char *text, size_t len, struct jsonrpc_plain *a)
 {
-	const char *at = text, *end = text + len;
+	struct plain p = {text, text + len};
 
-	return step(&at, end, "{") && step(&at, end, "\"jsonrpc\"") &&
-	    step(&at, end, ":") && step(&at, end, "\"2.0\"") &&
-	    step(&at, end, ",") && step(&at, end, "\"id\"") &&
-	    step(&at, end, ":") && step_string(&at, end, &a->id, &a->id_len) &&
-	    step(&at, end, ",") && step(&at, end, "\"result\"") &&
-	    step(&at, end, ":") &&
-	    step_string(&at, end, &a->result, &a->result_len) &&
-	    step(&at, end, "}") && at == end;
+	return plain_word(&p, "{") && plain_word(&p, "\"jsonrpc\"") &&
+	    plain_word(&p, ":") && plain_word(&p, "\"2.0\"") &&
+	    plain_word(&p, ",") && plain_word(&p, "\"id\"") &&
+	    plain_word(&p, ":") && plain_string(&p, &a->id, &a->id_len) &&
+	    plain_word(&p, ",") && plain_word(&p, "\"result\"") &&
+	    plain_word(&p, ":") &&
+	    plain_string(&p, &a->result, &a->result_len) &&
+	    plain_word(&p, "}") && plain_ends(&p);
 }
 
 static bool
-step_version(const char **at, const char *end, struct jsonrpc_call *call)
+plain_version(struct plain *p, struct jsonrpc_call *call)
 {
 	(void)call;
-	return step(at, end, "\"2.0\"");
+	return plain_word(p, "\"2.0\"");
 }
 
 static bool
-step_method(const char **at, const char *end, struct jsonrpc_call *call)
+plain_method(struct plain *p, struct jsonrpc_call *call)
 {
 	const char *name;
 	size_t len;
 
-	if (!step_string(at, end, &name, &len) || len >= sizeof(call->name))
+	if (!plain_string(p, &name, &len) || len >= sizeof(call->name))
 		return false;
 	memcpy(call->name, name, len);
 	call->name[len] = '\0';
@@ -289,108 +246,48 @@ step_method(const char **at, const char *end, struct jsonrpc_call *call)
 	return true;
 }
 
-/* A whole number of few digits; what may follow is looked at by others. */
-static json_t *
-step_number(const char **at, const char *end)
+/* null, which a notification has not, is left to the library, too. */
+static bool
+plain_id(struct plain *p, struct jsonrpc_call *call)
 {
-	const char *begin = *at;
-	json_int_t n = 0;
-
-	while (*at < end && **at >= '0' && **at <= '9' && *at - begin < 18)
-		n = 10 * n + (*(*at)++ - '0');
-	if (*at == begin || (*begin == '0' && *at - begin > 1))
-		return NULL;
-	return json_integer(n);
+	call->id = plain_value(p, 0);
+	return json_is_string(call->id) || json_is_integer(call->id);
 }
 
 static bool
-step_id(const char **at, const char *end, struct jsonrpc_call *call)
+plain_params(struct plain *p, struct jsonrpc_call *call)
 {
-	const char *text;
-	size_t len;
-
-	if (step_string(at, end, &text, &len))
-		call->id = json_stringn_nocheck(text, len);
-	else
-		call->id = step_number(at, end);
-	return call->id != NULL;
+	call->params = plain_value(p, JSONRPC_DEPTH - 1);
+	return call->params != NULL && is_params(call->params);
 }
 
-/* Behind the object or array that begins there; NULL: it has no end, or is too
- * deep within a request. */
-static const char *
-value_end(const char *text, size_t len)
-{
-	size_t i = 0, depth = 0;
-
-	while (i < len) {
-		switch (text[i++]) {
-		case '"':
-			i = string_end(text, i, len);
-			break;
-		case '[':
-		case '{':
-			if (++depth == JSONRPC_DEPTH)
-				return NULL;
-			break;
-		case ']':
-		case '}':
-			if (--depth == 0)
-				return text + i;
-			break;
-		}
-	}
-	return NULL;
-}
-
-static bool
-step_params(const char **at, const char *end, struct jsonrpc_call *call)
-{
-	const char *begin = *at;
-	size_t len;
-
-	if (begin == end || (*begin != '{' && *begin != '['))
-		return false;
-	*at = value_end(begin, (size_t)(end - begin));
-	if (*at == NULL)
-		return false;
-	len = (size_t)(*at - begin);
-	if (len == 2)
-		return true; /* none */
-	if (memchr(begin, '\0', len) != NULL)
-		return false;
-	call->params = load(begin, len, 0, NULL);
-	return call->params != NULL;
-}
-
-#define PART(name, step) \
+#define PART(name, read) \
 	{ \
-		name, sizeof(name) - 1, step \
+		name, sizeof(name) - 1, read \
 	}
 
 static const struct part {
 	const char *name;
 	size_t len;
-	bool (*step)(const char **at, const char *end, struct jsonrpc_call *);
+	bool (*read)(struct plain *p, struct jsonrpc_call *call);
 } parts[] = {
-    PART("jsonrpc", step_version),
-    PART("method", step_method),
-    PART("params", step_params),
-    PART("id", step_id),
+    PART("jsonrpc", plain_version),
+    PART("method", plain_method),
+    PART("params", plain_params),
+    PART("id", plain_id),
 };
 
 #define NPARTS (sizeof(parts) / sizeof(parts[0]))
 
 /* Its place in parts, or NPARTS. */
 static size_t
-step_name(const char **at, const char *end)
+plain_name(struct plain *p)
 {
 	const char *name;
 	size_t i = 0, len;
 
-	if (!step_string(at, end, &name, &len) || !step(at, end, ":"))
+	if (!plain_string(p, &name, &len) || !plain_word(p, ":"))
 		return NPARTS;
-	step_blanks(at, end);
 	while (i < NPARTS &&
 	    (parts[i].len != len || memcmp(parts[i].name, name, len) != 0))
 		i++;
@@ -398,33 +295,29 @@ step_name(const char **at, const char *end)
 }
 
 static bool
-step_members(const char **at, const char *end, struct jsonrpc_call *call)
+plain_members(struct plain *p, struct jsonrpc_call *call)
 {
 	unsigned seen = 0;
 	size_t i;
 
 	do {
-		i = step_name(at, end);
-		if (i == NPARTS || seen & 1U << i ||
-		    !parts[i].step(at, end, call))
+		i = plain_name(p);
+		if (i == NPARTS || seen & 1U << i || !parts[i].read(p, call))
 			return false;
 		seen |= 1U << i;
-	} while (step(at, end, ","));
+	} while (plain_word(p, ","));
 	return (seen & 3) == 3; /* its version and method */
 }
 
 bool
 jsonrpc_read_call(const char *text, size_t len, struct jsonrpc_call *call)
 {
-	const char *at = text, *end = text + len;
+	struct plain p = {text, text + len};
 
 	call_init(call);
-	if (len <= CALL_MAX && step(&at, end, "{") &&
-	    step_members(&at, end, call) && step(&at, end, "}")) {
-		step_blanks(&at, end);
-		if (at == end)
-			return true;
-	}
+	if (plain_word(&p, "{") && plain_members(&p, call) &&
+	    plain_word(&p, "}") && plain_ends(&p))
+		return true;
 	jsonrpc_call_end(call);
 	return false;
 }

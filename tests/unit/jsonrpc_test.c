@@ -315,7 +315,11 @@ test_frequent_requests_are_read_as_the_library_reads_them(void)
 	    "{\"id\":999999999999999999,\"method\":\"a.b\",\"jsonrpc\":\"2.0\"}",
 	    " {\t\"jsonrpc\" :\r\n\"2.0\" , \"id\": \"x~ \",\"method\":\"\"} \n",
 	    "{\"jsonrpc\":\"2.0\",\"method\":\"m\",\"params\":[1],\"id\":1}",
-	    "{\"jsonrpc\":\"2.0\",\"method\":\"m\",\"params\":{\"a\":\"]}\\\"\",\"\\u00e4\":[{},[[]]],\"\xc3\xb6\":-1.5e3}}",
+	    "{\"jsonrpc\":\"2.0\",\"method\":\"m\",\"id\":\"\\n\"}",
+	    "{\"jsonrpc\":\"2.0\",\"method\":\"m\",\"params\":{ }}",
+	    "{\"jsonrpc\":\"2.0\",\"method\":\"m\",\"params\":[ ]}",
+	    "{\"jsonrpc\":\"2.0\",\"method\":\"m\",\"params\":{\"a\":\"]}\\\"x\", \"\":[{},[ [ ]],true, false ,null,7]}}",
+	    "{\"jsonrpc\":\"2.0\",\"method\":\"m\",\"params\":[\"\",\"\\\"\\\\\\/\\b\\f\\n\\r\\t\",\"\\na\\nb\"]}",
 	};
 	struct jsonrpc_call call;
 	char want[256];
@@ -323,7 +327,7 @@ test_frequent_requests_are_read_as_the_library_reads_them(void)
 	size_t i;
 
 	for (i = 0; i < sizeof(all) / sizeof(*all); i++) {
-		root = jsonrpc_parse(all[i], strlen(all[i]), NULL);
+		root = json_loads(all[i], 0, NULL);
 		check(root != NULL);
 		jsonrpc_read(root, &call);
 		strcpy(want, described(&call));
@@ -356,13 +360,25 @@ test_other_requests_are_left_to_the_library(void)
 	    REQUEST(",\"id\":1000000000000000000}"),
 	    REQUEST(",\"id\":null}"),
 	    REQUEST(",\"id\":}"),
-	    REQUEST(",\"id\":\"\\n\"}"),
+	    REQUEST(",\"id\":true}"),
+	    REQUEST(",\"id\":[]}"),
+	    REQUEST(",\"id\":\"\\u0041\"}"),
+	    REQUEST(",\"id\":\"\\x\"}"),
+	    REQUEST(",\"id\":\"\\"),
 	    REQUEST(",\"id\":\"\xc3\xa4\"}"),
 	    REQUEST(",\"id\":\"\x7f\"}"),
 	    REQUEST(",\"id\":\""),
 	    REQUEST(",\"params\":1}"),
 	    REQUEST(",\"params\":null}"),
 	    REQUEST(",\"params\":[1,]}"),
+	    REQUEST(",\"params\":[,]}"),
+	    REQUEST(",\"params\":[1 2]}"),
+	    REQUEST(",\"params\":[tru]}"),
+	    REQUEST(",\"params\":[truer]}"),
+	    REQUEST(",\"params\":{\"a\"}}"),
+	    REQUEST(",\"params\":{a:1}}"),
+	    REQUEST(",\"params\":{\"a\":1,}}"),
+	    REQUEST(",\"params\":[\"\n\"]}"),
 	    REQUEST(",\"params\":[1}}"),
 	    REQUEST(",\"params\":[\"a}"),
 	    REQUEST(",\"params\":[\"a\\"),
