@@ -425,14 +425,31 @@ job_json(const struct job *j, bool brief)
 	return o;
 }
 
-json_t *
-job_result_json(const struct job *j)
+static int
+write_error(struct sink *s, const struct job *j)
 {
-	if (j->status == JOB_FINISHED)
-		return json_pack("{s:o}", "success",
-		    text_json(j->result ? j->result : "", j->result_len));
-	return json_pack("{s:o}", "error",
-	    string_json(j->error ? j->error : job_status_word(j->status)));
+	const char *error = j->error ? j->error : job_status_word(j->status);
+
+	sink_literal(s, "{\"error\":");
+	return sink_bytes(s, error, strlen(error));
+}
+
+static int
+write_success(struct sink *s, const struct job *j)
+{
+	sink_literal(s, "{\"success\":");
+	return sink_bytes(s, j->result ? j->result : "", j->result_len);
+}
+
+int
+job_write_outcome(struct sink *s, void *job)
+{
+	const struct job *j = job;
+	int failed =
+	    j->status == JOB_FINISHED ? write_success(s, j) : write_error(s, j);
+
+	sink_literal(s, "}");
+	return failed;
 }
 
 /* ---- what workers get ---- */

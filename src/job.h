@@ -114,9 +114,10 @@ int job_read(struct job *j, const json_t *object, struct err *e);
 /* The schema Job; brief leaves payload, result and variables out. */
 json_t *job_json(const struct job *j, bool brief);
 
-/* {"success": result} or {"error": why}: the schema JobResult, of a job
- * that is over; new. */
-json_t *job_result_json(const struct job *j);
+/* {"success": result} or {"error": why}: the schema JobOutcome, of a job that
+ * is over; for call_reply_by() (rpc.h). */
+struct sink;
+int job_write_outcome(struct sink *s, void *job);
 
 /* One line for a stdio worker's stdin, with its newline; free(3) it.  Its id
  * is the job's, with #N behind it at the N-th try (retries and deferrals; from

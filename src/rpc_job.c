@@ -39,22 +39,39 @@ asked_new(struct call *call)
 	return a;
 }
 
-/* Ends the call and the asked: with a result, or with a refusal. */
-static void
-asked_answer(struct asked *a, json_t *stolen, const struct err *e)
+/* The call that is to be answered, or NULL. */
+static struct call *
+asked_end(struct asked *a)
 {
 	struct call *call = a->call;
 
 	free(a);
-	if (!call) {
+	if (call)
+		call_on_gone(call, NULL, NULL);
+	return call;
+}
+
+/* Ends the call and the asked: with a result, or with a refusal. */
+static void
+asked_answer(struct asked *a, json_t *stolen, const struct err *e)
+{
+	struct call *call = asked_end(a);
+
+	if (!call)
 		json_decref(stolen);
-		return;
-	}
-	call_on_gone(call, NULL, NULL);
-	if (e)
+	else if (e)
 		call_refuse(call, e);
 	else
 		call_reply(call, stolen);
+}
+
+static void
+asked_outcome(struct asked *a, const struct job *j)
+{
+	struct call *call = asked_end(a);
+
+	if (call)
+		call_reply_by(call, job_write_outcome, (void *)j);
 }
 
 /* ---- queueing ---- */
@@ -109,9 +126,10 @@ HANDLER(jobs_create)
 static void
 on_over(void *arg, const struct job *j, const struct err *e)
 {
-	struct asked *a = arg;
-
-	asked_answer(a, j ? job_result_json(j) : NULL, e);
+	if (j)
+		asked_outcome(arg, j);
+	else
+		asked_answer(arg, NULL, e);
 }
 
 HANDLER(job_wait)
@@ -131,9 +149,11 @@ static void
 ask_for_id(struct call *call, const char *id)
 {
 	json_t *runner = json_object_get(call_json(call, "job"), "runner");
+	json_t *job = json_object();
 
-	json_object_set_new(call->params, "job",
-	    json_pack("{s:O, s:s}", "runner", runner, "id", id));
+	json_object_set(job, "runner", runner);
+	json_object_set_new(job, "id", json_string(id));
+	json_object_set_new(call->params, "job", job);
 }
 
 static void
@@ -219,7 +239,10 @@ answer_result(void *arg, struct job *j, const struct err *e)
 		err_subject(&not_yet, j->spec.id);
 		e = &not_yet;
 	}
-	asked_answer(arg, e ? NULL : job_result_json(j), e);
+	if (e)
+		asked_answer(arg, NULL, e);
+	else
+		asked_outcome(arg, j);
 	job_free(j);
 }
 

@@ -1,9 +1,11 @@
 /* Jobs: what callers may say, how they end, which moves are legal. */
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 
 #include "check.h"
 #include "job.h"
+#include "jsonrpc.h"
 #include "mem.h"
 
 static struct job *
@@ -178,31 +180,43 @@ test_a_result_is_text_without_its_last_newline(void)
 	job_free(j);
 }
 
-static char *
-dump(json_t *stolen)
+static void
+check_outcome(struct job *j, const char *want)
 {
-	char *text = json_dumps(stolen, JSON_COMPACT | JSON_SORT_KEYS);
+	struct sink s = {0};
 
-	json_decref(stolen);
-	return text;
+	check_int(job_write_outcome(&s, j), 0);
+	sink_put(&s, "", 1);
+	check_str(s.buf, want);
+	free(s.buf);
 }
 
 void
 test_callers_see_result_or_error(void)
 {
 	struct job *j = job_new();
-	char *text;
 
-	job_set_result(j, "r", 1, true);
 	j->status = JOB_FINISHED;
-	check_str(text = dump(job_result_json(j)), "{\"success\":\"r\"}");
-	free(text);
+	check_outcome(j, "{\"success\":\"\"}");
+	job_set_result(j, "r\n\xff", 3, true);
+	check_outcome(j, "{\"success\":\"r\\n\xef\xbf\xbd\"}");
 	j->status = JOB_CANCELLED;
-	check_str(text = dump(job_result_json(j)), "{\"error\":\"cancelled\"}");
-	free(text);
+	check_outcome(j, "{\"error\":\"cancelled\"}");
 	job_set_error(j, "exit %d", 3);
-	check_str(text = dump(job_result_json(j)), "{\"error\":\"exit 3\"}");
-	free(text);
+	check_outcome(j, "{\"error\":\"exit 3\"}");
+	job_free(j);
+}
+
+void
+test_an_outcome_that_is_too_long_is_refused(void)
+{
+	struct job *j = job_new();
+	struct sink s = {.limit = 14};
+
+	j->status = JOB_FINISHED;
+	job_set_result(j, "12", 2, true);
+	check_int(job_write_outcome(&s, j), -1);
+	free(s.buf);
 	job_free(j);
 }
 
