@@ -182,6 +182,10 @@ set_user(const struct instance *i, struct child_spec *spec,
 	*pw = NULL;
 	if (c->user == NULL && c->group == NULL)
 		return 0;
+	if (privs_keeper_is_root() &&
+	    privs_check_runner(runners_context(i->runner->all)->conf, c,
+		ERR_CANNOT_START, e) != 0)
+		return -1;
 	*pw = c->user ? user_find(c->user, ERR_CANNOT_START, e)
 		      : getpwuid(geteuid());
 	if (c->user && *pw == NULL)

@@ -21,6 +21,7 @@ CHECK_TIMEOUT(240);
 
 #define USER "daemon" /* whom herod becomes */
 #define OTHER "nobody" /* of a runner */
+#define THIRD "bin" /* of none, mostly; uid 2 */
 #define CAPS "00000000008000e0" /* KILL, SETGID, SETUID, SYS_NICE */
 #define SYS_RESOURCE (1ULL << 24) /* which a container may not have */
 #define CONF "[herod]\nuser = " USER "\n" AT_ONCE
@@ -431,6 +432,70 @@ test_root_runners_allows_runners_that_are_root(void)
 	herod_stop(h);
 }
 
+void
+test_runners_are_only_users_of_the_list(void)
+{
+	struct herod *h = begin("[herod]\nuser = " USER
+				"\nrunner_users = " OTHER "\n" AT_ONCE RUNNERS);
+	json_t *e;
+
+	rpc(h, "start_all", NULL);
+	check_all(h);
+	e = rpc_error(h, "add_runner", "[{s:s, s:[s, s], s:s}]", "name", "r",
+	    "command", "sleep", "1000", "user", THIRD);
+	check_has(text_at(e, "message"),
+	    "user: " THIRD
+	    " (uid 2) is none of those that runners may be: " USER ", " OTHER);
+	check_has(text_at(e, "data.hint"), "add it to runner_users");
+	e = rpc_error(h, "add_runner", "[{s:s, s:[s, s], s:s, s:s}]", "name",
+	    "r", "command", "sleep", "1000", "user", OTHER, "group", THIRD);
+	check_has(text_at(e, "message"),
+	    "group: user " OTHER " is not in the group 2");
+	rpc(h, "add_runner", "[{s:s, s:[s, s], s:s}]", "name", "r", "command",
+	    "sleep", "1000", "user", USER);
+	e = rpc_error(h, "update_runner", "{s:s, s:{s:s}}", "name", "r",
+	    "settings", "user", THIRD);
+	check_has(text_at(e, "message"), "is none of those");
+	herod_stop(h);
+}
+
+/* Each is an option of the keeper, between NULs. */
+static void
+check_list(pid_t keeper)
+{
+	const char *line =
+	    run("tr '\\0' ' ' </proc/%d/cmdline", (int)keeper).out;
+
+	check_has(line,
+	    text("--runner-user %d:%d:%d --runner-user %d:", uid_of(USER),
+		getpwnam(USER)->pw_gid, getpwnam(USER)->pw_gid, uid_of(OTHER)));
+	check(strstr(line, text("--runner-user %d:", uid_of(THIRD))) == NULL);
+}
+
+void
+test_the_list_is_that_of_the_start_until_the_next(void)
+{
+	static const char third[] =
+	    "[runner:third]\ncommand = sleep 1000\nuser = " THIRD "\n";
+	struct herod *h = begin("[herod]\nuser = " USER
+				"\nrunner_users = " OTHER "\n" AT_ONCE RUNNERS);
+
+	write_file(h->conf,
+	    text("[herod]\nuser = " USER "\nrunner_users = " OTHER "," THIRD
+		 "\n" AT_ONCE RUNNERS "%s",
+		third));
+	kill(h->keeper, SIGHUP);
+	wait_for(strstr(herod_log(), "reload: refused") != NULL);
+	check_has(herod_log(), "runner third: user: " THIRD " (uid 2) is none");
+	check_int(heroctl(h, "upgrade").status, 0);
+	check_list(keeper_of(h));
+	herod_stop(h);
+	herod_again(h);
+	rpc(h, "start_all", NULL);
+	check_is_user(pid_of(h, "third"), THIRD);
+	herod_stop(h);
+}
+
 /* What herod does not start with: the sentence and the status. */
 static struct ran
 refusal(const char *conf, mode_t mode)
@@ -461,6 +526,15 @@ test_a_configuration_has_to_be_roots_and_readable(void)
 	r = refusal("[herod]\nuser = " USER "\ngroup = root\n", 0644);
 	check_int(r.status, 2);
 	check_has(r.err, "root's group");
+	r = refusal("[herod]\nuser = " USER "\nrunner_users = no-such\n", 0644);
+	check_int(r.status, 2);
+	check_has(r.err, "runner_users: there is no user 'no-such'");
+	r = refusal("[herod]\nuser = " USER "\nrunner_users = root\n", 0644);
+	check_int(r.status, 2);
+	check_has(r.err, "root is root or in root's group 0");
+	r = refusal("[herod]\nuser = " USER "\nrunner_users =\n" RUNNERS, 0644);
+	check_int(r.status, 2);
+	check_has(r.err, "h.conf:7: runner other: user: " OTHER);
 	check(!file_exists(here("s")));
 }
 
