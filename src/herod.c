@@ -1288,6 +1288,7 @@ begin(struct herod *h, struct err *e)
 	keeper_record(h->keeper, h->conf->daemon.state_dir);
 	workers_recover(h->workers);
 	runners_settle(h->runners, h->again);
+	runners_look_at_keeper(h->runners);
 	schedules_begin(h->schedules, h->conf, h->again);
 	conf_drop_schedules(h->conf); /* they have their copies */
 	take_over(h);

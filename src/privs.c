@@ -19,6 +19,8 @@
 #include "mem.h"
 #include "sock.h"
 
+#define LACKS_VARIABLE "HEROD_KEEPER_LACKS" /* of herod-keeper */
+
 /* ---- who ---- */
 
 static bool
@@ -308,14 +310,23 @@ privs_clear(struct privs *p)
 	p->runners = NULL;
 }
 
+static int
+refuse_to_become(const struct privs *p, struct err *e)
+{
+	err_set(e, ERR_INTERNAL, "user: cannot become uid %u: %s",
+	    (unsigned)p->uid, strerror(errno));
+	return errno == EPERM
+	    ? err_hint(e, "root needs CAP_SETUID and CAP_SETGID for it")
+	    : -1;
+}
+
 int
 privs_become(const struct privs *p, struct err *e)
 {
 	if (setgroups((size_t)p->ngroups, p->groups) != 0 ||
 	    setresgid(p->gid, p->gid, p->gid) != 0 ||
 	    setresuid(p->uid, p->uid, p->uid) != 0 || setuid(0) == 0)
-		return err_set(e, ERR_INTERNAL, "user: cannot become uid %u",
-		    (unsigned)p->uid);
+		return refuse_to_become(p, e);
 	setenv(ROOTS_VARIABLE, "keeper", 1);
 	return 0;
 }
@@ -348,6 +359,14 @@ privs_keeper_is_root(void)
 	const char *what = getenv(ROOTS_VARIABLE);
 
 	return geteuid() != 0 && what && strcmp(what, "keeper") == 0;
+}
+
+bool
+privs_keeper_lacks(const char *capability)
+{
+	const char *names = getenv(LACKS_VARIABLE);
+
+	return names && strstr(names, capability);
 }
 
 /* ---- whose files are ---- */

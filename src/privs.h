@@ -80,6 +80,9 @@ char *privs_option(const struct privs *p);
 /* Is herod-keeper root, and this herod not? */
 bool privs_keeper_is_root(void);
 
+/* Has it, being root, been started without that capability ("CAP_KILL")? */
+bool privs_keeper_lacks(const char *capability);
+
 /* Is a process one that the record of a herod, which is not root, may send
  * root to? */
 bool privs_may_touch(const struct privs *p, pid_t pid);

@@ -119,6 +119,44 @@ caps_set(uint64_t caps)
 	syscall(SYS_capset, &head, data);
 }
 
+static uint64_t
+caps_get(void)
+{
+	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct data[2];
+
+	memset(data, 0, sizeof(data));
+	syscall(SYS_capget, &head, data);
+	return (uint64_t)data[1].effective << 32 | data[0].effective;
+}
+
+void
+identity_lacks(char *names, size_t size)
+{
+	static const struct {
+		const char *name;
+		int number;
+	} caps[] = {
+#define CAP(name) {"CAP_" #name " ", CAP_##name},
+#define START(name)
+#include "caps.def"
+#undef CAP
+#undef START
+	};
+	uint64_t have = caps_get();
+	size_t i, len = 0;
+
+	names[0] = '\0';
+	if (geteuid() != 0)
+		return;
+	for (i = 0; i < sizeof(caps) / sizeof(caps[0]); i++) {
+		if (have >> caps[i].number & 1)
+			continue;
+		strncat(names, caps[i].name, size - len - 1);
+		len = strlen(names);
+	}
+}
+
 void
 identity_limit(const struct identity *id, bool with_start)
 {

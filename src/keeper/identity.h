@@ -41,6 +41,10 @@ bool identity_add_runner(struct identity *id, const char *text);
  * get from execve(2).  with_start: keeps START of caps.def, too. */
 void identity_limit(const struct identity *id, bool with_start);
 
+/* Names of what the keeper, being root, should be able to do and is not, with
+ * blanks between: CAP of caps.def.  Else "". */
+void identity_lacks(char *names, size_t size);
+
 /* The keeper's files are that user's from now on, or, NULL, its own. */
 void identity_own_files(const struct identity *id);
 

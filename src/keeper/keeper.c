@@ -419,6 +419,16 @@ herod_become(struct keeper *k)
 	setenv("HEROD_ROOTS", "keeper", 1);
 }
 
+/* Nobody else can know it where /proc hides what is root's. */
+static void
+tell_lacks(void)
+{
+	char names[128];
+
+	identity_lacks(names, sizeof(names));
+	setenv("HEROD_KEEPER_LACKS", names, 1);
+}
+
 static _Noreturn void
 herod_run(struct keeper *k, int sock)
 {
@@ -434,6 +444,7 @@ herod_run(struct keeper *k, int sock)
 	k->argv[n] = (char *)"--keeper-fd";
 	k->argv[n + 1] = number;
 	k->argv[n + 2] = NULL;
+	tell_lacks();
 	if (k->base.identity.is_set)
 		herod_become(k);
 	execv(k->argv[0], k->argv);

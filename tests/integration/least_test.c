@@ -496,6 +496,118 @@ test_the_list_is_that_of_the_start_until_the_next(void)
 	herod_stop(h);
 }
 
+/* ---- root without capabilities ---- */
+
+#define WITHOUT(cap) "setpriv --bounding-set -" cap
+#define NO_REDIS "redis_url = unix:///nowhere\n"
+
+static struct herod *
+begin_without(const char *setpriv, const char *conf)
+{
+	prepare();
+	if (run("%s true", setpriv).status != 0)
+		skip("setpriv(1) takes nothing away");
+	return herod_start_with(
+	    text("exec %s sh -c '\"$@\"' sh", setpriv), "", "%s", conf);
+}
+
+static bool
+has_stopsignal(struct herod *h, const char *runner)
+{
+	json_t *names = at(status_of(h, runner), "not_enforced");
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach (names, i, name)
+		if (strcmp(json_string_value(name), "stopsignal") == 0)
+			return true;
+	return false;
+}
+
+/* The test may do what the keeper may not. */
+static void
+end_for_keeper(struct herod *h, const char *runner)
+{
+	pid_t pid = pid_of(h, runner);
+
+	rpc(h, "stop_runner", "{s:s, s:b}", "name", runner, "wait", false);
+	kill(pid, SIGTERM);
+	wait_for(is_state(h, runner, "STOPPED"));
+}
+
+void
+test_a_keeper_that_cannot_signal_says_whom(void)
+{
+	struct herod *h = begin_without(WITHOUT("kill"),
+	    "[herod]\nuser = " USER "\n" NO_REDIS AT_ONCE RUNNERS);
+
+	check_has(herod_log(),
+	    "herod-keeper has no CAP_KILL: runners that are not root's (other, "
+	    "own) get no signal");
+	check_has(herod_log(), "nor does herod itself");
+	rpc(h, "start_all", NULL);
+	check_int(has_stopsignal(h, "own"), true);
+	check_int(has_stopsignal(h, "other"), true);
+	check_int(heroctl(h, "upgrade").status, 0);
+	check_int(has_stopsignal(h, "other"), true);
+	end_for_keeper(h, "own");
+	end_for_keeper(h, "other");
+	rpc(h, "shutdown", NULL);
+	check_int(herod_end(h), 0);
+}
+
+void
+test_a_herod_that_is_root_says_whom_it_cannot_signal(void)
+{
+	struct herod *h = begin_without(
+	    WITHOUT("kill"), "[herod]\n" NO_REDIS AT_ONCE RUNNERS);
+
+	check_has(herod_log(), "not root's (other) get no signal");
+	check(strstr(herod_log(), "nor does herod itself") == NULL);
+	rpc(h, "start_all", NULL);
+	check_int(has_stopsignal(h, "own"), false);
+	check_int(has_stopsignal(h, "other"), true);
+	end_for_keeper(h, "other");
+	herod_stop(h);
+}
+
+void
+test_a_herod_that_is_root_says_whom_it_cannot_start(void)
+{
+	struct herod *h = begin_without(
+	    WITHOUT("setuid"), "[herod]\n" NO_REDIS AT_ONCE RUNNERS);
+
+	check_has(herod_log(),
+	    "has no CAP_SETUID or CAP_SETGID: runners of other users (other) "
+	    "cannot be started");
+	herod_stop(h);
+}
+
+void
+test_with_all_capabilities_nothing_is_said_of_them(void)
+{
+	struct herod *h = begin(CONF RUNNERS);
+
+	rpc(h, "start_all", NULL);
+	check(strstr(herod_log(), "CAP_") == NULL);
+	check_int(has_stopsignal(h, "other"), false);
+	herod_stop(h);
+}
+
+void
+test_root_that_cannot_become_the_user_says_for_want_of_what(void)
+{
+	struct ran r;
+
+	prepare();
+	write_file(here("h.conf"), CONF);
+	r = run(WITHOUT("setgid") " bin/herod -c h.conf --state_dir '%s' "
+				  "--runtime_dir '%s'",
+	    here("s"), here("r"));
+	check_int(r.status, 1);
+	check_has(r.err, "needs CAP_SETUID and CAP_SETGID");
+}
+
 /* What herod does not start with: the sentence and the status. */
 static struct ran
 refusal(const char *conf, mode_t mode)
