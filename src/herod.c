@@ -54,6 +54,7 @@
 #include "rpc_node.h"
 #include "runners.h"
 #include "schedule.h"
+#include "seccomp.h"
 #include "tls_door.h"
 #include "turns.h"
 #include "upgrade.h"
@@ -1484,6 +1485,25 @@ keep_memory_secret(struct herod *h)
 		prctl(PR_SET_DUMPABLE, 0);
 }
 
+/* One that could take the place of its keeper executes that, and then runners
+ * would have the filter, too. */
+static void
+refuse_calls(void)
+{
+	int calls;
+
+	if (!privs_keeper_is_root())
+		return;
+	calls = seccomp_begin();
+	if (calls < 0)
+		log_warn("seccomp: no system calls are refused to herod");
+	else
+		log_info(
+		    "seccomp: %d system calls are refused to herod, execve "
+		    "among them",
+		    calls);
+}
+
 static int
 run_daemon(struct herod *h)
 {
@@ -1491,6 +1511,7 @@ run_daemon(struct herod *h)
 	int code = EXIT_SUCCESS;
 
 	keep_memory_secret(h);
+	refuse_calls();
 	srandom((unsigned)getpid());
 	TAILQ_INIT(&h->stored);
 	h->lock_fd = -1;

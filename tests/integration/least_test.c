@@ -161,6 +161,14 @@ is_to_be_looked_into(pid_t pid)
 	return st.st_uid != 0;
 }
 
+/* But for one that the test has itself. */
+static void
+check_no_filter(pid_t pid)
+{
+	check_str(proc_field(pid, "status", "Seccomp"),
+	    proc_field(getpid(), "status", "Seccomp"));
+}
+
 /* Everybody is whom they should be. */
 static void
 check_all(struct herod *h)
@@ -172,6 +180,10 @@ check_all(struct herod *h)
 	check_str(proc_field(daemon, "status", "NoNewPrivs"), "1");
 	check_caps(daemon, "CapBnd");
 	check_int(is_to_be_looked_into(daemon), false);
+	check_str(proc_field(daemon, "status", "Seccomp"), "2");
+	check_no_filter(keeper_of(h));
+	check_no_filter(pid_of(h, "own"));
+	check_no_filter(pid_of(h, "other"));
 	check_is_user(pid_of(h, "own"), USER);
 	check_is_user(pid_of(h, "other"), OTHER);
 	check_caps(pid_of(h, "own"), "CapBnd");
@@ -189,6 +201,7 @@ test_herod_is_its_user_and_the_keeper_has_what_it_needs(void)
 	wait_for_redis(h);
 	rpc(h, "start_all", NULL);
 	check_all(h);
+	check_has(herod_log(), "system calls are refused to herod");
 	check_is_user(pid_of(h, "herod-redis"), USER);
 	check(stat(h->socket, &st) == 0);
 	check_int(st.st_uid, uid_of(USER));
