@@ -8,7 +8,9 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -80,7 +82,16 @@ enum {
 };
 
 /* Nothing foreign is executed here: no protection from that is turned on, which
- * would make older processors slower. */
+ * would make older processors slower.  But systemd's @system-service does not
+ * allow this way of asking, only the older one. */
+static bool
+filter_set(struct sock_fprog *program)
+{
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+		   SECCOMP_FILTER_FLAG_SPEC_ALLOW, program) == 0 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program) == 0;
+}
+
 int
 seccomp_begin(void)
 {
@@ -89,10 +100,7 @@ seccomp_begin(void)
 	    .filter = (struct sock_filter *)rows, /* it is only read */
 	};
 
-	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
-		   SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program) == 0
-	    ? CALLS
-	    : -1;
+	return filter_set(&program) ? CALLS : -1;
 }
 
 #else

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -10,6 +11,9 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 
 #include "check.h"
 #include "seccomp.h"
@@ -119,6 +123,30 @@ test_calls_cannot_be_had_under_other_numbers(void)
 	check_int(with_filter(try_other_numbers), 0);
 }
 #endif
+
+/* As systemd's filter @system-service, whose refusals are EPERM. */
+static int
+begin_under_another_filter(void)
+{
+	struct sock_filter rows[] = {
+	    BPF_STMT(
+		BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_seccomp, 0, 1),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {sizeof(rows) / sizeof(rows[0]), rows};
+
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+		return 1;
+	return seccomp_begin() > 0 ? try_exec() : 2;
+}
+
+void
+test_it_begins_where_seccomp_itself_is_refused(void)
+{
+	check_int(with_filter(begin_under_another_filter), 0);
+}
 
 static void *
 thread(void *arg)
