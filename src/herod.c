@@ -54,6 +54,7 @@
 #include "rpc_node.h"
 #include "runners.h"
 #include "schedule.h"
+#include "seccomp.h"
 #include "tls_door.h"
 #include "turns.h"
 #include "upgrade.h"
@@ -1288,6 +1289,7 @@ begin(struct herod *h, struct err *e)
 	keeper_record(h->keeper, h->conf->daemon.state_dir);
 	workers_recover(h->workers);
 	runners_settle(h->runners, h->again);
+	runners_look_at_keeper(h->runners);
 	schedules_begin(h->schedules, h->conf, h->again);
 	conf_drop_schedules(h->conf); /* they have their copies */
 	take_over(h);
@@ -1427,6 +1429,20 @@ check_room(const struct conf *c, struct err *e)
 	return err_hint(e, "raise ulimit -n or LimitNOFILE, or lower numprocs");
 }
 
+/* What was in force is refused when a runner of it is to start. */
+static int
+check_users(const struct options *o, const struct conf *c)
+{
+	char **errors = NULL, **line;
+	int bad =
+	    o->keeper_fd < 0 ? privs_check_runners(&c->daemon, c, &errors) : 0;
+
+	for (line = errors; line && *line; line++)
+		fprintf(stderr, "%s\n", *line);
+	strv_free(errors);
+	return bad;
+}
+
 /* Loads the configuration, that of a herod which died before us or the file,
  * printing every mistake; NULL when there are. */
 static struct conf *
@@ -1443,12 +1459,12 @@ load(const struct options *o, bool *reload_due)
 	for (line = errors; line && *line; line++)
 		fprintf(stderr, "%s\n", *line);
 	strv_free(errors);
-	if (c && (set_log(c, &e) != 0 || check_room(c, &e) != 0)) {
+	if (c && (set_log(c, &e) != 0 || check_room(c, &e) != 0))
 		complain(&e);
-		conf_free(c);
-		c = NULL;
-	}
-	return c;
+	else if (c == NULL || check_users(o, c) == 0)
+		return c;
+	conf_free(c);
+	return NULL;
 }
 
 /* ---- the daemon ---- */
@@ -1469,6 +1485,25 @@ keep_memory_secret(struct herod *h)
 		prctl(PR_SET_DUMPABLE, 0);
 }
 
+/* One that could take the place of its keeper executes that, and then runners
+ * would have the filter, too. */
+static void
+refuse_calls(void)
+{
+	int calls;
+
+	if (!privs_keeper_is_root())
+		return;
+	calls = seccomp_begin();
+	if (calls < 0)
+		log_warn("seccomp: no system calls are refused to herod");
+	else
+		log_info(
+		    "seccomp: %d system calls are refused to herod, execve "
+		    "among them",
+		    calls);
+}
+
 static int
 run_daemon(struct herod *h)
 {
@@ -1476,6 +1511,7 @@ run_daemon(struct herod *h)
 	int code = EXIT_SUCCESS;
 
 	keep_memory_secret(h);
+	refuse_calls();
 	srandom((unsigned)getpid());
 	TAILQ_INIT(&h->stored);
 	h->lock_fd = -1;
@@ -1526,12 +1562,18 @@ add_descriptor(char ***args, const char *option, int fd)
 static void
 add_privs(char ***args, const struct privs *p)
 {
+	char *const *runner;
+
 	if (!p->drops)
 		return;
 	strv_add(args, xstrdup("--user"));
 	strv_add(args, privs_option(p));
 	strv_add(args, xstrdup("--root-runners"));
 	strv_add(args, xstrdup(p->root_runners ? "1" : "0"));
+	for (runner = p->runners; runner && *runner; runner++) {
+		strv_add(args, xstrdup("--runner-user"));
+		strv_add(args, xstrdup(*runner));
+	}
 }
 
 /* Executes it, with these options before what herod is to be executed with. */
@@ -1931,6 +1973,7 @@ main(int argc, char **argv)
 		code = h.options.keeper_fd >= 0 ? run_daemon(&h) : run_user(&h);
 	}
 	conf_free(h.conf);
+	privs_clear(&h.privs);
 	options_clear(&h.options);
 	return code;
 }

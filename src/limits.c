@@ -182,6 +182,10 @@ set_user(const struct instance *i, struct child_spec *spec,
 	*pw = NULL;
 	if (c->user == NULL && c->group == NULL)
 		return 0;
+	if (privs_keeper_is_root() &&
+	    privs_check_runner(runners_context(i->runner->all)->conf, c,
+		ERR_CANNOT_START, e) != 0)
+		return -1;
 	*pw = c->user ? user_find(c->user, ERR_CANNOT_START, e)
 		      : getpwuid(geteuid());
 	if (c->user && *pw == NULL)
@@ -348,6 +352,69 @@ instance_old_limits(const struct instance *i)
 	return names;
 }
 
+static bool
+is_roots(const struct runner_conf *c)
+{
+	const struct passwd *pw =
+	    c->user ? user_find(c->user, ERR_NONE, NULL) : NULL;
+
+	return c->user ? pw && pw->pw_uid == 0 : geteuid() == 0;
+}
+
+/* Uid 0 without CAP_KILL is no more to others than others are. */
+static bool
+cannot_be_signalled(const struct runner *r)
+{
+	return privs_keeper_lacks("CAP_KILL") && !runner_is_external(r) &&
+	    !is_roots(&r->conf);
+}
+
+static bool
+cannot_become(const struct runner *r)
+{
+	return (privs_keeper_lacks("CAP_SETUID") ||
+		   privs_keeper_lacks("CAP_SETGID")) &&
+	    ((r->conf.user && !is_roots(&r->conf)) || r->conf.group);
+}
+
+/* Names of those of which it is so, a new string; NULL: there are none. */
+static char *
+names_of(struct runners *rs, bool (*is_so)(const struct runner *r))
+{
+	char *names = NULL, *longer;
+	struct runner *r;
+
+	RUNNERS_FOREACH (r, rs) {
+		if (!is_so(r))
+			continue;
+		longer = xasprintf(
+		    "%s%s%s", names ? names : "", names ? ", " : "", r->name);
+		free(names);
+		names = longer;
+	}
+	return names;
+}
+
+void
+runners_look_at_keeper(struct runners *rs)
+{
+	char *deaf = names_of(rs, cannot_be_signalled);
+	char *stuck = names_of(rs, cannot_become);
+
+	if (deaf)
+		log_errorx("herod-keeper has no CAP_KILL: runners that are not "
+			   "root's (%s) get no signal, and end with their "
+			   "control group only%s; start herod with it",
+		    deaf, geteuid() ? "; nor does herod itself" : "");
+	if (stuck)
+		log_errorx("herod-keeper has no CAP_SETUID or CAP_SETGID: "
+			   "runners of other users (%s) cannot be started; "
+			   "start herod with both",
+		    stuck);
+	free(deaf);
+	free(stuck);
+}
+
 json_t *
 runner_not_enforced(const struct runner *r)
 {
@@ -360,6 +427,8 @@ runner_not_enforced(const struct runner *r)
 	for (c = 0; c < CGROUP_CONTROLLERS; c++)
 		if (is_unenforced(r, (enum cgroup_controller)c, &why))
 			add_name(&names, group_settings[c]);
+	if (cannot_be_signalled(r))
+		add_name(&names, "stopsignal");
 	RUNNER_FOREACH_INSTANCE (i, r, k)
 		if (i->child)
 			add_old_limits(&names, i->old_limits);

@@ -19,6 +19,8 @@
 #include "mem.h"
 #include "sock.h"
 
+#define LACKS_VARIABLE "HEROD_KEEPER_LACKS" /* of herod-keeper */
+
 /* ---- who ---- */
 
 static bool
@@ -72,6 +74,33 @@ find_groups(struct privs *p, const char *name)
 			p->groups[p->ngroups++] = p->groups[i];
 }
 
+static bool
+is_in_group(const struct privs *p, gid_t gid)
+{
+	int i;
+
+	for (i = 0; i < p->ngroups; i++)
+		if (p->groups[i] == gid)
+			return true;
+	return gid == p->gid;
+}
+
+/* In that group, or, NULL, in their own. */
+static int
+find_user(struct privs *p, const char *name, const char *group, struct err *e)
+{
+	const struct passwd *pw = user_find(name, ERR_PARAMS, e);
+
+	if (pw == NULL)
+		return -1;
+	p->uid = pw->pw_uid;
+	p->gid = pw->pw_gid;
+	if (group && group_find(group, &p->gid, ERR_PARAMS, e) != 0)
+		return -1;
+	find_groups(p, pw->pw_name);
+	return 0;
+}
+
 static int
 refuse_other(const struct daemon_conf *d, struct err *e)
 {
@@ -81,32 +110,214 @@ refuse_other(const struct daemon_conf *d, struct err *e)
 	return err_hint(e, "start it as root or as %s", d->user);
 }
 
+/* ---- whom runners may be ---- */
+
+char *
+privs_option(const struct privs *p)
+{
+	char *text = xasprintf("%u:%u:", (unsigned)p->uid, (unsigned)p->gid);
+	char *longer;
+	int i;
+
+	for (i = 0; i < p->ngroups; i++) {
+		longer = xasprintf(
+		    "%s%s%u", text, i ? "," : "", (unsigned)p->groups[i]);
+		free(text);
+		text = longer;
+	}
+	return text;
+}
+
+static int
+add_runner_user(struct privs *p, const char *name, struct err *e)
+{
+	struct privs one = {0};
+
+	if (find_user(&one, name, NULL, NULL) != 0)
+		return err_set(
+		    e, ERR_PARAMS, "runner_users: there is no user '%s'", name);
+	if (!p->root_runners && (one.uid == 0 || one.gid == 0)) {
+		err_set(e, ERR_PARAMS,
+		    "runner_users: %s is root or in root's group 0", name);
+		return err_hint(e, "take it out, or set root_runners = true");
+	}
+	strv_add(&p->runners, privs_option(&one));
+	return 0;
+}
+
+/* herod's own user is one of them in any case. */
+static int
+find_runners(struct privs *p, const struct daemon_conf *d, struct err *e)
+{
+	size_t n = strv_count(d->runner_users), i;
+
+	if (d->runner_users == NULL)
+		return 0;
+	if (n > PRIVS_RUNNERS_MAX)
+		return err_set(e, ERR_PARAMS,
+		    "runner_users: has %zu users; wanted at most %d", n,
+		    PRIVS_RUNNERS_MAX);
+	strv_add(&p->runners, privs_option(p));
+	for (i = 0; i < n; i++)
+		if (add_runner_user(p, d->runner_users[i], e) != 0)
+			return -1;
+	return 0;
+}
+
+/* Without looking for anybody else: the entry is the C library's. */
+static bool
+is_named(const struct passwd *pw, const char *word)
+{
+	unsigned long uid;
+
+	return as_number(word, &uid) ? uid == pw->pw_uid
+				     : strcmp(word, pw->pw_name) == 0;
+}
+
+static bool
+is_listed(const struct daemon_conf *d, const struct passwd *pw)
+{
+	char *const *word = d->runner_users;
+
+	while (*word && !is_named(pw, *word))
+		word++;
+	return *word != NULL;
+}
+
+static int
+refuse_runner_user(const struct daemon_conf *d, const struct passwd *pw,
+    enum err_code code, struct err *e)
+{
+	char *names = xstrdup(d->user), *longer;
+	char *const *word;
+
+	for (word = d->runner_users; *word; word++) {
+		longer = xasprintf("%s, %s", names, *word);
+		free(names);
+		names = longer;
+	}
+	err_set(e, code,
+	    "user: %s (uid %u) is none of those that runners may be: %.400s",
+	    pw->pw_name, (unsigned)pw->pw_uid, names);
+	free(names);
+	return err_hint(
+	    e, "add it to runner_users of [herod], then start herod again");
+}
+
+static int
+check_runner_group(const char *name, const char *own_group, gid_t gid,
+    enum err_code code, struct err *e)
+{
+	struct privs one = {0};
+
+	if (find_user(&one, name, own_group, NULL) == 0 &&
+	    is_in_group(&one, gid))
+		return 0;
+	err_set(e, code,
+	    "group: user %s is not in the group %u, and with runner_users "
+	    "runners have groups of their user only",
+	    name, (unsigned)gid);
+	return err_hint(e, "usermod -aG %u %s, then start herod again",
+	    (unsigned)gid, name);
+}
+
+/* Who is not there is told of when the runner is to start. */
+int
+privs_check_runner(const struct daemon_conf *d, const struct runner_conf *c,
+    enum err_code code, struct err *e)
+{
+	const struct passwd *pw;
+	char *name;
+	gid_t gid;
+	int bad;
+
+	if (d->user == NULL || d->runner_users == NULL ||
+	    (c->user == NULL && c->group == NULL))
+		return 0;
+	pw = user_find(c->user ? c->user : d->user, code, NULL);
+	if (pw == NULL)
+		return 0;
+	if (!is_named(pw, d->user) && !is_listed(d, pw))
+		return refuse_runner_user(d, pw, code, e);
+	gid = pw->pw_gid;
+	if (c->group && group_find(c->group, &gid, code, NULL) != 0)
+		return 0;
+	name = xstrdup(pw->pw_name);
+	bad = check_runner_group(
+	    name, is_named(pw, d->user) ? d->group : NULL, gid, code, e);
+	free(name);
+	return bad;
+}
+
+int
+privs_check_runners(
+    const struct daemon_conf *d, const struct conf *c, char ***errors)
+{
+	const struct conf_runner *r;
+	struct err e = {0};
+	size_t i;
+	int bad = 0;
+
+	for (i = 0; i < c->nrunners; i++, err_clear(&e)) {
+		r = &c->runners[i];
+		if (privs_check_runner(d, &r->settings, ERR_PARAMS, &e) == 0)
+			continue;
+		strv_add(errors,
+		    xasprintf("%s: runner %s: %s (%s)", r->origin, r->name,
+			e.text, e.hint));
+		bad = -1;
+	}
+	return bad;
+}
+
+/* ---- whom herod becomes ---- */
+
+/* Settings of those who have a user only. */
+static int
+check_no_user(const struct daemon_conf *d, struct err *e)
+{
+	if (d->group)
+		return err_set(
+		    e, ERR_PARAMS, "group: wanted together with user");
+	if (d->runner_users)
+		return err_set(
+		    e, ERR_PARAMS, "runner_users: wanted together with user");
+	return 0;
+}
+
 int
 privs_find(
     struct privs *p, const struct daemon_conf *d, bool to_start, struct err *e)
 {
-	const struct passwd *pw;
-
 	*p = (struct privs){.root_runners = d->root_runners};
 	if (d->user == NULL)
-		return d->group
-		    ? err_set(e, ERR_PARAMS, "group: wanted together with user")
-		    : 0;
-	pw = user_find(d->user, ERR_PARAMS, e);
-	if (pw == NULL)
-		return -1;
-	p->uid = pw->pw_uid;
-	p->gid = pw->pw_gid;
-	if (d->group && group_find(d->group, &p->gid, ERR_PARAMS, e) != 0)
+		return check_no_user(d, e);
+	if (find_user(p, d->user, d->group, e) != 0)
 		return -1;
 	if (p->uid != 0 && p->gid == 0)
 		return err_set(e, ERR_PARAMS,
 		    "group: %s is in root's group 0; set another", d->user);
 	if (geteuid() != 0 && geteuid() != p->uid && to_start)
 		return refuse_other(d, e);
-	find_groups(p, pw->pw_name);
 	p->drops = geteuid() == 0 && p->uid != 0;
-	return 0;
+	return find_runners(p, d, e);
+}
+
+void
+privs_clear(struct privs *p)
+{
+	strv_free(p->runners);
+	p->runners = NULL;
+}
+
+static int
+refuse_to_become(const struct privs *p, struct err *e)
+{
+	err_set(e, ERR_INTERNAL, "user: cannot become uid %u: %s",
+	    (unsigned)p->uid, strerror(errno));
+	return errno == EPERM
+	    ? err_hint(e, "root needs CAP_SETUID and CAP_SETGID for it")
+	    : -1;
 }
 
 int
@@ -115,8 +326,7 @@ privs_become(const struct privs *p, struct err *e)
 	if (setgroups((size_t)p->ngroups, p->groups) != 0 ||
 	    setresgid(p->gid, p->gid, p->gid) != 0 ||
 	    setresuid(p->uid, p->uid, p->uid) != 0 || setuid(0) == 0)
-		return err_set(e, ERR_INTERNAL, "user: cannot become uid %u",
-		    (unsigned)p->uid);
+		return refuse_to_become(p, e);
 	setenv(ROOTS_VARIABLE, "keeper", 1);
 	return 0;
 }
@@ -143,22 +353,6 @@ privs_own_files(const struct privs *p, bool own)
 	setfsuid(own ? p->uid : geteuid());
 }
 
-char *
-privs_option(const struct privs *p)
-{
-	char *text = xasprintf("%u:%u:", (unsigned)p->uid, (unsigned)p->gid);
-	char *longer;
-	int i;
-
-	for (i = 0; i < p->ngroups; i++) {
-		longer = xasprintf(
-		    "%s%s%u", text, i ? "," : "", (unsigned)p->groups[i]);
-		free(text);
-		text = longer;
-	}
-	return text;
-}
-
 bool
 privs_keeper_is_root(void)
 {
@@ -167,18 +361,15 @@ privs_keeper_is_root(void)
 	return geteuid() != 0 && what && strcmp(what, "keeper") == 0;
 }
 
-/* ---- whose files are ---- */
-
-static bool
-is_in_group(const struct privs *p, gid_t gid)
+bool
+privs_keeper_lacks(const char *capability)
 {
-	int i;
+	const char *names = getenv(LACKS_VARIABLE);
 
-	for (i = 0; i < p->ngroups; i++)
-		if (p->groups[i] == gid)
-			return true;
-	return gid == p->gid;
+	return names && strstr(names, capability);
 }
+
+/* ---- whose files are ---- */
 
 /* In a directory where others may write, but with the sticky bit, what is
  * root's stays.  Groups such as staff of /usr/local are root's friends. */

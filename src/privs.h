@@ -8,10 +8,12 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "conf.h"
 #include "err.h"
 #include "settings.h"
 
 #define PRIVS_GROUPS_MAX 64
+#define PRIVS_RUNNERS_MAX 256 /* users in runner_users */
 
 struct privs {
 	bool drops; /* herod becomes somebody else */
@@ -20,6 +22,7 @@ struct privs {
 	gid_t gid;
 	gid_t groups[PRIVS_GROUPS_MAX];
 	int ngroups;
+	char **runners; /* as privs_option(): whom they may be; NULL: anybody */
 };
 
 /* By name or number; NULL, or -1, with a sentence of that code: there is no
@@ -33,6 +36,19 @@ int group_find(const char *name, gid_t *gid, enum err_code code, struct err *e);
  * start herod now, users that they are not. */
 int privs_find(
     struct privs *p, const struct daemon_conf *d, bool to_start, struct err *e);
+
+void privs_clear(struct privs *p);
+
+/* Refuses, with that code, a runner whose user or group is none of those that
+ * runner_users allows.  herod-keeper goes by what these were when root started
+ * it, whatever herod asks for. */
+int privs_check_runner(const struct daemon_conf *d, const struct runner_conf *c,
+    enum err_code code, struct err *e);
+
+/* The same of all that a file has, by the settings in force, which the keeper
+ * goes by; a sentence of each is added to *errors. */
+int privs_check_runners(
+    const struct daemon_conf *in_force, const struct conf *c, char ***errors);
 
 /* Becomes that user for good. */
 int privs_become(const struct privs *p, struct err *e);
@@ -63,6 +79,9 @@ char *privs_option(const struct privs *p);
 
 /* Is herod-keeper root, and this herod not? */
 bool privs_keeper_is_root(void);
+
+/* Has it, being root, been started without that capability ("CAP_KILL")? */
+bool privs_keeper_lacks(const char *capability);
 
 /* Is a process one that the record of a herod, which is not root, may send
  * root to? */

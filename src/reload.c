@@ -12,6 +12,7 @@
 #include "log.h"
 #include "mem.h"
 #include "order.h"
+#include "privs.h"
 
 /* One reload: what the file says, and the answer while it is made. */
 struct reload {
@@ -348,7 +349,9 @@ configured_reload(struct configured *c, bool dry_run, char ***errors)
 	d.conf = conf_load(c->file, c->overrides, errors);
 	if (d.conf == NULL)
 		return NULL;
-	if (check_order(&d, errors) != 0 || read_certificate(&d, errors) != 0) {
+	if (check_order(&d, errors) != 0 ||
+	    privs_check_runners(&c->conf->daemon, d.conf, errors) != 0 ||
+	    read_certificate(&d, errors) != 0) {
 		conf_free(d.conf);
 		return NULL;
 	}
@@ -400,6 +403,8 @@ configured_update(struct runner *r, const json_t *settings, struct err *e)
 	settings_copy(runner_settings, &conf, &r->conf);
 	bad = settings_from_json(runner_settings, &conf, settings, e) != 0 ||
 	    conf_check_runner(r->name, &conf, e) != 0 ||
+	    privs_check_runner(
+		runners_context(r->all)->conf, &conf, ERR_PARAMS, e) != 0 ||
 	    order_check(r->all, r->name, &conf, e) != 0;
 	if (!bad)
 		runner_reconfigure(r, &conf, r->origin);

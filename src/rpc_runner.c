@@ -14,6 +14,7 @@
 #include "keep.h"
 #include "mem.h"
 #include "order.h"
+#include "privs.h"
 #include "probe.h"
 #include "ready.h"
 #include "redis.h"
@@ -1257,7 +1258,9 @@ HANDLER(add_runner)
 
 	if (is_ending(call) || was_added(call))
 		return;
-	if (read_settings(call_json(call, "runner"), &conf, &name, &e) != 0)
+	if (read_settings(call_json(call, "runner"), &conf, &name, &e) != 0 ||
+	    privs_check_runner(call->services->conf, &conf, ERR_PARAMS, &e) !=
+		0)
 		call_refuse(call, &e);
 	else
 		add_and_start(call, name, &conf);

@@ -313,8 +313,9 @@ int runner_spec_outside(const struct instance *i, char *const *extra,
     struct child_spec *spec, struct err *e);
 void spec_clear(struct child_spec *spec);
 
-/* Names of its settings that are not kept here, for want of cgroups or since
- * they could not be changed for a process that runs; NULL when all are. */
+/* Names of its settings that are not kept here, for want of cgroups, of
+ * CAP_KILL, or since they could not be changed for a process that runs; NULL
+ * when all are. */
 json_t *runner_not_enforced(const struct runner *r);
 
 /* Those of the second kind. */

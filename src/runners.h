@@ -20,6 +20,10 @@ void runners_set_cgroups(struct runners *rs, struct cgroups *cgroups);
 /* Who starts the processes; before the first start. */
 void runners_set_keeper(struct runners *rs, struct keeper *keeper);
 
+/* Says in the log whom the keeper, being root with too few capabilities, can
+ * not start or stop; once all are there. */
+void runners_look_at_keeper(struct runners *rs);
+
 /* By whom processes can tell us; borrowed. */
 void runners_set_notify(struct runners *rs, struct notify *notify);
 

@@ -33,31 +33,45 @@ number_parse(const char **text, char end, unsigned *number)
 }
 
 static bool
-groups_parse(struct identity *id, const char *text)
+groups_parse(struct identity_user *u, const char *text)
 {
 	unsigned group;
 
-	while (*text != '\0' && id->ngroups < WIRE_GROUPS_MAX) {
+	while (*text != '\0' && u->ngroups < WIRE_GROUPS_MAX) {
 		if (!number_parse(
 			&text, strchr(text, ',') ? ',' : '\0', &group))
 			return false;
-		id->groups[id->ngroups++] = group;
+		u->groups[u->ngroups++] = group;
 	}
 	return *text == '\0';
 }
 
-bool
-identity_parse(struct identity *id, const char *text)
+static bool
+user_parse(struct identity_user *u, const char *text)
 {
 	unsigned uid, gid;
 
 	if (!number_parse(&text, ':', &uid) || !number_parse(&text, ':', &gid))
 		return false;
-	id->uid = uid;
-	id->gid = gid;
-	id->ngroups = 0;
-	id->is_set = groups_parse(id, text) && uid != 0 && gid != 0;
+	u->uid = uid;
+	u->gid = gid;
+	u->ngroups = 0;
+	return groups_parse(u, text);
+}
+
+bool
+identity_parse(struct identity *id, const char *text)
+{
+	id->is_set =
+	    user_parse(&id->own, text) && id->own.uid != 0 && id->own.gid != 0;
 	return id->is_set;
+}
+
+bool
+identity_add_runner(struct identity *id, const char *text)
+{
+	return id->nrunners < IDENTITY_RUNNERS_MAX &&
+	    user_parse(&id->runners[id->nrunners++], text);
 }
 
 /* ---- capabilities ---- */
@@ -105,6 +119,44 @@ caps_set(uint64_t caps)
 	syscall(SYS_capset, &head, data);
 }
 
+static uint64_t
+caps_get(void)
+{
+	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct data[2];
+
+	memset(data, 0, sizeof(data));
+	syscall(SYS_capget, &head, data);
+	return (uint64_t)data[1].effective << 32 | data[0].effective;
+}
+
+void
+identity_lacks(char *names, size_t size)
+{
+	static const struct {
+		const char *name;
+		int number;
+	} caps[] = {
+#define CAP(name) {"CAP_" #name " ", CAP_##name},
+#define START(name)
+#include "caps.def"
+#undef CAP
+#undef START
+	};
+	uint64_t have = caps_get();
+	size_t i, len = 0;
+
+	names[0] = '\0';
+	if (geteuid() != 0)
+		return;
+	for (i = 0; i < sizeof(caps) / sizeof(caps[0]); i++) {
+		if (have >> caps[i].number & 1)
+			continue;
+		strncat(names, caps[i].name, size - len - 1);
+		len = strlen(names);
+	}
+}
+
 void
 identity_limit(const struct identity *id, bool with_start)
 {
@@ -124,12 +176,12 @@ identity_limit(const struct identity *id, bool with_start)
 void
 identity_own_files(const struct identity *id)
 {
-	setfsgid(id ? id->gid : getegid());
-	setfsuid(id ? id->uid : geteuid());
+	setfsgid(id ? id->own.gid : getegid());
+	setfsuid(id ? id->own.uid : geteuid());
 }
 
 static bool
-is_become(const struct identity *id)
+is_become(const struct identity_user *u)
 {
 	uid_t uid[3];
 	gid_t gid[3];
@@ -137,8 +189,8 @@ is_become(const struct identity *id)
 	if (getresuid(&uid[0], &uid[1], &uid[2]) == -1 ||
 	    getresgid(&gid[0], &gid[1], &gid[2]) == -1)
 		return false;
-	if (uid[0] == id->uid && uid[1] == id->uid && uid[2] == id->uid &&
-	    gid[0] == id->gid && gid[1] == id->gid && gid[2] == id->gid &&
+	if (uid[0] == u->uid && uid[1] == u->uid && uid[2] == u->uid &&
+	    gid[0] == u->gid && gid[1] == u->gid && gid[2] == u->gid &&
 	    setuid(0) == -1 && setgid(0) == -1)
 		return true;
 	errno = EPERM;
@@ -148,18 +200,69 @@ is_become(const struct identity *id)
 bool
 identity_become(const struct identity *id)
 {
-	return setgroups(id->ngroups, id->groups) == 0 &&
-	    setresgid(id->gid, id->gid, id->gid) == 0 &&
-	    setresuid(id->uid, id->uid, id->uid) == 0 && is_become(id);
+	const struct identity_user *u = &id->own;
+
+	return setgroups(u->ngroups, u->groups) == 0 &&
+	    setresgid(u->gid, u->gid, u->gid) == 0 &&
+	    setresuid(u->uid, u->uid, u->uid) == 0 && is_become(u);
 }
 
-bool
-identity_forbids(const struct identity *id, const struct wire_spawn *s)
+/* ---- whom runners may be ---- */
+
+static bool
+is_roots(const struct wire_spawn *s)
 {
 	bool root = s->uid == 0 || s->gid == 0;
 	size_t i;
 
 	for (i = 0; i < s->ngroups; i++)
 		root |= s->groups[i] == 0;
-	return id->is_set && !id->root_runners && root;
+	return root;
+}
+
+static bool
+has_group(const struct identity_user *u, gid_t gid)
+{
+	size_t i;
+
+	for (i = 0; i < u->ngroups; i++)
+		if (u->groups[i] == gid)
+			return true;
+	return gid == u->gid;
+}
+
+/* Who may be of that user and group; NULL: nobody. */
+static const struct identity_user *
+runner_find(const struct identity *id, const struct wire_spawn *s)
+{
+	const struct identity_user *u;
+
+	for (u = id->runners; u < id->runners + id->nrunners; u++)
+		if (u->uid == s->uid && has_group(u, s->gid))
+			return u;
+	return NULL;
+}
+
+const char *
+identity_forbids(const struct identity *id, const struct wire_spawn *s)
+{
+	if (id->is_set && !id->root_runners && is_roots(s))
+		return "no runner may be root without root_runners";
+	if (id->is_set && id->nrunners > 0 && !runner_find(id, s))
+		return "that is none of runner_users";
+	return NULL;
+}
+
+size_t
+identity_groups(const struct identity *id, const struct wire_spawn *s,
+    gid_t groups[WIRE_GROUPS_MAX])
+{
+	const struct identity_user *u =
+	    id->nrunners > 0 ? runner_find(id, s) : NULL;
+	size_t i, n = 0;
+
+	for (i = 0; i < s->ngroups; i++)
+		if (!u || has_group(u, s->groups[i]))
+			groups[n++] = s->groups[i];
+	return n;
 }

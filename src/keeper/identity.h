@@ -14,21 +14,36 @@
 
 #include "keeper_wire.h"
 
-struct identity {
-	bool is_set; /* else herod is who the keeper is */
-	bool root_runners; /* runners may be root, too */
+#define IDENTITY_RUNNERS_MAX 257
+
+struct identity_user {
 	uid_t uid;
 	gid_t gid;
 	gid_t groups[WIRE_GROUPS_MAX];
 	size_t ngroups;
 };
 
+struct identity {
+	bool is_set; /* else herod is who the keeper is */
+	bool root_runners; /* runners may be root, too */
+	struct identity_user own;
+	struct identity_user runners[IDENTITY_RUNNERS_MAX]; /* may be these */
+	size_t nrunners; /* 0: anybody, but for root */
+};
+
 /* "UID:GID:GROUP,GROUP...", none of the two being 0; false when it is not. */
 bool identity_parse(struct identity *id, const char *text);
+
+/* One more of those whom runners may be, of the same form; 0 is one, too. */
+bool identity_add_runner(struct identity *id, const char *text);
 
 /* Gives up what this process needs no more: for good, but for what it would
  * get from execve(2).  with_start: keeps START of caps.def, too. */
 void identity_limit(const struct identity *id, bool with_start);
+
+/* Names of what the keeper, being root, should be able to do and is not, with
+ * blanks between: CAP of caps.def.  Else "". */
+void identity_lacks(char *names, size_t size);
 
 /* The keeper's files are that user's from now on, or, NULL, its own. */
 void identity_own_files(const struct identity *id);
@@ -36,7 +51,13 @@ void identity_own_files(const struct identity *id);
 /* Becomes that user, for good; false with errno. */
 bool identity_become(const struct identity *id);
 
-/* Is that user, group or one of these groups root's, and not allowed? */
-bool identity_forbids(const struct identity *id, const struct wire_spawn *s);
+/* Why a runner may not be whom it shall be; NULL: it may. */
+const char *identity_forbids(
+    const struct identity *id, const struct wire_spawn *s);
+
+/* Those of its groups that the user had at the start, in groups: how many.
+ * Where runners may be anybody, all. */
+size_t identity_groups(const struct identity *id, const struct wire_spawn *s,
+    gid_t groups[WIRE_GROUPS_MAX]);
 
 #endif

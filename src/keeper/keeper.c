@@ -3,8 +3,8 @@
  *
  *	herod-keeper [--ready-fd N] [--resume N]
  *	    [--user UID:GID:GROUP,...] [--root-runners 0|1]
- *	    [--guard 1] -- /path/to/herod ARGUMENT...
- *	herod-keeper --speaks VERSION | --resumes VERSION
+ *	    [--runner-user UID:GID:GROUP,...]... [--guard 1] -- /path/to/herod
+ *ARGUMENT... herod-keeper --speaks VERSION | --resumes VERSION
  *
  * It executes herod with "--keeper-fd N" behind its arguments, N being one
  * end of a socket on which the two talk (keeper_wire.h).  It is small and
@@ -30,8 +30,8 @@
  * herod (WIRE_VERSION), a keeper (WIRE_RESUME_VERSION) of that version.
  *
  * With --user herod is that user, and who it was that started us is not taken
- * on its word: it may only ask for users that are not root, and for an upgrade
- * to what is now where this program was.
+ * on its word: it may only ask for users that are not root, or for those of
+ * --runner-user, and for an upgrade to what is now where this program was.
  *
  * Nothing is allocated after the start, and nothing wakes it up while
  * nothing happens.
@@ -93,6 +93,7 @@ struct keeper {
 	char *argv[ARGUMENTS_MAX + 3]; /* of herod */
 	int epoll, signals, spare;
 	char user[1024]; /* --user; "" */
+	char *runners[IDENTITY_RUNNERS_MAX]; /* each --runner-user */
 	char self[WIRE_PATH_MAX]; /* this program's path */
 	bool is_guard;
 	int ready_fd; /* told of READY; -1 */
@@ -418,6 +419,16 @@ herod_become(struct keeper *k)
 	setenv("HEROD_ROOTS", "keeper", 1);
 }
 
+/* Nobody else can know it where /proc hides what is root's. */
+static void
+tell_lacks(void)
+{
+	char names[128];
+
+	identity_lacks(names, sizeof(names));
+	setenv("HEROD_KEEPER_LACKS", names, 1);
+}
+
 static _Noreturn void
 herod_run(struct keeper *k, int sock)
 {
@@ -433,6 +444,7 @@ herod_run(struct keeper *k, int sock)
 	k->argv[n] = (char *)"--keeper-fd";
 	k->argv[n + 1] = number;
 	k->argv[n + 2] = NULL;
+	tell_lacks();
 	if (k->base.identity.is_set)
 		herod_become(k);
 	execv(k->argv[0], k->argv);
@@ -538,6 +550,24 @@ on_stop(void *arg, int code)
 	k->code = code;
 }
 
+/* Whoever has got hold of herod asks for what its configuration would not. */
+static bool
+refuse_user(struct keeper *k, struct entry *e, const struct wire_spawn *s)
+{
+	const char *why = s->flags & WIRE_SET_USER
+	    ? identity_forbids(&k->base.identity, s)
+	    : NULL;
+
+	if (why == NULL)
+		return false;
+	say("herod asked for a process of uid %u, gid %u, but as root has "
+	    "started it, %s: refused; to allow it, change [herod] and start "
+	    "herod again",
+	    (unsigned)s->uid, (unsigned)s->gid, why);
+	table_failed(&k->table, e, WIRE_STAGE_USER, EPERM);
+	return true;
+}
+
 static void
 on_spawn(void *arg, struct entry *e, const struct wire_spawn *s,
     const struct wire_fds *given)
@@ -545,6 +575,8 @@ on_spawn(void *arg, struct entry *e, const struct wire_spawn *s,
 	struct keeper *k = arg;
 	uint32_t source;
 
+	if (refuse_user(k, e, s))
+		return;
 	spawn(&k->table, e, s, given, &k->base);
 	source = SOURCE_ENTRIES + (uint32_t)(e - k->table.entries);
 	if (e->pid != 0)
@@ -602,7 +634,7 @@ bequeath_descriptors(struct keeper *k, bool bequeath)
 static void
 exec_next(struct keeper *k, const char *path, int file)
 {
-	char *argv[ARGUMENTS_MAX + 10], number[16];
+	char *argv[ARGUMENTS_MAX + 10 + 2 * IDENTITY_RUNNERS_MAX], number[16];
 	size_t i, n = 0;
 
 	snprintf(number, sizeof(number), "%d", file);
@@ -614,6 +646,10 @@ exec_next(struct keeper *k, const char *path, int file)
 		argv[n++] = k->user;
 		argv[n++] = (char *)"--root-runners";
 		argv[n++] = (char *)(k->base.identity.root_runners ? "1" : "0");
+	}
+	for (i = 0; i < k->base.identity.nrunners; i++) {
+		argv[n++] = (char *)"--runner-user";
+		argv[n++] = k->runners[i];
 	}
 	argv[n++] = (char *)"--";
 	for (i = 0; k->argv[i]; i++)
@@ -1056,8 +1092,9 @@ usage(void)
 	static const char text[] =
 	    "usage: herod-keeper [--ready-fd number] [--resume number] "
 	    "[--user uid:gid:groups]\n"
-	    "           [--root-runners 0|1] [--guard 1] -- "
-	    "/path/to/herod [argument ...]\n"
+	    "           [--root-runners 0|1] "
+	    "[--runner-user uid:gid:groups]... [--guard 1] --\n"
+	    "           /path/to/herod [argument ...]\n"
 	    "       herod-keeper --speaks version | --resumes version\n";
 	ssize_t ignored;
 
@@ -1108,9 +1145,22 @@ user_read(struct keeper *k, const char *text)
 	exit(2);
 }
 
+static void
+runner_user_read(struct keeper *k, char *text)
+{
+	size_t n = k->base.identity.nrunners;
+
+	if (identity_add_runner(&k->base.identity, text)) {
+		k->runners[n] = text;
+		return;
+	}
+	say("--runner-user: '%s' is not uid:gid:groups, or one too many", text);
+	exit(2);
+}
+
 /* One option with its value; false: it is none. */
 static bool
-option_read(struct keeper *k, const char *option, const char *value)
+option_read(struct keeper *k, const char *option, char *value)
 {
 	if (strcmp(option, "--ready-fd") == 0)
 		k->ready_fd = descriptor_number(option, value);
@@ -1120,6 +1170,8 @@ option_read(struct keeper *k, const char *option, const char *value)
 		user_read(k, value);
 	else if (strcmp(option, "--root-runners") == 0)
 		k->base.identity.root_runners = strcmp(value, "1") == 0;
+	else if (strcmp(option, "--runner-user") == 0)
+		runner_user_read(k, value);
 	else if (strcmp(option, "--guard") == 0)
 		k->is_guard = true;
 	else

@@ -79,7 +79,8 @@ enum wire_op {
 	X(SETUID, "setuid") \
 	X(PRIVS, "no_new_privs") \
 	X(CHDIR, "chdir") \
-	X(EXEC, "exec")
+	X(EXEC, "exec") \
+	X(USER, "user") /* not one that runners may be */
 
 enum wire_stage {
 #define WIRE_STAGE_ENUM(name, word) WIRE_STAGE_##name,

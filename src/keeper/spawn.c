@@ -240,16 +240,17 @@ set_default_user(const struct identity *id, int exec_fd)
 static void
 set_user(const struct wire_spawn *s, const struct identity *id, int exec_fd)
 {
+	gid_t groups[WIRE_GROUPS_MAX];
+	size_t ngroups;
+
 	if (!(s->flags & WIRE_SET_USER)) {
 		set_default_user(id, exec_fd);
 		return;
 	}
 	if (is_already(s))
 		return;
-	errno = EPERM;
-	if (identity_forbids(id, s))
-		child_fail(exec_fd, WIRE_STAGE_SETUID);
-	if (setgroups(s->ngroups, s->groups) == -1)
+	ngroups = identity_groups(id, s, groups);
+	if (setgroups(ngroups, groups) == -1)
 		child_fail(exec_fd, WIRE_STAGE_GROUPS);
 	if (setresgid(s->gid, s->gid, s->gid) == -1 || !group_is_set(s))
 		child_fail(exec_fd, WIRE_STAGE_SETGID);

@@ -21,6 +21,7 @@ CHECK_TIMEOUT(240);
 
 #define USER "daemon" /* whom herod becomes */
 #define OTHER "nobody" /* of a runner */
+#define THIRD "bin" /* of none, mostly; uid 2 */
 #define CAPS "00000000008000e0" /* KILL, SETGID, SETUID, SYS_NICE */
 #define SYS_RESOURCE (1ULL << 24) /* which a container may not have */
 #define CONF "[herod]\nuser = " USER "\n" AT_ONCE
@@ -160,6 +161,14 @@ is_to_be_looked_into(pid_t pid)
 	return st.st_uid != 0;
 }
 
+/* But for one that the test has itself. */
+static void
+check_no_filter(pid_t pid)
+{
+	check_str(proc_field(pid, "status", "Seccomp"),
+	    proc_field(getpid(), "status", "Seccomp"));
+}
+
 /* Everybody is whom they should be. */
 static void
 check_all(struct herod *h)
@@ -171,6 +180,10 @@ check_all(struct herod *h)
 	check_str(proc_field(daemon, "status", "NoNewPrivs"), "1");
 	check_caps(daemon, "CapBnd");
 	check_int(is_to_be_looked_into(daemon), false);
+	check_str(proc_field(daemon, "status", "Seccomp"), "2");
+	check_no_filter(keeper_of(h));
+	check_no_filter(pid_of(h, "own"));
+	check_no_filter(pid_of(h, "other"));
 	check_is_user(pid_of(h, "own"), USER);
 	check_is_user(pid_of(h, "other"), OTHER);
 	check_caps(pid_of(h, "own"), "CapBnd");
@@ -188,6 +201,7 @@ test_herod_is_its_user_and_the_keeper_has_what_it_needs(void)
 	wait_for_redis(h);
 	rpc(h, "start_all", NULL);
 	check_all(h);
+	check_has(herod_log(), "system calls are refused to herod");
 	check_is_user(pid_of(h, "herod-redis"), USER);
 	check(stat(h->socket, &st) == 0);
 	check_int(st.st_uid, uid_of(USER));
@@ -431,6 +445,182 @@ test_root_runners_allows_runners_that_are_root(void)
 	herod_stop(h);
 }
 
+void
+test_runners_are_only_users_of_the_list(void)
+{
+	struct herod *h = begin("[herod]\nuser = " USER
+				"\nrunner_users = " OTHER "\n" AT_ONCE RUNNERS);
+	json_t *e;
+
+	rpc(h, "start_all", NULL);
+	check_all(h);
+	e = rpc_error(h, "add_runner", "[{s:s, s:[s, s], s:s}]", "name", "r",
+	    "command", "sleep", "1000", "user", THIRD);
+	check_has(text_at(e, "message"),
+	    "user: " THIRD
+	    " (uid 2) is none of those that runners may be: " USER ", " OTHER);
+	check_has(text_at(e, "data.hint"), "add it to runner_users");
+	e = rpc_error(h, "add_runner", "[{s:s, s:[s, s], s:s, s:s}]", "name",
+	    "r", "command", "sleep", "1000", "user", OTHER, "group", THIRD);
+	check_has(text_at(e, "message"),
+	    "group: user " OTHER " is not in the group 2");
+	rpc(h, "add_runner", "[{s:s, s:[s, s], s:s}]", "name", "r", "command",
+	    "sleep", "1000", "user", USER);
+	e = rpc_error(h, "update_runner", "{s:s, s:{s:s}}", "name", "r",
+	    "settings", "user", THIRD);
+	check_has(text_at(e, "message"), "is none of those");
+	herod_stop(h);
+}
+
+/* Each is an option of the keeper, between NULs. */
+static void
+check_list(pid_t keeper)
+{
+	const char *line =
+	    run("tr '\\0' ' ' </proc/%d/cmdline", (int)keeper).out;
+
+	check_has(line,
+	    text("--runner-user %d:%d:%d --runner-user %d:", uid_of(USER),
+		getpwnam(USER)->pw_gid, getpwnam(USER)->pw_gid, uid_of(OTHER)));
+	check(strstr(line, text("--runner-user %d:", uid_of(THIRD))) == NULL);
+}
+
+void
+test_the_list_is_that_of_the_start_until_the_next(void)
+{
+	static const char third[] =
+	    "[runner:third]\ncommand = sleep 1000\nuser = " THIRD "\n";
+	struct herod *h = begin("[herod]\nuser = " USER
+				"\nrunner_users = " OTHER "\n" AT_ONCE RUNNERS);
+
+	write_file(h->conf,
+	    text("[herod]\nuser = " USER "\nrunner_users = " OTHER "," THIRD
+		 "\n" AT_ONCE RUNNERS "%s",
+		third));
+	kill(h->keeper, SIGHUP);
+	wait_for(strstr(herod_log(), "reload: refused") != NULL);
+	check_has(herod_log(), "runner third: user: " THIRD " (uid 2) is none");
+	check_int(heroctl(h, "upgrade").status, 0);
+	check_list(keeper_of(h));
+	herod_stop(h);
+	herod_again(h);
+	rpc(h, "start_all", NULL);
+	check_is_user(pid_of(h, "third"), THIRD);
+	herod_stop(h);
+}
+
+/* ---- root without capabilities ---- */
+
+#define WITHOUT(cap) "setpriv --bounding-set -" cap
+#define NO_REDIS "redis_url = unix:///nowhere\n"
+
+static struct herod *
+begin_without(const char *setpriv, const char *conf)
+{
+	prepare();
+	if (run("%s true", setpriv).status != 0)
+		skip("setpriv(1) takes nothing away");
+	return herod_start_with(
+	    text("exec %s sh -c '\"$@\"' sh", setpriv), "", "%s", conf);
+}
+
+static bool
+has_stopsignal(struct herod *h, const char *runner)
+{
+	json_t *names = at(status_of(h, runner), "not_enforced");
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach (names, i, name)
+		if (strcmp(json_string_value(name), "stopsignal") == 0)
+			return true;
+	return false;
+}
+
+/* The test may do what the keeper may not. */
+static void
+end_for_keeper(struct herod *h, const char *runner)
+{
+	pid_t pid = pid_of(h, runner);
+
+	rpc(h, "stop_runner", "{s:s, s:b}", "name", runner, "wait", false);
+	kill(pid, SIGTERM);
+	wait_for(is_state(h, runner, "STOPPED"));
+}
+
+void
+test_a_keeper_that_cannot_signal_says_whom(void)
+{
+	struct herod *h = begin_without(WITHOUT("kill"),
+	    "[herod]\nuser = " USER "\n" NO_REDIS AT_ONCE RUNNERS);
+
+	check_has(herod_log(),
+	    "herod-keeper has no CAP_KILL: runners that are not root's (other, "
+	    "own) get no signal");
+	check_has(herod_log(), "nor does herod itself");
+	rpc(h, "start_all", NULL);
+	check_int(has_stopsignal(h, "own"), true);
+	check_int(has_stopsignal(h, "other"), true);
+	check_int(heroctl(h, "upgrade").status, 0);
+	check_int(has_stopsignal(h, "other"), true);
+	end_for_keeper(h, "own");
+	end_for_keeper(h, "other");
+	rpc(h, "shutdown", NULL);
+	check_int(herod_end(h), 0);
+}
+
+void
+test_a_herod_that_is_root_says_whom_it_cannot_signal(void)
+{
+	struct herod *h = begin_without(
+	    WITHOUT("kill"), "[herod]\n" NO_REDIS AT_ONCE RUNNERS);
+
+	check_has(herod_log(), "not root's (other) get no signal");
+	check(strstr(herod_log(), "nor does herod itself") == NULL);
+	rpc(h, "start_all", NULL);
+	check_int(has_stopsignal(h, "own"), false);
+	check_int(has_stopsignal(h, "other"), true);
+	end_for_keeper(h, "other");
+	herod_stop(h);
+}
+
+void
+test_a_herod_that_is_root_says_whom_it_cannot_start(void)
+{
+	struct herod *h = begin_without(
+	    WITHOUT("setuid"), "[herod]\n" NO_REDIS AT_ONCE RUNNERS);
+
+	check_has(herod_log(),
+	    "has no CAP_SETUID or CAP_SETGID: runners of other users (other) "
+	    "cannot be started");
+	herod_stop(h);
+}
+
+void
+test_with_all_capabilities_nothing_is_said_of_them(void)
+{
+	struct herod *h = begin(CONF RUNNERS);
+
+	rpc(h, "start_all", NULL);
+	check(strstr(herod_log(), "CAP_") == NULL);
+	check_int(has_stopsignal(h, "other"), false);
+	herod_stop(h);
+}
+
+void
+test_root_that_cannot_become_the_user_says_for_want_of_what(void)
+{
+	struct ran r;
+
+	prepare();
+	write_file(here("h.conf"), CONF);
+	r = run(WITHOUT("setgid") " bin/herod -c h.conf --state_dir '%s' "
+				  "--runtime_dir '%s'",
+	    here("s"), here("r"));
+	check_int(r.status, 1);
+	check_has(r.err, "needs CAP_SETUID and CAP_SETGID");
+}
+
 /* What herod does not start with: the sentence and the status. */
 static struct ran
 refusal(const char *conf, mode_t mode)
@@ -461,6 +651,15 @@ test_a_configuration_has_to_be_roots_and_readable(void)
 	r = refusal("[herod]\nuser = " USER "\ngroup = root\n", 0644);
 	check_int(r.status, 2);
 	check_has(r.err, "root's group");
+	r = refusal("[herod]\nuser = " USER "\nrunner_users = no-such\n", 0644);
+	check_int(r.status, 2);
+	check_has(r.err, "runner_users: there is no user 'no-such'");
+	r = refusal("[herod]\nuser = " USER "\nrunner_users = root\n", 0644);
+	check_int(r.status, 2);
+	check_has(r.err, "root is root or in root's group 0");
+	r = refusal("[herod]\nuser = " USER "\nrunner_users =\n" RUNNERS, 0644);
+	check_int(r.status, 2);
+	check_has(r.err, "h.conf:7: runner other: user: " OTHER);
 	check(!file_exists(here("s")));
 }
 

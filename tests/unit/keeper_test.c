@@ -569,7 +569,10 @@ working_dir(void)
 	return keep(getcwd(NULL, 0));
 }
 
-static const char *as_user; /* herod is another one; may runners be root? */
+#define OWN_USER "65533:65533:65533" /* of a herod that is another one */
+
+static const char *as_user; /* herod is; may runners be root? */
+static const char *runner_user; /* the only other one they may be; NULL */
 static int control = -1; /* to the acting herod */
 static pid_t keeper_pid;
 static char **events; /* not yet looked for */
@@ -599,11 +602,15 @@ keeper_exec(const char *what, int ready_fd)
 {
 	char *ready = text_of("%d", ready_fd), *keeper = keeper_path();
 
-	if (as_user)
-		execl(keeper, keeper, "--user", "65533:65533:65533",
-		    "--root-runners", as_user, "--",
-		    text_of("%s/acting", working_dir()), "acting-herod", what,
-		    (char *)NULL);
+	if (as_user && runner_user)
+		execl(keeper, keeper, "--user", OWN_USER, "--runner-user",
+		    OWN_USER, "--runner-user", runner_user, "--root-runners",
+		    as_user, "--", text_of("%s/acting", working_dir()),
+		    "acting-herod", what, (char *)NULL);
+	else if (as_user)
+		execl(keeper, keeper, "--user", OWN_USER, "--root-runners",
+		    as_user, "--", text_of("%s/acting", working_dir()),
+		    "acting-herod", what, (char *)NULL);
 	else if (ready_fd == -1)
 		execl(keeper, keeper, "--", own_path(), "acting-herod", what,
 		    (char *)NULL);
@@ -1001,7 +1008,7 @@ test_with_a_user_nobody_is_root(void)
 	pid = event_pid("started b ");
 	check_str(status_of(pid, "Uid"), "65534\t65534\t65534\t65534");
 	tell("start", "r", "user=0", "--", "sleep", "1000", NULL);
-	check_has(event("over r "), "setuid: Operation not permitted");
+	check_str(event("over r "), "user: Operation not permitted");
 	tell("kill", "a", NULL);
 	event("over a ");
 	tell("kill", "b", NULL);
@@ -1020,6 +1027,58 @@ test_with_a_user_root_runners_may_be_allowed(void)
 	check_str(status_of(pid, "Uid"), "0\t0\t0\t0");
 	tell("kill", "r", NULL);
 	event("over r ");
+	teardown();
+}
+
+static void
+check_nobody_else(void)
+{
+	tell("start", "other", "user=65532", "--", "sleep", "1000", NULL);
+	check_str(event("over other "), "user: Operation not permitted");
+	tell("start", "own", "user=65533", "--", "sleep", "1000", NULL);
+	event_pid("started own ");
+	tell("kill", "own", NULL);
+	event("over own ");
+}
+
+void
+test_with_a_list_runners_are_nobody_else(void)
+{
+	pid_t pid;
+
+	runner_user = "65534:65534:4242";
+	setup_as_user("0");
+	check_nobody_else();
+	tell("start-and-upgrade", "/bin/false", "a", "user=65534", "--",
+	    "sleep", "1000", NULL);
+	event("herod ");
+	pid = event_pid("found a ");
+	check_str(status_of(pid, "Uid"), "65534\t65534\t65534\t65534");
+	check_str(status_of(pid, "Groups"), "4242 "); /* not 4243, too */
+	check_nobody_else();
+	tell("kill", "a", NULL);
+	event("over a ");
+	teardown();
+}
+
+void
+test_with_a_list_a_runner_has_a_group_of_its_user(void)
+{
+	runner_user = "65534:65530:4242"; /* herod will ask for 65534 */
+	setup_as_user("0");
+	tell("start", "a", "user=65534", "--", "sleep", "1000", NULL);
+	check_str(event("over a "), "user: Operation not permitted");
+	teardown();
+}
+
+/* Root is one of them when root_runners, too, says so. */
+void
+test_with_a_list_root_has_to_be_in_it(void)
+{
+	runner_user = "65534:65534:4242";
+	setup_as_user("1");
+	tell("start", "r", "user=0", "--", "sleep", "1000", NULL);
+	check_str(event("over r "), "user: Operation not permitted");
 	teardown();
 }
 
