@@ -271,23 +271,34 @@ all_errors(void)
 	return all;
 }
 
-static json_t *
-error_reference(enum err_code code)
+static void
+add_error(json_t *errors, enum err_code code)
 {
-	return reference("errors", err_row(code)->name);
+	json_array_append_new(errors, reference("errors", err_row(code)->name));
 }
 
-/* Those that the row tells; a handler may have others. */
+/* Of whatever is asked: a secret may be a wrong one, an answer too long, and
+ * who waits for one may see herod give way to the next. */
+static const enum err_code of_all[] = {ERR_PARAMS, ERR_INTERNAL,
+    ERR_UNAUTHORIZED, ERR_TOO_LARGE, ERR_TOO_MANY, ERR_MADE_WAY};
+
+/* A method without a scope has nothing that is forbidden. */
 static json_t *
 method_errors(const struct method *m)
 {
 	json_t *errors = json_array();
+	char name[64];
+	const char *s;
+	size_t i, len;
 
-	json_array_append_new(errors, error_reference(ERR_PARAMS));
-	if (m->scope > SCOPE_NONE) {
-		json_array_append_new(
-		    errors, error_reference(ERR_UNAUTHORIZED));
-		json_array_append_new(errors, error_reference(ERR_FORBIDDEN));
+	for (i = 0; i < sizeof(of_all) / sizeof(*of_all); i++)
+		add_error(errors, of_all[i]);
+	if (m->scope > SCOPE_NONE)
+		add_error(errors, ERR_FORBIDDEN);
+	for (s = m->errors; *s; s += len + strspn(s + len, " ")) {
+		len = strcspn(s, " ");
+		snprintf(name, sizeof(name), "%.*s", (int)len, s);
+		json_array_append_new(errors, reference("errors", name));
 	}
 	return errors;
 }
