@@ -230,7 +230,6 @@ kind_json(const struct runner *r)
 	return type_fetch(&kind->kind, &r->conf.kind);
 }
 
-/* The depth is what Redis knows. */
 /* Who takes jobs from it here. */
 static void
 put_consumers(json_t *place, struct workers *w, const char *queue)
@@ -244,16 +243,17 @@ put_consumers(json_t *place, struct workers *w, const char *queue)
 	free(why);
 }
 
+/* What Redis knows is null, until it is asked. */
 static json_t *
 queue_json(const struct services *s, const struct runner *r)
 {
 	const char *name = runner_queue(r);
 	char why[WHY_MAX];
 	bool held = workers_held(s->workers, r, why, sizeof(why));
-	json_t *queue =
-	    json_pack("{s:s, s:n, s:I, s:b, s:s?}", "name", name, "depth",
-		"running", (json_int_t)workers_running(s->workers, r), "paused",
-		workers_is_paused(s->workers, name), "held", held ? why : NULL);
+	json_t *queue = json_pack("{s:s, s:n, s:n, s:n, s:n, s:I, s:b, s:s?}",
+	    "name", name, "depth", "scheduled", "oldest_age", "elsewhere",
+	    "running", (json_int_t)workers_running(s->workers, r), "paused",
+	    workers_is_paused(s->workers, name), "held", held ? why : NULL);
 
 	put_consumers(queue, s->workers, name);
 	return queue;

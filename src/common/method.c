@@ -20,6 +20,9 @@
 	    .fallback = fallback_},
 #define J(...) #__VA_ARGS__
 
+#define QUEUES_A_JOB \
+	"no_such_runner no_consumer no_such_job duplicate queue_full " \
+	"illegal_status_move redis_unavailable"
 #define METHOD(id, called, needs, effect, verb, manner, list, ...) \
 	static const struct param params_##id[] = {list{.name = NULL}}; \
 	static json_t *defaults_##id[lengthof(params_##id)];
@@ -33,6 +36,7 @@ const struct method methods[METHOD_COUNT] = {
 #include "methods.def"
 };
 #undef METHOD
+#undef QUEUES_A_JOB
 #undef PARAM
 #undef REQUIRED
 

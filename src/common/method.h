@@ -47,6 +47,7 @@ struct method {
 	enum manner manner;
 	const struct param *params;
 	const char *result; /* schema, "[schema]" or JSON type */
+	const char *errors; /* names, separated by blanks */
 	const char *example_params;
 	const char *example_result;
 	const char *summary;

@@ -5,9 +5,13 @@
 #include "method.h"
 
 #include <assert.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "mem.h"
+#include "sample.h"
 #include "settings.h"
 
 /* A text of our tables; a test reads them all. */
@@ -28,6 +32,17 @@ put(json_t *object, const char *name, const char *text)
 
 /* ---- schemas ---- */
 
+static const struct schema *
+schema_find(const char *name, size_t len)
+{
+	const struct schema *s;
+
+	for (s = schemas; s->name != NULL; s++)
+		if (strlen(s->name) == len && memcmp(s->name, name, len) == 0)
+			return s;
+	return NULL;
+}
+
 static json_t *
 reference(const char *place, const char *name)
 {
@@ -45,6 +60,66 @@ complete_reference(json_t *schema)
 
 	json_object_update(schema, whole);
 	json_decref(whole);
+}
+
+/* Into properties; a set of names is kept in required. */
+static void
+take_member(
+    json_t *properties, json_t *required, const char *name, json_t *part)
+{
+	size_t len = strlen(name);
+	bool optional = name[len - 1] == '?';
+	char *plain = xstrndup(name, len - optional);
+
+	json_object_set(properties, plain, part);
+	if (optional)
+		json_object_del(required, plain);
+	else
+		json_object_set_new(required, plain, json_true());
+	free(plain);
+}
+
+/* Those that it extends come first; its own may say more of one of them. */
+static void
+take_members(const json_t *schema, json_t *properties, json_t *required)
+{
+	const char *base =
+	    json_string_value(json_object_get(schema, "extends"));
+	json_t *part, *other = NULL;
+	const char *name;
+
+	if (base != NULL) {
+		other = parse(schema_find(base, strlen(base))->text);
+		take_members(other, properties, required);
+	}
+	json_object_foreach (json_object_get(schema, "properties"), name, part)
+		take_member(properties, required, name, part);
+	json_decref(other);
+}
+
+static json_t *
+names_of(const json_t *set)
+{
+	json_t *names = json_array(), *value;
+	const char *name;
+
+	json_object_foreach ((json_t *)(uintptr_t)set, name, value)
+		json_array_append_new(names, json_string(name));
+	return names;
+}
+
+/* What only schemas.def knows, "name?" and extends, in words of JSON Schema. */
+static void
+spell_members(json_t *schema)
+{
+	json_t *properties = json_object(), *required = json_object();
+
+	take_members(schema, properties, required);
+	json_object_del(schema, "extends");
+	json_object_set_new(schema, "properties", properties);
+	if (json_object_size(required) > 0)
+		json_object_set_new(schema, "required", names_of(required));
+	json_decref(required);
 }
 
 /*
@@ -77,6 +152,8 @@ complete(json_t *schema, const char *title)
 		return;
 	}
 	put(schema, "title", title);
+	if (json_object_get(schema, "properties") != NULL)
+		spell_members(schema);
 	json_object_foreach (json_object_get(schema, "properties"), name, part)
 		complete_part(part, title, name);
 	json_array_foreach (json_object_get(schema, "anyOf"), i, part)
@@ -84,17 +161,6 @@ complete(json_t *schema, const char *title)
 	complete_part(json_object_get(schema, "items"), title, "item");
 	complete_part(
 	    json_object_get(schema, "additionalProperties"), title, "value");
-}
-
-static const struct schema *
-schema_find(const char *name, size_t len)
-{
-	const struct schema *s;
-
-	for (s = schemas; s->name != NULL; s++)
-		if (strlen(s->name) == len && memcmp(s->name, name, len) == 0)
-			return s;
-	return NULL;
 }
 
 /* "Name" of schemas.def or a JSON type; still to be completed. */
@@ -205,23 +271,34 @@ all_errors(void)
 	return all;
 }
 
-static json_t *
-error_reference(enum err_code code)
+static void
+add_error(json_t *errors, enum err_code code)
 {
-	return reference("errors", err_row(code)->name);
+	json_array_append_new(errors, reference("errors", err_row(code)->name));
 }
 
-/* Those that the row tells; a handler may have others. */
+/* Of whatever is asked: a secret may be a wrong one, an answer too long, and
+ * who waits for one may see herod give way to the next. */
+static const enum err_code of_all[] = {ERR_PARAMS, ERR_INTERNAL,
+    ERR_UNAUTHORIZED, ERR_TOO_LARGE, ERR_TOO_MANY, ERR_MADE_WAY};
+
+/* A method without a scope has nothing that is forbidden. */
 static json_t *
 method_errors(const struct method *m)
 {
 	json_t *errors = json_array();
+	char name[64];
+	const char *s;
+	size_t i, len;
 
-	json_array_append_new(errors, error_reference(ERR_PARAMS));
-	if (m->scope > SCOPE_NONE) {
-		json_array_append_new(
-		    errors, error_reference(ERR_UNAUTHORIZED));
-		json_array_append_new(errors, error_reference(ERR_FORBIDDEN));
+	for (i = 0; i < sizeof(of_all) / sizeof(*of_all); i++)
+		add_error(errors, of_all[i]);
+	if (m->scope > SCOPE_NONE)
+		add_error(errors, ERR_FORBIDDEN);
+	for (s = m->errors; *s; s += len + strspn(s + len, " ")) {
+		len = strcspn(s, " ");
+		snprintf(name, sizeof(name), "%.*s", (int)len, s);
+		json_array_append_new(errors, reference("errors", name));
 	}
 	return errors;
 }
@@ -247,58 +324,62 @@ method_params(const struct method *m)
 	return params;
 }
 
+/* result: its schema. */
 static json_t *
-method_example(const struct method *m)
+method_example(
+    const struct method *m, const json_t *shapes, const json_t *result)
 {
 	json_t *given = parse(m->example_params), *params = json_array();
-	json_t *value;
+	json_t *value, *answer = parse(m->example_result);
 	const char *name;
 
 	json_object_foreach (given, name, value)
 		json_array_append_new(params,
 		    json_pack("{s:s, s:O}", "name", name, "value", value));
 	json_decref(given);
+	sample_fill(shapes, result, answer);
 	return json_pack("{s:s, s:o, s:{s:s, s:o}}", "name", m->name, "params",
-	    params, "result", "name", "result", "value",
-	    parse(m->example_result));
+	    params, "result", "name", "result", "value", answer);
 }
 
 static json_t *
-method_object(const struct method *m)
+method_object(const struct method *m, const json_t *shapes)
 {
-	json_t *o = json_object();
+	json_t *o = json_object(), *result = result_schema(m);
 
 	put(o, "name", m->name);
 	put(o, "summary", m->summary);
 	put(o, "paramStructure", "either");
 	json_object_set_new(o, "params", method_params(m));
 	json_object_set_new(o, "result",
-	    json_pack(
-		"{s:s, s:o}", "name", "result", "schema", result_schema(m)));
+	    json_pack("{s:s, s:o}", "name", "result", "schema", result));
 	json_object_set_new(o, "errors", method_errors(m));
-	json_object_set_new(o, "examples", json_pack("[o]", method_example(m)));
+	json_object_set_new(
+	    o, "examples", json_pack("[o]", method_example(m, shapes, result)));
 	put(o, "x-scope", scope_name(m->scope));
 	return o;
 }
 
 static json_t *
-all_methods(void)
+all_methods(const json_t *shapes)
 {
 	json_t *all = json_array();
 	size_t i;
 
 	for (i = 0; i < METHOD_COUNT; i++)
-		json_array_append_new(all, method_object(&methods[i]));
+		json_array_append_new(all, method_object(&methods[i], shapes));
 	return all;
 }
 
 json_t *
 method_openrpc(const char *version)
 {
+	json_t *shapes = all_schemas(), *list = all_methods(shapes);
+
 	return json_pack("{s:s, s:{s:s, s:s, s:s, s:{s:s}}, s:o, "
 			 "s:{s:o, s:o}}",
 	    "openrpc", "1.3.2", "info", "title", "herod", "description",
 	    "Runs programs, hands them jobs and answers", "version", version,
-	    "license", "name", "ISC", "methods", all_methods(), "components",
-	    "schemas", all_schemas(), "errors", all_errors());
+	    "license", "name", "ISC", "methods", list, "components", "schemas",
+	    shapes, "errors", all_errors());
 }

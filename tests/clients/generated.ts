@@ -9,6 +9,10 @@ const status = await herod.get_runner_status("web");
 
 assert.ok(names.includes("web"));
 assert.equal(status.state, "RUNNING");
+/* What is always there is not optional to the compiler. */
+const first: boolean = status.instances[0].ready;
+
+assert.equal(first, true);
 assert.deepEqual(await herod["job.run"]({ runner: "up", payload: "hello" }),
     { success: "HELLO" });
 await assert.rejects(herod.get_runner_status("nobody"), { code: -32010 });

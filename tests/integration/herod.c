@@ -4,6 +4,7 @@
 #include "herod.h"
 
 #include "secrets.h"
+#include "shape.h"
 
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -748,6 +749,14 @@ at_end(int fd)
 	return n == 0 || (n == -1 && errno == ECONNRESET);
 }
 
+static void
+check_told(const char *what, const char *fault, const json_t *value)
+{
+	if (fault != NULL)
+		oops("%s is not as rpc.discover says: %s: %s", what, fault,
+		    keep_text(json_dumps(value, JSON_ENCODE_ANY)));
+}
+
 /* What is refused is told without the secrets it came with. */
 static void
 check_refusal(json_t *answer)
@@ -782,6 +791,7 @@ recv_json(int fd)
 		oops("the connection was closed without an answer");
 	value = json_of(line);
 	check_refusal(value);
+	check_told("a notification", notification_fault(value), value);
 	return value;
 }
 
@@ -888,6 +898,7 @@ rpc(struct herod *h, const char *method, const char *params, ...)
 	va_start(ap, params);
 	answer = rpc_end(send_call(h, method, params, ap));
 	va_end(ap);
+	check_told(method, answer_fault(method, answer), answer);
 	if ((result = json_object_get(answer, "result")) == NULL)
 		oops("%s: %s", method, text_at(answer, "error.message"));
 	return result;
@@ -902,6 +913,7 @@ rpc_error(struct herod *h, const char *method, const char *params, ...)
 	va_start(ap, params);
 	answer = rpc_end(send_call(h, method, params, ap));
 	va_end(ap);
+	check_told(method, answer_fault(method, answer), answer);
 	if ((error = json_object_get(answer, "error")) == NULL)
 		oops("%s was not refused", method);
 	return error;
