@@ -18,6 +18,7 @@ CHECK_TIMEOUT(60);
 
 #define PING "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n"
 #define PONG "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"pong\"}"
+#define DISCOVER "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"rpc.discover\"}"
 /* Its thread may end with it: see tls_door.c. */
 #define HEROCTL "ASAN_OPTIONS=detect_leaks=0 $BUILD/heroctl"
 #define CURL "curl -sS --max-time 20 --cacert ca.pem "
@@ -185,6 +186,34 @@ test_a_long_line_and_a_long_answer_pass_whole(void)
 	}
 	free(blanks);
 	close(fd);
+	herod_stop(h);
+}
+
+/* The answer is 100 kB. */
+static void
+check_discovers(struct herod *h, const char *options)
+{
+	struct ran r = run("printf 'POST / HTTP/1.1\\r\\nHost: localhost\\r\\n"
+			   "Content-Type: application/json\\r\\n"
+			   "Connection: close\\r\\nContent-Length: %zu\\r\\n"
+			   "\\r\\n%s' | timeout 20 openssl s_client -quiet "
+			   "-CAfile ca.pem -connect 127.0.0.1:%d %s",
+	    strlen(DISCOVER), DISCOVER, h->port, options);
+
+	check(strstr(r.err, "too long") == NULL);
+	check_has(r.out, "200 OK");
+	check_str(r.out + strlen(r.out) - 3, "}}\n");
+}
+
+void
+test_a_client_gets_records_as_small_as_it_asks_for(void)
+{
+	struct herod *h = start("");
+
+	check_discovers(h, "-tls1_2 -maxfraglen 512");
+	check_discovers(h, "-tls1_2 -maxfraglen 4096");
+	check_discovers(h, "-tls1_3 -maxfraglen 512");
+	check_discovers(h, "-tls1_2");
 	herod_stop(h);
 }
 
