@@ -35,6 +35,7 @@
 #include "sock.h"
 #include "sse.h"
 #include "tls_door.h"
+#include "turns.h"
 
 /* Lines of one peer that may be unanswered before it must wait. */
 #define OPEN_LINES_MAX 10000
@@ -599,6 +600,7 @@ route(struct client *c, unsigned char first)
 static void
 on_hello(struct ev_loop *loop, ev_io *w, int revents)
 {
+	DOING("new", "connections");
 	struct client *c = w->data;
 	unsigned char first;
 	ssize_t n = recv(w->fd, &first, 1, MSG_PEEK);
@@ -615,6 +617,7 @@ on_hello(struct ev_loop *loop, ev_io *w, int revents)
 static void
 on_silence(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	DOING("timer of", "a connection");
 	struct client *c = w->data;
 
 	(void)revents;

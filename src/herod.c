@@ -768,6 +768,7 @@ on_shutdown_call(void *master)
 static void
 on_end_signal(struct ev_loop *loop, ev_signal *w, int revents)
 {
+	DOING("signals to", "herod");
 	char name[16], why[24];
 
 	(void)loop;
@@ -843,6 +844,7 @@ on_reload_signal(struct ev_loop *loop, ev_signal *w, int revents)
 static void
 on_other_signal(struct ev_loop *loop, ev_signal *w, int revents)
 {
+	DOING("signals to", "herod");
 	char name[16];
 
 	(void)loop;
@@ -907,6 +909,7 @@ log_to_file(struct herod *h)
 static void
 on_reopen_signal(struct ev_loop *loop, ev_signal *w, int revents)
 {
+	DOING("signals to", "herod");
 	struct herod *h = w->data;
 
 	(void)loop;

@@ -219,6 +219,7 @@ ask_client(struct registering *r)
 static void
 on_register_again(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	DOING("timer of", "a node");
 	struct queues *qs = w->data;
 	struct registering *r = qs->refused;
 

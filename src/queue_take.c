@@ -8,6 +8,7 @@
 
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 
 #define TAKE_LOOKS 1000 /* ids one take may pass over */
 
@@ -132,6 +133,7 @@ taken_jobs(struct take *t, const struct redis_reply *found, struct job **jobs)
 static void
 on_rate(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	DOING("timer of", "a queue");
 	struct queue *q = timer->data;
 
 	(void)loop;

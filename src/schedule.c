@@ -600,6 +600,7 @@ on_open(void *arg)
 static void
 on_retry(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	DOING("timer of", "a schedule");
 	(void)loop;
 	(void)revents;
 	on_open(w->data);

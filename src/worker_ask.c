@@ -12,6 +12,7 @@
 
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 #include "work.h"
 
 /* One job that somebody waits for. */
@@ -253,6 +254,7 @@ refuse_slow(const struct job_wait *wait, struct err *e)
 static void
 on_wait_timer(struct ev_loop *loop, ev_timer *t, int revents)
 {
+	DOING("answer about", "a job");
 	struct job_wait *wait = t->data;
 	struct err slow = {0};
 
