@@ -380,13 +380,10 @@ await_connect(int fd, double until)
 {
 	struct pollfd p = {.fd = fd, .events = POLLOUT};
 	socklen_t len = sizeof(errno);
+	double left = until - clock_monotonic();
 	int cause = 0, n;
 
-	do {
-		double left = until - clock_monotonic();
-
-		n = poll(&p, 1, left > 0 ? (int)(left * 1000) + 1 : 0);
-	} while (n == -1 && errno == EINTR);
+	n = poll(&p, 1, left > 0 ? (int)(left * 1000) + 1 : 0);
 	if (n == -1)
 		return -1;
 	if (n == 0)
@@ -414,7 +411,8 @@ connect_until(int fd, const struct address *a, double until)
 			errno = ETIMEDOUT;
 			return -1;
 		}
-		nanosleep(&pause, NULL);
+		if (nanosleep(&pause, NULL) == -1)
+			return -1;
 	}
 }
 

@@ -38,7 +38,8 @@ int address_listen(
     const struct address *a, int backlog, mode_t mode, struct err *e);
 
 /* Connects, waiting at most timeout seconds.  Blocking socket, or -1 with
- * errno: ERR_TIMED_OUT, or ERR_NOT_RUNNING when nobody is there. */
+ * errno: ERR_TIMED_OUT, or ERR_NOT_RUNNING when nobody is there (EINTR: a
+ * signal came while it waited). */
 int address_connect(const struct address *a, double timeout, struct err *e);
 
 /* In the environment of a herod whose places are those of root's herod though
