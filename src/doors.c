@@ -25,6 +25,7 @@
 #include "crowd.h"
 #include "handover.h"
 #include "http.h"
+#include "http_head.h"
 #include "jsonrpc.h"
 #include "keys.h"
 #include "listen.h"
@@ -924,6 +925,25 @@ on_key_gone(void *arg, const char *id)
 		if (c->conn != NULL)
 			conn_end(c->conn, "its key is no key any more");
 	}
+}
+
+/* By the rule by which it was let in. */
+static void
+judge_page(struct http_request *r, void *doors)
+{
+	const struct http_head head = {.host = http_header(r, "Host"),
+	    .origin = http_header(r, "Origin"),
+	    .fetch_site = http_header(r, "Sec-Fetch-Site")};
+	const struct doors *d = doors;
+
+	if (!http_head_page_may_ask(&head, d->conf->cors_origins))
+		http_stream_end(r);
+}
+
+void
+doors_judge_pages(struct doors *d)
+{
+	http_streams(d->http, judge_page, d);
 }
 
 struct doors *

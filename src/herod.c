@@ -1134,7 +1134,7 @@ make_parts(struct herod *h, struct err *e)
 	h->schedules = schedules_new(h->loop, h->redis, h->workers, h->events);
 	h->configured = (struct configured){h->options.file,
 	    h->options.overrides, h->conf, own_redis, h->runners, h->workers,
-	    h->redis, h->schedules, h->keys, NULL};
+	    h->redis, h->schedules, h->keys, NULL, NULL, NULL};
 	h->services =
 	    (struct services){h->loop, d, h->runners, h->workers, h->redis,
 		h->keep, h->events, &h->configured, ev_time(), on_shutdown_call,
@@ -1193,6 +1193,8 @@ open_doors(struct herod *h, struct err *e)
 
 	h->doors = doors_new(&h->services);
 	h->configured.tls = doors_tls(h->doors);
+	h->configured.doors = h->doors;
+	h->configured.origins_changed = doors_judge_pages;
 	if (set_certificate(h, e) != 0)
 		return -1;
 	h->services.doors = h->doors;
