@@ -762,6 +762,7 @@ local function retry_at(ns, id, job, due)
 	redis.call('HDEL', job, 'node', 'instance', 'started_at', 'result')
 	redis.call('HINCRBY', job, 'retries_done', 1)
 	redis.call('ZADD', own_key(ns, 'delay', queue_of(job)), due, id)
+	leave_key(ns, id, job)
 end
 
 -- It had failed at it before it died, or nobody saw that: true, and it is tried
@@ -1063,6 +1064,8 @@ local function external_end(keys, args)
 	redis.call('EXPIRE', keys[3], 60, 'NX')
 	expire(ns, id, job, now, tonumber(args[5]))
 	drop_unique(ns, id, job)
+	-- It had a place when herod's runners drew from there.
+	leave_key(ns, id, job)
 	return { 1, release(ns, id, now, tonumber(args[5]), {}) }
 end
 
