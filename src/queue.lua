@@ -532,6 +532,7 @@ local function tick(keys, args)
 		return made
 	end
 	redis.call('HSET', schedule, 'job', id)
+	redis.call('PERSIST', schedule)
 	if time > 0 then
 		redis.call('HSET', schedule, 'tick', args[1], 'tick_job', id)
 	end
@@ -542,6 +543,8 @@ end
 -- A schedule is seen: {its last tick (since, when it is new), its job}.
 local function seen(keys, args)
 	redis.call('HSETNX', keys[1], 'tick', args[1])
+	-- Another herod may have given it up (see queues_drop_schedule()).
+	redis.call('PERSIST', keys[1])
 	local v = redis.call('HMGET', keys[1], 'tick', 'tick_job')
 	return { v[1], v[2] or '' }
 end

@@ -830,8 +830,10 @@ schedules_apply(struct schedules *ss, const struct conf *c)
 	size_t i;
 
 	RB_FOREACH_SAFE (s, schedule_tree, &ss->tree, next)
-		if (!conf_of(c, s->name))
+		if (!conf_of(c, s->name)) {
+			workers_drop_schedule(ss->workers, s->name);
 			schedule_free(s);
+		}
 	for (i = 0; i < c->nschedules; i++) {
 		s = find(ss, c->schedules[i].name);
 		if (s)

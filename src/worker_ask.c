@@ -185,6 +185,12 @@ workers_see_schedule(
 	return queues_see_schedule(w->queues, name, since, fn, arg);
 }
 
+void
+workers_drop_schedule(struct workers *w, const char *name)
+{
+	queues_drop_schedule(w->queues, name);
+}
+
 /* ---- waiting ---- */
 
 static struct watch *
