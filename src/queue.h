@@ -290,7 +290,8 @@ struct claim {
 };
 
 /* All claims of this node, in the order they were made; then n is how many
- * there are.  Not called on loss. */
+ * there are.  Not called on loss; a refusal is asked again until
+ * queues_register(). */
 typedef void (*claims_fn)(
     void *arg, struct queue *q, const struct claim *claims, size_t n);
 void queue_claims(struct queue *q, claims_fn fn, void *arg);

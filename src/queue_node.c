@@ -244,6 +244,7 @@ queues_register(
 	struct registering *r = xcalloc(1, sizeof(*r));
 
 	forget_refused(qs);
+	claims_forget(qs); /* all are read anew */
 	qs->is_unsure = qs->timeout > 0 && qs->registered;
 	qs->fence_held = true;
 	r->queues = qs;
