@@ -297,9 +297,13 @@ speak_tls(struct client *c, struct err *e)
 	    : clock_monotonic() + CONNECT_PATIENCE;
 	char *host = host_of(c->server);
 	struct err why = {0};
+	bool was_interrupted;
 
 	c->fd = tls_connect(c->fd, host, &c->tls, deadline, &why);
+	was_interrupted = why.code == ERR_TIMED_OUT && errno == EINTR;
 	free(host);
+	if (was_interrupted)
+		return is_interrupted(c, e);
 	return c->fd != -1 ? 0 : refuse_tls(c, &why, e);
 }
 
@@ -323,6 +327,8 @@ dial(struct client *c, struct err *e)
 	if (c->fd != -1)
 		return is_strangers(c) ? refuse_stranger(c, e) : 0;
 	error = errno;
+	if (error == EINTR)
+		return is_interrupted(c, e);
 	c->trouble = TROUBLE_AWAY;
 	err_set(e, ERR_SHUTTING_DOWN, "no daemon at %s: %s", c->server,
 	    error ? strerror(error) : why.text);

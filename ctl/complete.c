@@ -78,7 +78,9 @@ struct line {
 	const char *group; /* "job", when only that was given */
 	bool expects; /* the word is the value of value_of */
 	struct option value_of;
-	const char *server; /* of -s, or NULL */
+	/* Given on the line, or NULL. */
+	const char *server, *key;
+	struct tls_files tls;
 };
 
 /* Of a meaning only the first clause: a list has little room. */
@@ -169,8 +171,8 @@ ask_quietly(const struct line *l, const char *method)
 	    client_new(l->server ? l->server : client_server(l->ctl->client));
 	json_t *answer = NULL, *result = NULL;
 
-	client_set_key(c, client_key(l->ctl->client));
-	client_set_tls(c, client_tls(l->ctl->client));
+	client_set_key(c, l->key ? l->key : client_key(l->ctl->client));
+	client_set_tls(c, &l->tls);
 	client_begin(c, PATIENCE);
 	if (client_send(c, method, NULL, 1, NULL) == 0)
 		answer = client_receive(c, NULL);
@@ -317,24 +319,37 @@ offer_all(const struct line *l)
 /* ---- reading what is there ---- */
 
 static void
+read_value(struct line *l, const char *word)
+{
+	const struct {
+		const char *name, **value;
+	} matter[] = {{"server", &l->server}, {"key", &l->key},
+	    {"tls_ca", &l->tls.ca}, {"tls_cert", &l->tls.cert},
+	    {"tls_key", &l->tls.key}};
+	size_t i;
+
+	l->expects = false;
+	if (l->value_of.home != OPTION_GLOBAL)
+		return;
+	for (i = 0; i < sizeof(matter) / sizeof(matter[0]); i++)
+		if (strcmp(l->value_of.name, matter[i].name) == 0)
+			*matter[i].value = word;
+}
+
+/* -s, --server, --server=VALUE */
+static void
 read_option(struct line *l, const char *word)
 {
 	const struct verb *v = l->has_verb ? &l->verb : NULL;
 	const char *name =
 	    word[1] == '-' ? word + 2 : option_of_letter(v, word[1]);
+	size_t len = name ? strcspn(name, "=") : 0;
 
-	if (name && strchr(word, '=') == NULL &&
-	    verb_option_find(v, name, strlen(name), &l->value_of))
-		l->expects = l->value_of.kind.type != TYPE_BOOL;
-}
-
-static void
-read_value(struct line *l, const char *word)
-{
-	l->expects = false;
-	if (l->value_of.home == OPTION_GLOBAL &&
-	    strcmp(l->value_of.name, "server") == 0)
-		l->server = word;
+	if (name == NULL || !verb_option_find(v, name, len, &l->value_of))
+		return;
+	l->expects = l->value_of.kind.type != TYPE_BOOL;
+	if (name[len] == '=')
+		read_value(l, name + len + 1);
 }
 
 static void
@@ -365,7 +380,9 @@ read_word(struct line *l, const char *word)
 static void
 complete_words(struct ctl *ctl, char *const *words, size_t n)
 {
-	struct line l = {.ctl = ctl, .begun = n > 0 ? words[n - 1] : ""};
+	struct line l = {.ctl = ctl,
+	    .begun = n > 0 ? words[n - 1] : "",
+	    .tls = *client_tls(ctl->client)};
 	size_t i;
 
 	for (i = 0; i + 1 < n; i++)

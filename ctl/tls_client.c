@@ -79,6 +79,7 @@ start(struct tls_pipe *p, struct err *e)
 	return err_set(e, ERR_INTERNAL, "a thread: %s", strerror(bad));
 }
 
+/* 0, -1, or EINTR when a signal came. */
 static int
 shake_hands(struct tls_pipe *p, double deadline, struct err *e)
 {
@@ -91,7 +92,8 @@ shake_hands(struct tls_pipe *p, double deadline, struct err *e)
 			left = deadline - clock_monotonic();
 		if (left <= 0)
 			return err_set(e, ERR_TIMED_OUT, "TLS: no answer");
-		wait_for(p, &wants, (int)fmin(ceil(left * 1000), 1e9));
+		if (wait_for(p, &wants, (int)fmin(ceil(left * 1000), 1e9)) < 0)
+			return EINTR;
 	}
 	if (state == TLS_READY)
 		return 0;
@@ -106,6 +108,7 @@ tls_connect(int fd, const char *host, const struct tls_files *files,
 {
 	struct tls_credentials *c = tls_client(files, e);
 	struct tls_pipe *p;
+	int bad;
 
 	if (c == NULL) {
 		close(fd);
@@ -114,8 +117,12 @@ tls_connect(int fd, const char *host, const struct tls_files *files,
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	p = tls_pipe_new(c, fd, host);
 	tls_credentials_drop(c);
-	if (shake_hands(p, deadline, e) == 0)
+	bad = shake_hands(p, deadline, e);
+	if (!bad)
 		return start(p, e);
 	tls_pipe_free(p);
+	if (bad == EINTR)
+		err_set(e, ERR_TIMED_OUT, "TLS: interrupted");
+	errno = bad == EINTR ? EINTR : 0;
 	return -1;
 }

@@ -23,6 +23,7 @@
 #include "counters.h"
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 
 #define GRACE 1.0 /* seconds for output after all else is over */
 #define RESERVE_MAX 64 /* descriptors that are not for processes */
@@ -120,6 +121,7 @@ process_look(struct process *p)
 static void
 on_grace(struct ev_loop *loop, ev_timer *w, int events)
 {
+	DOING("ends of", "processes");
 	struct process *p = w->data;
 
 	(void)loop;
@@ -163,6 +165,7 @@ tell_unkillable(struct process *p)
 static void
 on_kill(struct ev_loop *loop, ev_timer *w, int events)
 {
+	DOING("ends of", "processes");
 	struct process *p = w->data;
 	char *names;
 
@@ -212,6 +215,7 @@ ask_next(struct process *p)
 static void
 on_signal(struct ev_loop *loop, ev_timer *w, int events)
 {
+	DOING("ends of", "processes");
 	struct process *p = w->data;
 
 	(void)loop;
@@ -560,6 +564,7 @@ look_for_strays(struct process *p)
 static void
 on_strays(struct ev_loop *loop, ev_timer *w, int events)
 {
+	DOING("search for", "strays");
 	struct process *p = w->data;
 
 	(void)loop;

@@ -247,6 +247,7 @@ feed_write(struct process *p)
 static void
 on_writable(struct ev_loop *loop, ev_io *w, int events)
 {
+	DOING("input of", "processes");
 	struct process *p = w->data;
 	struct feed *f = &p->feed;
 	ssize_t n;
@@ -353,6 +354,7 @@ drop_bytes(int fd, size_t n)
 static void
 on_ready(struct ev_loop *loop, ev_io *w, int events)
 {
+	DOING("readiness of", "processes");
 	struct process *p = w->data;
 	char buf[READY_PIECE];
 	ssize_t n;

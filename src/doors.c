@@ -25,6 +25,7 @@
 #include "crowd.h"
 #include "handover.h"
 #include "http.h"
+#include "http_head.h"
 #include "jsonrpc.h"
 #include "keys.h"
 #include "listen.h"
@@ -35,6 +36,7 @@
 #include "sock.h"
 #include "sse.h"
 #include "tls_door.h"
+#include "turns.h"
 
 /* Lines of one peer that may be unanswered before it must wait. */
 #define OPEN_LINES_MAX 10000
@@ -613,6 +615,7 @@ route(struct client *c, unsigned char first)
 static void
 on_hello(struct ev_loop *loop, ev_io *w, int revents)
 {
+	DOING("new", "connections");
 	struct client *c = w->data;
 	unsigned char first;
 	ssize_t n = recv(w->fd, &first, 1, MSG_PEEK);
@@ -629,6 +632,7 @@ on_hello(struct ev_loop *loop, ev_io *w, int revents)
 static void
 on_silence(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	DOING("timer of", "a connection");
 	struct client *c = w->data;
 
 	(void)revents;
@@ -935,6 +939,25 @@ on_key_gone(void *arg, const char *id)
 		if (c->conn != NULL)
 			conn_end(c->conn, "its key is no key any more");
 	}
+}
+
+/* By the rule by which it was let in. */
+static void
+judge_page(struct http_request *r, void *doors)
+{
+	const struct http_head head = {.host = http_header(r, "Host"),
+	    .origin = http_header(r, "Origin"),
+	    .fetch_site = http_header(r, "Sec-Fetch-Site")};
+	const struct doors *d = doors;
+
+	if (!http_head_page_may_ask(&head, d->conf->cors_origins))
+		http_stream_end(r);
+}
+
+void
+doors_judge_pages(struct doors *d)
+{
+	http_streams(d->http, judge_page, d);
 }
 
 struct doors *

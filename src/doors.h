@@ -23,6 +23,9 @@ int doors_listen(struct doors *d, const char *address, int fd, struct err *e);
 /* Their TLS, which speaks once it has a certificate (tls_door_set()). */
 struct tls_door *doors_tls(const struct doors *d);
 
+/* Streams of pages that may ask no more (cors_origins) end. */
+void doors_judge_pages(struct doors *d);
+
 /* New connections wait, until it is called with false. */
 void doors_hold(struct doors *d, bool hold);
 

@@ -18,6 +18,7 @@
 
 #include "mem.h"
 #include "sock.h"
+#include "turns.h"
 
 #define LOOK 2.0 /* seconds between */
 
@@ -51,6 +52,7 @@ notice(struct hangups *h, struct hangup *w, unsigned events)
 static void
 on_look(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	DOING("hang-ups of", "clients");
 	struct hangup *w = timer->data;
 
 	(void)revents;
@@ -64,6 +66,7 @@ on_look(struct ev_loop *loop, ev_timer *timer, int revents)
 static void
 on_events(struct ev_loop *loop, ev_io *io, int revents)
 {
+	DOING("hang-ups of", "clients");
 	struct epoll_event event;
 
 	(void)loop;

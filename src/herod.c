@@ -769,6 +769,7 @@ on_shutdown_call(void *master)
 static void
 on_end_signal(struct ev_loop *loop, ev_signal *w, int revents)
 {
+	DOING("signals to", "herod");
 	char name[16], why[24];
 
 	(void)loop;
@@ -844,6 +845,7 @@ on_reload_signal(struct ev_loop *loop, ev_signal *w, int revents)
 static void
 on_other_signal(struct ev_loop *loop, ev_signal *w, int revents)
 {
+	DOING("signals to", "herod");
 	char name[16];
 
 	(void)loop;
@@ -908,6 +910,7 @@ log_to_file(struct herod *h)
 static void
 on_reopen_signal(struct ev_loop *loop, ev_signal *w, int revents)
 {
+	DOING("signals to", "herod");
 	struct herod *h = w->data;
 
 	(void)loop;
@@ -1132,7 +1135,7 @@ make_parts(struct herod *h, struct err *e)
 	h->schedules = schedules_new(h->loop, h->redis, h->workers, h->events);
 	h->configured = (struct configured){h->options.file,
 	    h->options.overrides, h->conf, own_redis, h->runners, h->workers,
-	    h->redis, h->schedules, h->keys, NULL};
+	    h->redis, h->schedules, h->keys, NULL, NULL, NULL};
 	h->services =
 	    (struct services){h->loop, d, h->runners, h->workers, h->redis,
 		h->keep, h->events, &h->configured, ev_time(), on_shutdown_call,
@@ -1191,6 +1194,8 @@ open_doors(struct herod *h, struct err *e)
 
 	h->doors = doors_new(&h->services);
 	h->configured.tls = doors_tls(h->doors);
+	h->configured.doors = h->doors;
+	h->configured.origins_changed = doors_judge_pages;
 	if (set_certificate(h, e) != 0)
 		return -1;
 	h->services.doors = h->doors;

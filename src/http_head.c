@@ -217,11 +217,10 @@ http_head_is_from(const struct http_head *h, char *const *origins)
 	return false;
 }
 
-/* A page of ours, one that is allowed, or no page at all. */
-static bool
-page_may_ask(const struct http_head *h, const struct http_house *house)
+bool
+http_head_page_may_ask(const struct http_head *h, char *const *origins)
 {
-	if (http_head_is_from(h, house->origins))
+	if (http_head_is_from(h, origins))
 		return true;
 	if (h->origin != NULL &&
 	    (h->host == NULL || !origin_is_ours(h->origin, h->host)))
@@ -292,7 +291,7 @@ http_head_check(
 	if (h->host != NULL && !host_is_ours(h->host, house->own_name))
 		return 421;
 	*why = "pages of other sites may not ask";
-	if (!page_may_ask(h, house))
+	if (!http_head_page_may_ask(h, house->origins))
 		return 403;
 	*why = "Content-Length is missing";
 	if (lacks_length(h))

@@ -56,6 +56,9 @@ int http_head_check(const struct http_head *h, const struct http_house *house,
 /* It comes from a page of one of these origins. */
 bool http_head_is_from(const struct http_head *h, char *const *origins);
 
+/* A page of ours, one of these origins, or no page at all. */
+bool http_head_page_may_ask(const struct http_head *h, char *const *origins);
+
 /* A body follows. */
 bool http_head_has_body(const struct http_head *h);
 

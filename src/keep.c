@@ -46,6 +46,7 @@ on_write(struct ev_loop *loop, ev_prepare *prepare, int revents)
 static void
 on_again(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	DOING("writing", "state_dir");
 	(void)loop;
 	(void)revents;
 	keep_flush(timer->data);

@@ -203,6 +203,7 @@ link_flush(struct keeper *k)
 static void
 on_room(struct ev_loop *loop, ev_io *w, int events)
 {
+	DOING("messages to", "herod-keeper");
 	(void)loop;
 	(void)events;
 	link_flush(w->data);
@@ -211,6 +212,7 @@ on_room(struct ev_loop *loop, ev_io *w, int events)
 static void
 on_retry(struct ev_loop *loop, ev_timer *w, int events)
 {
+	DOING("messages to", "herod-keeper");
 	(void)loop;
 	(void)events;
 	link_flush(w->data);
@@ -712,6 +714,7 @@ open_transit(struct keeper *k)
 static void
 on_left(struct ev_loop *loop, ev_timer *w, int events)
 {
+	DOING("output of", "processes");
 	struct keeper *k = w->data;
 	struct transit_place place;
 	struct process *p;

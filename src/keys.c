@@ -16,6 +16,7 @@
 #include "mem.h"
 #include "secret.h"
 #include "tries.h"
+#include "turns.h"
 #include "type.h"
 
 #define FILE_NAME "keys.json"
@@ -324,6 +325,7 @@ arm(struct keys *k)
 static void
 on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	DOING("timer of", "keys");
 	struct keys *k = w->data;
 
 	(void)loop;

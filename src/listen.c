@@ -78,6 +78,7 @@ keep_spare(struct listeners *ls)
 static void
 on_shortage_over(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	DOING("new", "connections");
 	struct listeners *ls = w->data;
 
 	(void)loop;
@@ -270,6 +271,7 @@ renew(struct listener *l)
 static void
 on_path_event(struct ev_loop *loop, ev_io *w, int revents)
 {
+	DOING("paths of", "sockets");
 	struct listeners *ls = w->data;
 	struct listener *l;
 	char events[4096];

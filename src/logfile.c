@@ -18,6 +18,7 @@
 #include "counters.h"
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 
 #define ROTATE_RETRY 60 /* seconds */
 #define HELD_RETRY 1.0 /* seconds */
@@ -485,6 +486,7 @@ write_held(struct logfile *f)
 static void
 on_retry(struct ev_loop *loop, ev_timer *w, int events)
 {
+	DOING("writing", "log files");
 	struct logfiles *all = w->data;
 	struct logfile *f;
 	bool held = false;

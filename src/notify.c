@@ -24,6 +24,7 @@
 #include "clock.h"
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 
 #define DATAGRAM_MAX 4096
 #define FDS_MAX 253 /* SCM_MAX_FD: the kernel sends no more */
@@ -247,6 +248,7 @@ early_reject(struct notify *n, struct early *early)
 static void
 on_late(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	DOING("readiness of", "processes");
 	struct notify *n = w->data;
 	struct early *early;
 
@@ -383,6 +385,7 @@ hear(struct notify *n, const struct datagram *d)
 static void
 on_readable(struct ev_loop *loop, ev_io *w, int revents)
 {
+	DOING("readiness of", "processes");
 	struct notify *n = w->data;
 	struct datagram d;
 	int k;

@@ -420,6 +420,7 @@ queues_new(struct ev_loop *loop, struct redis *redis, const char *ns,
 	recents_init(qs);
 	spooled_init(qs);
 	nodes_init(qs);
+	claims_init(qs);
 	redis_set_library(redis, "herod", queue_lua);
 	redis_add_bell(redis, qs->list_prefix);
 	redis_add_bell(redis, qs->row_prefix);
@@ -450,6 +451,7 @@ queues_free(struct queues *qs)
 		queue_free(q);
 	}
 	nodes_free(qs);
+	claims_forget(qs);
 	free(qs->ns);
 	free(qs->node);
 	free(qs->id);

@@ -20,7 +20,8 @@
  *	NSd:runners		hash name -> queue of external runners, which
  *				somebody else starts
  *	NSd:schedule:NAME	hash; tick: the last one (ms), tick_job: its
- *				job; job: the last one made, by hand or not
+ *				job; job: the last one made, by hand or not;
+ *				expires when the schedule was removed
  *	NSd:node:NODE		hash; epoch counts the daemons before us
  *	NSd:wait:NODE		written before a WAIT (worker_durable.c)
  *	NSd:seq:NODE		"RUN NUMBER": so much of what was acknowledged
@@ -225,6 +226,10 @@ typedef void (*seen_fn)(void *arg, long long tick, const char *id);
 bool queues_see_schedule(struct queues *qs, const char *name, long long since,
     seen_fn fn, void *arg);
 
+/* There is no such schedule here any more.  What is known of it goes a month
+ * later, unless another herod has it, or it is seen again. */
+void queues_drop_schedule(struct queues *qs, const char *name);
+
 /* ---- out of the queue ---- */
 
 #define TAKE_MAX 64
@@ -285,7 +290,8 @@ struct claim {
 };
 
 /* All claims of this node, in the order they were made; then n is how many
- * there are.  Not called on loss. */
+ * there are.  Not called on loss; a refusal is asked again until
+ * queues_register(). */
 typedef void (*claims_fn)(
     void *arg, struct queue *q, const struct claim *claims, size_t n);
 void queue_claims(struct queue *q, claims_fn fn, void *arg);

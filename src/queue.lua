@@ -532,6 +532,7 @@ local function tick(keys, args)
 		return made
 	end
 	redis.call('HSET', schedule, 'job', id)
+	redis.call('PERSIST', schedule)
 	if time > 0 then
 		redis.call('HSET', schedule, 'tick', args[1], 'tick_job', id)
 	end
@@ -542,6 +543,8 @@ end
 -- A schedule is seen: {its last tick (since, when it is new), its job}.
 local function seen(keys, args)
 	redis.call('HSETNX', keys[1], 'tick', args[1])
+	-- Another herod may have given it up (see queues_drop_schedule()).
+	redis.call('PERSIST', keys[1])
 	local v = redis.call('HMGET', keys[1], 'tick', 'tick_job')
 	return { v[1], v[2] or '' }
 end
@@ -762,6 +765,7 @@ local function retry_at(ns, id, job, due)
 	redis.call('HDEL', job, 'node', 'instance', 'started_at', 'result')
 	redis.call('HINCRBY', job, 'retries_done', 1)
 	redis.call('ZADD', own_key(ns, 'delay', queue_of(job)), due, id)
+	leave_key(ns, id, job)
 end
 
 -- It had failed at it before it died, or nobody saw that: true, and it is tried
@@ -1063,6 +1067,8 @@ local function external_end(keys, args)
 	redis.call('EXPIRE', keys[3], 60, 'NX')
 	expire(ns, id, job, now, tonumber(args[5]))
 	drop_unique(ns, id, job)
+	-- It had a place when herod's runners drew from there.
+	leave_key(ns, id, job)
 	return { 1, release(ns, id, now, tonumber(args[5]), {}) }
 end
 

@@ -89,6 +89,8 @@ struct queues {
 	ev_timer retry;
 	struct registering *refused; /* its registration, until again fires */
 	ev_timer again;
+	LIST_HEAD(, claims) refused_claims; /* until claims_again fires */
+	ev_timer claims_again;
 	double timeout; /* others may be there, too: after this we have
 			 * vanished; 0: there are none */
 	ev_timer beat;
@@ -182,6 +184,9 @@ bool queue_send_for(struct queue *q, const struct redis_words *w, redis_fn fn,
 
 /* ---- queue_node.c ---- */
 
+void claims_init(struct queues *qs);
+/* Those that were refused are not asked for again. */
+void claims_forget(struct queues *qs);
 void nodes_init(struct queues *qs);
 void nodes_free(struct queues *qs);
 

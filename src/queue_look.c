@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "mem.h"
+#include "turns.h"
 
 #define LOOKS 2000 /* ids one page may look at in one call */
 
@@ -45,6 +46,7 @@ struct found {
 static void
 on_found(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	DOING("answer about", "a job");
 	struct found *f = timer->data;
 
 	(void)loop;

@@ -219,6 +219,7 @@ ask_client(struct registering *r)
 static void
 on_register_again(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	DOING("timer of", "a node");
 	struct queues *qs = w->data;
 	struct registering *r = qs->refused;
 
@@ -243,6 +244,7 @@ queues_register(
 	struct registering *r = xcalloc(1, sizeof(*r));
 
 	forget_refused(qs);
+	claims_forget(qs); /* all are read anew */
 	qs->is_unsure = qs->timeout > 0 && qs->registered;
 	qs->fence_held = true;
 	r->queues = qs;

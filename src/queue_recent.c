@@ -17,6 +17,7 @@
 
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 
 struct recent {
 	TAILQ_ENTRY(recent) next;
@@ -247,6 +248,7 @@ recent_enrol_by_others(struct queues *qs, const json_t *queues)
 static void
 on_fence(struct ev_loop *loop, ev_prepare *w, int revents)
 {
+	DOING("commands for", "Redis");
 	struct queues *qs = w->data;
 	struct redis_words words;
 	char text[64];

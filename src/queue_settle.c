@@ -14,6 +14,7 @@
 
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 
 #define TRIM_EACH 256 /* ends after which old ids are forgotten */
 #define TRIM_COUNT 1000 /* ids forgotten at once */
@@ -546,6 +547,7 @@ settles_by_function(struct queues *qs)
 static void
 on_retry(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	DOING("timer of", "a queue");
 	struct queues *qs = w->data;
 
 	(void)loop;

@@ -8,6 +8,7 @@
 
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 
 #define TAKE_LOOKS 1000 /* ids one take may pass over */
 
@@ -132,6 +133,7 @@ taken_jobs(struct take *t, const struct redis_reply *found, struct job **jobs)
 static void
 on_rate(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	DOING("timer of", "a queue");
 	struct queue *q = timer->data;
 
 	(void)loop;
@@ -266,6 +268,7 @@ queue_take(
 /* ---- claims ---- */
 
 struct claims {
+	LIST_ENTRY(claims) next; /* of those that were refused */
 	struct queue *queue;
 	claims_fn fn;
 	void *arg;
@@ -306,37 +309,102 @@ read_claims(const struct redis_reply *reply, struct claim *claims)
 }
 
 static void
-on_claims(void *arg, const struct redis_reply *reply)
+tell_claims(struct claims *c, const struct redis_reply *reply)
 {
-	struct claims *c = arg;
-	struct claim *claims;
-	size_t n;
+	struct claim *claims =
+	    xcalloc(reply_count(reply) / 2 + 1, sizeof(*claims));
+	size_t n = read_claims(reply, claims);
 
-	if (!queues_refused(c->queue->all, reply, NULL)) {
-		claims = xcalloc(reply_count(reply) / 2 + 1, sizeof(*claims));
-		n = read_claims(reply, claims);
-		qsort(claims, n, sizeof(*claims), compare_claims);
-		c->fn(c->arg, c->queue, claims, n);
-		free(claims);
-	}
+	qsort(claims, n, sizeof(*claims), compare_claims);
+	c->fn(c->arg, c->queue, claims, n);
+	free(claims);
 	free(c);
 }
 
-void
-queue_claims(struct queue *q, claims_fn fn, void *arg)
+/* Nothing is begun before they are read. */
+static void
+ask_claims_later(struct claims *c)
 {
-	struct claims *c = xcalloc(1, sizeof(*c));
+	struct queues *qs = c->queue->all;
+
+	LIST_INSERT_HEAD(&qs->refused_claims, c, next);
+	if (ev_is_active(&qs->claims_again))
+		return;
+	ev_timer_set(&qs->claims_again, RETRY, 0.);
+	ev_timer_start(qs->loop, &qs->claims_again);
+}
+
+static void
+on_claims(void *arg, const struct redis_reply *reply)
+{
+	struct claims *c = arg;
+
+	if (!queues_refused(c->queue->all, reply, NULL))
+		tell_claims(c, reply);
+	else if (reply)
+		ask_claims_later(c);
+	else
+		free(c);
+}
+
+static void
+ask_claims(struct claims *c)
+{
+	struct queue *q = c->queue;
 	struct redis_words w;
 
-	c->queue = q;
-	c->fn = fn;
-	c->arg = arg;
 	/* Known before the claims are, and so before a job begins. */
 	queue_read_paused(q);
 	words_begin(&w, "HGETALL");
 	words_add(&w, q->own);
 	if (!redis_send(q->all->redis, &w, on_claims, c))
 		free(c);
+}
+
+static void
+on_claims_again(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	DOING("timer of", "a queue");
+	struct queues *qs = w->data;
+	struct claims *c, *next;
+
+	(void)loop;
+	(void)revents;
+	LIST_FOREACH_SAFE (c, &qs->refused_claims, next, next) {
+		LIST_REMOVE(c, next);
+		ask_claims(c);
+	}
+}
+
+void
+claims_init(struct queues *qs)
+{
+	LIST_INIT(&qs->refused_claims);
+	ev_timer_init(&qs->claims_again, on_claims_again, 0., 0.);
+	qs->claims_again.data = qs;
+}
+
+void
+claims_forget(struct queues *qs)
+{
+	struct claims *c;
+
+	ev_timer_stop(qs->loop, &qs->claims_again);
+	while ((c = LIST_FIRST(&qs->refused_claims))) {
+		LIST_REMOVE(c, next);
+		free(c);
+	}
+}
+
+void
+queue_claims(struct queue *q, claims_fn fn, void *arg)
+{
+	struct claims *c = xcalloc(1, sizeof(*c));
+
+	c->queue = q;
+	c->fn = fn;
+	c->arg = arg;
+	ask_claims(c);
 }
 
 struct keeping {

@@ -102,6 +102,10 @@ queue_push_tick(struct queue *q, struct job *stolen,
 	return redis_refuse(q->all->redis, NULL, e);
 }
 
+/* ---- what is known of them ---- */
+
+#define DROPPED_SECONDS (31 * 86400LL)
+
 struct seeing {
 	struct queues *queues;
 	seen_fn fn;
@@ -139,4 +143,18 @@ queues_see_schedule(
 		free(s);
 	free(key);
 	return sent;
+}
+
+/* One that herods share is seen again at its next tick. */
+void
+queues_drop_schedule(struct queues *qs, const char *name)
+{
+	char *key = own_key(qs, "schedule", name);
+	struct redis_words w;
+
+	words_begin(&w, "EXPIRE");
+	words_add(&w, key);
+	words_add_number(&w, DROPPED_SECONDS);
+	redis_send(qs->redis, &w, NULL, NULL);
+	free(key);
 }

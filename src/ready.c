@@ -14,6 +14,7 @@
 #include "notify.h"
 #include "readiness.h"
 #include "runners.h"
+#include "turns.h"
 
 /* A new herod gives the process at least so many seconds. */
 #define LEAST_LEFT 1.0
@@ -71,6 +72,7 @@ feed_watchdog(struct ready *r)
 static void
 on_hungry(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	DOING("timer of", "a watchdog");
 	struct ready *r = w->data;
 	char time[32];
 

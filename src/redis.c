@@ -696,6 +696,7 @@ link_flush(struct link *l)
 static void
 on_writable(struct ev_loop *loop, ev_io *w, int revents)
 {
+	DOING("commands for", "Redis");
 	struct link *l = w->data;
 	int error = 0;
 	socklen_t len = sizeof(error);
@@ -907,6 +908,7 @@ dial(struct redis *r)
 static void
 on_dial(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	DOING("connection to", "Redis");
 	(void)loop;
 	(void)revents;
 	dial(w->data);
@@ -944,6 +946,7 @@ until_due(const struct redis *r)
 static void
 on_deadline(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	DOING("timer of", "Redis");
 	struct redis *r = w->data;
 	size_t i;
 	double due;

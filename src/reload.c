@@ -178,6 +178,8 @@ push_daemon(struct configured *c, const char *name)
 		workers_set_replay(c->workers, d->redis_replay);
 	else if (setting_is_secret(daemon_settings, name))
 		keys_set_secrets(c->keys, d);
+	else if (strcmp(name, "cors_origins") == 0 && c->origins_changed)
+		c->origins_changed(c->doors);
 	/* Everybody else looks each time. */
 }
 

@@ -15,6 +15,8 @@
 #include "tls_door.h"
 #include "worker.h"
 
+struct doors;
+
 /* What is in force, and where it comes from.  All borrowed. */
 struct configured {
 	const char *file; /* NULL: none */
@@ -27,6 +29,8 @@ struct configured {
 	struct schedules *schedules;
 	struct keys *keys;
 	struct tls_door *tls;
+	struct doors *doors;
+	void (*origins_changed)(struct doors *doors); /* cors_origins */
 };
 
 /*

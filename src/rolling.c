@@ -7,6 +7,7 @@
 
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 
 struct rolling {
 	struct runner *runner;
@@ -95,6 +96,7 @@ go_on(struct rolling *g)
 static void
 on_step(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	DOING("timer of", "a rolling restart");
 	(void)loop;
 	(void)revents;
 	go_on(timer->data);
@@ -103,6 +105,7 @@ on_step(struct ev_loop *loop, ev_timer *timer, int revents)
 static void
 on_limit(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	DOING("timer of", "a rolling restart");
 	struct rolling *g = timer->data;
 
 	(void)loop;

@@ -11,6 +11,7 @@
 #include "log.h"
 #include "mem.h"
 #include "rpc.h"
+#include "turns.h"
 #include "worker.h"
 
 #define ANSWER_SECONDS 5.0
@@ -65,6 +66,7 @@ ask_end(struct ask *a, const json_t *answer)
 static void
 on_no_answer(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	DOING("answers of", "nodes");
 	(void)loop;
 	(void)revents;
 	ask_end(timer->data, NULL);

@@ -317,6 +317,7 @@ runner_wait_cancel(struct runner_wait *w)
 static void
 on_wait_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	DOING("timer of", "runners");
 	(void)loop;
 	(void)revents;
 	wait_end(timer->data, WAIT_TIMED_OUT);
@@ -720,6 +721,7 @@ runners_look_at_order(struct runners *rs)
 static void
 on_sweep(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	DOING("timer of", "runners");
 	struct runners *rs = timer->data;
 	struct runner *r, *next;
 
@@ -1134,6 +1136,7 @@ shutdown_go_on(struct runners *rs)
 static void
 on_sweep_or_end(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	DOING("timer of", "runners");
 	struct runners *rs = timer->data;
 
 	on_sweep(loop, timer, revents);
@@ -1146,6 +1149,7 @@ on_sweep_or_end(struct ev_loop *loop, ev_timer *timer, int revents)
 static void
 on_deadline(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	DOING("timer of", "runners");
 	struct runners *rs = timer->data;
 	struct runner *r;
 

@@ -600,6 +600,7 @@ on_open(void *arg)
 static void
 on_retry(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	DOING("timer of", "a schedule");
 	(void)loop;
 	(void)revents;
 	on_open(w->data);
@@ -829,8 +830,10 @@ schedules_apply(struct schedules *ss, const struct conf *c)
 	size_t i;
 
 	RB_FOREACH_SAFE (s, schedule_tree, &ss->tree, next)
-		if (!conf_of(c, s->name))
+		if (!conf_of(c, s->name)) {
+			workers_drop_schedule(ss->workers, s->name);
 			schedule_free(s);
+		}
 	for (i = 0; i < c->nschedules; i++) {
 		s = find(ss, c->schedules[i].name);
 		if (s)

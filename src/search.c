@@ -22,6 +22,7 @@
 #include "log.h"
 #include "mem.h"
 #include "process.h"
+#include "turns.h"
 
 #define FOUND_MAX 512 /* a page; the others are found by the next search */
 #define TIMEOUT 10.0 /* seconds; it takes some milliseconds */
@@ -160,6 +161,7 @@ tell_askers(struct keeper *k)
 static void
 on_ended(struct ev_loop *loop, ev_io *w, int events)
 {
+	DOING("search for", "strays");
 	struct keeper *k = w->data;
 
 	(void)loop;
@@ -223,6 +225,7 @@ begin(struct keeper *k)
 static void
 on_timer(struct ev_loop *loop, ev_timer *w, int events)
 {
+	DOING("search for", "strays");
 	struct keeper *k = w->data;
 
 	(void)loop;

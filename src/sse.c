@@ -12,6 +12,7 @@
 #include "jsonrpc.h"
 #include "mem.h"
 #include "rpc.h"
+#include "turns.h"
 
 #define RETRY \
 	"retry: 2000\n" /* ms until a reader that was cut off comes back */
@@ -143,6 +144,7 @@ put_place(struct hearer *h)
 static void
 on_quiet(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	DOING("events for", "clients");
 	struct hearer *h = w->data;
 	double left = h->spoke_at + QUIET_SECONDS - clock_monotonic();
 

@@ -13,6 +13,7 @@
 #include "hangup.h"
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 
 #define SOON (14 * 86400.0) /* seconds before a certificate ends */
 
@@ -142,9 +143,17 @@ run(struct tls_link *l)
 	}
 }
 
+/* Each handshake takes CPU for a signature. */
+static const char *
+kind_of_work(const struct tls_link *l)
+{
+	return tls_pipe_inside(l->pipe) == -1 ? "TLS handshakes of" : "TLS of";
+}
+
 static void
 on_event(struct ev_loop *loop, ev_io *w, int revents)
 {
+	DOING(kind_of_work(w->data), "clients");
 	(void)loop;
 	(void)revents;
 	run(w->data);
@@ -153,6 +162,7 @@ on_event(struct ev_loop *loop, ev_io *w, int revents)
 static void
 on_again(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	DOING(kind_of_work(w->data), "clients");
 	(void)loop;
 	(void)revents;
 	run(w->data);
@@ -168,6 +178,7 @@ on_hangup(void *link)
 static void
 on_late(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	DOING("TLS of", "clients");
 	(void)loop;
 	(void)revents;
 	over(w->data);
@@ -217,6 +228,7 @@ tls_link_leave(struct tls_link *l, bool is_guest, void *place)
 struct tls_credentials *
 tls_door_read(const struct daemon_conf *conf, struct err *e)
 {
+	DOING("reading", "certificates");
 	struct tls_files files = {conf->tls_cert, conf->tls_key,
 	    conf->tls_client_ca, conf->tls_client_required};
 	struct tls_credentials *c;

@@ -15,6 +15,7 @@
 #include "child.h"
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 
 #define TIMEOUT 60.0 /* seconds for each step */
 #define OUTPUT_MAX 500 /* bytes of what they say that are told */
@@ -233,6 +234,7 @@ ask_keepers_program(struct upgrade *u)
 static void
 on_timer(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	DOING("upgrade of", "herod");
 	struct upgrade *u = w->data;
 
 	(void)loop;

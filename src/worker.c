@@ -142,6 +142,7 @@ place_look(struct place *p)
 static void
 on_hold_over(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	DOING("jobs for", "workers");
 	(void)loop;
 	(void)revents;
 	place_look(w->data);
@@ -227,6 +228,7 @@ work_stop(struct work *k, enum fate fate)
 static void
 on_deadline(struct ev_loop *loop, ev_timer *t, int revents)
 {
+	DOING("time limit of", "a job");
 	(void)loop;
 	(void)revents;
 	work_stop(t->data, FATE_TIMEOUT);
@@ -777,6 +779,7 @@ look_everywhere(struct workers *w)
 static void
 on_retry(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	DOING("jobs for", "workers");
 	(void)loop;
 	(void)revents;
 	look_everywhere(timer->data);

@@ -137,6 +137,10 @@ int workers_tick(struct workers *w, const char *runner, const json_t *settings,
 /* As queues_see_schedule(). */
 bool workers_see_schedule(struct workers *w, const char *name, long long since,
     seen_fn fn, void *arg);
+
+/* As queues_drop_schedule(). */
+void workers_drop_schedule(struct workers *w, const char *name);
+
 /* The same without queueing it: workers_start() does that. */
 int workers_hold(struct workers *w, const char *runner, const json_t *settings,
     char id[129], queue_fn fn, void *arg, struct err *e);

@@ -12,6 +12,7 @@
 
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 #include "work.h"
 
 /* One job that somebody waits for. */
@@ -184,6 +185,12 @@ workers_see_schedule(
 	return queues_see_schedule(w->queues, name, since, fn, arg);
 }
 
+void
+workers_drop_schedule(struct workers *w, const char *name)
+{
+	queues_drop_schedule(w->queues, name);
+}
+
 /* ---- waiting ---- */
 
 static struct watch *
@@ -253,6 +260,7 @@ refuse_slow(const struct job_wait *wait, struct err *e)
 static void
 on_wait_timer(struct ev_loop *loop, ev_timer *t, int revents)
 {
+	DOING("answer about", "a job");
 	struct job_wait *wait = t->data;
 	struct err slow = {0};
 

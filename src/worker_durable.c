@@ -15,6 +15,7 @@
 
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 #include "type.h"
 #include "work.h"
 
@@ -147,6 +148,7 @@ on_up(void *arg)
 static void
 on_late(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	DOING("timer of", "durable jobs");
 	struct copies *cs = timer->data;
 
 	(void)loop;

@@ -16,6 +16,7 @@
 #include "log.h"
 #include "mem.h"
 #include "order.h"
+#include "turns.h"
 
 #define PERIOD 1.0 /* seconds between two looks */
 #define FRESH 0.5 /* seconds for which what was read of the host is so */
@@ -190,6 +191,7 @@ look(struct hold *h)
 static void
 on_look(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	DOING("jobs for", "workers");
 	struct hold *h = timer->data;
 
 	(void)loop;

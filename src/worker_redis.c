@@ -31,6 +31,7 @@
 #include "counters.h"
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 #include "work.h"
 
 #define UNBEGUN 5.0
@@ -326,6 +327,7 @@ static void sweep(struct lane *l, enum observed mark);
 static void
 on_unbegun(struct ev_loop *loop, ev_timer *t, int revents)
 {
+	DOING("jobs for", "workers");
 	struct lane *l = t->data;
 
 	(void)loop;
@@ -476,6 +478,7 @@ end_uncertain(struct work *k, const struct hands *h)
 static void
 on_grace_over(struct ev_loop *loop, ev_timer *t, int revents)
 {
+	DOING("time limit of", "a job");
 	struct work *k = t->data;
 	struct hands h = hands_of(k->place->lane);
 

@@ -29,6 +29,7 @@
 #include "jsonrpc.h"
 #include "log.h"
 #include "mem.h"
+#include "turns.h"
 #include "work.h"
 
 #define UNREAD_MAX (32 << 20) /* bytes that may wait for its stdin */
@@ -489,6 +490,7 @@ stdio_begin(struct work *k)
 static void
 on_grace_over(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	DOING("time limit of", "a job");
 	struct work *k = w->data;
 
 	(void)loop;

@@ -82,6 +82,23 @@ is_port(const char *s)
 	    strtoul(s, NULL, 10) <= 65535;
 }
 
+/* ::ffff:a.b.c.d as the IPv4 address that it is. */
+static void
+unmap(struct sockaddr_storage *sa, socklen_t *len)
+{
+	const struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)sa;
+	struct sockaddr_in sin = {.sin_family = AF_INET};
+
+	if (sa->ss_family != AF_INET6 ||
+	    !IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr))
+		return;
+	sin.sin_port = sin6->sin6_port;
+	memcpy(&sin.sin_addr, &sin6->sin6_addr.s6_addr[12], 4);
+	memset(sa, 0, sizeof(*sa));
+	memcpy(sa, &sin, sizeof(sin));
+	*len = sizeof(sin);
+}
+
 /* How the address is written, from what it is. */
 static void
 tcp_text(struct address *a)
@@ -116,6 +133,7 @@ parse_tcp(struct address *a, const char *text, struct err *e)
 	memcpy(&a->sa, found->ai_addr, found->ai_addrlen);
 	a->len = found->ai_addrlen;
 	freeaddrinfo(found);
+	unmap(&a->sa, &a->len);
 	tcp_text(a);
 	return 0;
 }
@@ -132,34 +150,15 @@ address_parse(struct address *a, const char *text, struct err *e)
 	    e, ERR_PARAMS, "%.200s: wanted unix:PATH or tcp:HOST:PORT", text);
 }
 
-/* ::ffff:a.b.c.d as the IPv4 address that it is. */
-static void
-unmap(struct sockaddr_storage *sa)
-{
-	const struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)sa;
-	struct sockaddr_in sin = {.sin_family = AF_INET};
-
-	if (sa->ss_family != AF_INET6 ||
-	    !IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr))
-		return;
-	sin.sin_port = sin6->sin6_port;
-	memcpy(&sin.sin_addr, &sin6->sin6_addr.s6_addr[12], 4);
-	memset(sa, 0, sizeof(*sa));
-	memcpy(sa, &sin, sizeof(sin));
-}
-
 static bool
-is_loopback(const struct sockaddr_storage *given)
+is_loopback(const struct sockaddr_storage *sa)
 {
-	struct sockaddr_storage sa = *given;
-
-	unmap(&sa);
-	if (sa.ss_family == AF_INET)
-		return ntohl(((struct sockaddr_in *)&sa)->sin_addr.s_addr) >>
+	if (sa->ss_family == AF_INET)
+		return ntohl(((struct sockaddr_in *)sa)->sin_addr.s_addr) >>
 		    24 ==
 		    127;
-	return sa.ss_family == AF_INET6 &&
-	    IN6_IS_ADDR_LOOPBACK(&((struct sockaddr_in6 *)&sa)->sin6_addr);
+	return sa->ss_family == AF_INET6 &&
+	    IN6_IS_ADDR_LOOPBACK(&((struct sockaddr_in6 *)sa)->sin6_addr);
 }
 
 bool
@@ -381,13 +380,10 @@ await_connect(int fd, double until)
 {
 	struct pollfd p = {.fd = fd, .events = POLLOUT};
 	socklen_t len = sizeof(errno);
+	double left = until - clock_monotonic();
 	int cause = 0, n;
 
-	do {
-		double left = until - clock_monotonic();
-
-		n = poll(&p, 1, left > 0 ? (int)(left * 1000) + 1 : 0);
-	} while (n == -1 && errno == EINTR);
+	n = poll(&p, 1, left > 0 ? (int)(left * 1000) + 1 : 0);
 	if (n == -1)
 		return -1;
 	if (n == 0)
@@ -415,7 +411,8 @@ connect_until(int fd, const struct address *a, double until)
 			errno = ETIMEDOUT;
 			return -1;
 		}
-		nanosleep(&pause, NULL);
+		if (nanosleep(&pause, NULL) == -1)
+			return -1;
 	}
 }
 
@@ -570,8 +567,8 @@ find_peer(int fd, struct inet_diag_msg *answer)
 	if (getpeername(fd, (struct sockaddr *)&peer, &len) == -1 ||
 	    getsockname(fd, (struct sockaddr *)&self, &self_len) == -1)
 		return false;
-	unmap(&peer);
-	unmap(&self);
+	unmap(&peer, &len);
+	unmap(&self, &self_len);
 	if (!is_loopback(&peer) || peer.ss_family != self.ss_family)
 		return false;
 	make_question(&q, &peer, &self);
@@ -617,7 +614,7 @@ cut_to_network(struct sockaddr_storage *a)
 {
 	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)a;
 
-	if (a->ss_family != AF_INET6 || IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
+	if (a->ss_family != AF_INET6)
 		return false;
 	memset(&in6->sin6_addr.s6_addr[8], 0, 8);
 	return true;
@@ -628,10 +625,11 @@ sock_peer_text(int fd, char *text, size_t size, bool network)
 {
 	struct sockaddr_storage peer = {0};
 	socklen_t len = sizeof(peer);
-	bool is_cut = false;
+	bool is_cut;
 
-	if (getpeername(fd, (struct sockaddr *)&peer, &len) == 0 && network)
-		is_cut = cut_to_network(&peer);
+	getpeername(fd, (struct sockaddr *)&peer, &len);
+	unmap(&peer, &len);
+	is_cut = network && cut_to_network(&peer);
 	address_number(&peer, len, text, size);
 	if (is_cut)
 		strlcat(text, "/64", size);

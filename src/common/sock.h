@@ -38,7 +38,8 @@ int address_listen(
     const struct address *a, int backlog, mode_t mode, struct err *e);
 
 /* Connects, waiting at most timeout seconds.  Blocking socket, or -1 with
- * errno: ERR_TIMED_OUT, or ERR_NOT_RUNNING when nobody is there. */
+ * errno: ERR_TIMED_OUT, or ERR_NOT_RUNNING when nobody is there (EINTR: a
+ * signal came while it waited). */
 int address_connect(const struct address *a, double timeout, struct err *e);
 
 /* In the environment of a herod whose places are those of root's herod though
@@ -60,7 +61,8 @@ bool sock_is_unix(int fd);
  */
 bool sock_peer(int fd, uid_t *uid, gid_t *gid, pid_t *pid);
 
-/* Its address as a number, without the port; "?" when it is not known.
+/* Its address as a number, without the port; "?" when it is not known.  One
+ * that is IPv4 within IPv6 (::ffff:10.0.0.1) is IPv4, however it came.
  * network: of IPv6 only what is one host's for sure, "2001:db8:1:2::/64". */
 void sock_peer_text(int fd, char *text, size_t size, bool network);
 

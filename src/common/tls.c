@@ -53,6 +53,7 @@
 	F(init) \
 	F(priority_set_direct) \
 	F(record_get_direction) \
+	F(record_get_max_size) \
 	F(record_recv) \
 	F(record_send) \
 	F(server_name_set) \
@@ -285,6 +286,7 @@ struct tls_pipe {
 	int outside, inside, program;
 	enum tls_state state;
 	struct half in, out;
+	size_t record; /* bytes that the peer takes in one */
 	char *host;
 	gnutls_typed_vdata_st server[2]; /* what its certificate is to be for */
 	bool in_wants_write; /* TLS has to answer before it can read */
@@ -543,12 +545,26 @@ end_handshake(struct tls_pipe *p, int error)
 	lib.alert_send_appropriate(p->session, error);
 }
 
+/*
+ * A client of TLS 1.2 may have asked for small ones (max_fragment_length, RFC
+ * 6066).  GnuTLS 3.7 agrees and, as a server, forgets it with the handshake.
+ * That of RFC 8449, and of TLS 1.3, it keeps.
+ */
+static size_t
+record_size(const struct tls_pipe *p)
+{
+	size_t agreed = lib.record_get_max_size(p->session);
+
+	return agreed > 0 && agreed < RECORD ? agreed : RECORD;
+}
+
 static void
 shake(struct tls_pipe *p)
 {
 	int bad = lib.handshake(p->session);
 
 	if (bad == 0) {
+		p->record = record_size(p);
 		if ((!p->credentials->is_server || look_at_client(p) == 0) &&
 		    open_inside(p) == 0)
 			p->state = TLS_READY;
@@ -682,7 +698,7 @@ push(struct tls_pipe *p)
 			p->session, h->rest + h->at, h->len - h->at));
 	if (h->ended)
 		return !p->said_bye && say_bye(p);
-	n = recv(p->inside, bytes, sizeof(bytes), 0);
+	n = recv(p->inside, bytes, p->record, 0);
 	if (n > 0)
 		return sent_outside(p, bytes, (size_t)n,
 		    lib.record_send(p->session, bytes, (size_t)n));

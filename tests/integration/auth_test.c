@@ -574,16 +574,20 @@ test_herod_comes_back_though_the_last_key_is_gone(void)
 	herod_stop(h);
 }
 
-/* On one machine: an address that is none of loopback, on its device. */
+/* On one machine: addresses that are none of loopback, on its device. */
 static struct ran
 run_elsewhere(const char *commands)
 {
 	return run("unshare -n sh -c 'ip link set lo up && "
-		   "ip addr add 10.9.9.9/32 dev lo && exec sh %s' 2>&1",
+		   "ip addr add 10.9.9.9/32 dev lo && "
+		   "for n in 1::9 1::1 1::2 2::1; do "
+		   "ip addr add fd09:9:9:$n/128 dev lo; done; "
+		   "exec sh %s' 2>&1",
 	    script("elsewhere",
 		text("h='%s --state_dir %s --runtime_dir %s'\n"
 		     "key=$($h --bootstrap-admin-key root)\n"
-		     "$h --request_timeout 1 --listen tcp:10.9.9.9:3030 "
+		     "$h --request_timeout 1 "
+		     "--listen tcp:10.9.9.9:3030,tcp:[fd09:9:9:1::9]:3030 "
 		     "2>herod.log & herod=$!\n"
 		     "at=http://10.9.9.9:3030\n"
 		     "until curl -s $at/healthz; do sleep 0.05; done\n"
@@ -615,6 +619,21 @@ test_who_calls_from_elsewhere_needs_a_key(void)
 			  "-H \"Authorization: Bearer $key\"\n" CURL
 			  "-H 'Authorization: Bearer x'");
 	check_has(r.out, "ok\n401\n200\n401\n");
+}
+
+/* The sixth is refused unseen, and the right one, too. */
+void
+test_wrong_keys_from_one_network_of_ipv6_are_counted_together(void)
+{
+	struct ran r;
+
+	needs_namespaces();
+	r = run_elsewhere(
+	    "at=http://[fd09:9:9:1::9]:3030; cd $(dirname $0)\n"
+	    "as() { " CURL "--interface $1 -H \"Authorization: Bearer $2\"; }\n"
+	    "for n in 1 2 1 2 1 2; do as fd09:9:9:1::$n x; done; "
+	    "as fd09:9:9:1::1 $key; as fd09:9:9:2::1 $key");
+	check_has(r.out, "ok\n401\n401\n401\n401\n401\n401\n429\n200\n");
 }
 
 void

@@ -153,19 +153,31 @@ test_preflights_are_answered_for_each_path(void)
 	herod_stop(h);
 }
 
+/* A stream; its head has been read. */
+static int
+follow_events(struct herod *h, const char *headers, const char **head)
+{
+	const char *line;
+	int fd = door_tcp(h);
+
+	*head = "";
+	send_text(fd,
+	    text("GET /events?topics=runner HTTP/1.1\r\nHost: localhost\r\n"
+		 "%s\r\n",
+		headers));
+	while (strcmp(line = recv_line(fd), "\r") != 0)
+		*head = text("%s%s\n", *head, line);
+	check_has(*head, "HTTP/1.1 200 ");
+	return fd;
+}
+
 void
 test_a_named_origin_may_follow_events(void)
 {
 	struct herod *h = start();
-	const char *line, *head = "";
-	int fd = door_tcp(h);
+	const char *head;
+	int fd = follow_events(h, "Origin: " OPS "\r\n" CROSS, &head);
 
-	send_text(fd,
-	    "GET /events?topics=runner HTTP/1.1\r\nHost: localhost\r\n"
-	    "Origin: " OPS "\r\n" CROSS "\r\n");
-	while (strcmp(line = recv_line(fd), "\r") != 0)
-		head = text("%s%s\n", head, line);
-	check_has(head, "HTTP/1.1 200 ");
 	check_has(head, "Access-Control-Allow-Origin: " OPS "\r\n");
 	close(fd);
 	herod_stop(h);
@@ -199,6 +211,42 @@ test_a_reload_changes_who_may_ask(void)
 	check_int(heroctl(h, "reload").status, 0);
 	check_has(post(h, OPS), "HTTP/1.1 403 ");
 	check_has(post(h, "https://other.example"), "HTTP/1.1 200 ");
+	herod_stop(h);
+}
+
+/* The last line of a stream that goes on, after something has happened. */
+static void
+check_goes_on(int fd)
+{
+	const char *line;
+
+	while (strstr(line = recv_line(fd), "event: runner") == NULL)
+		continue;
+	close(fd);
+}
+
+void
+test_a_reload_ends_the_streams_of_who_may_not_ask_any_more(void)
+{
+	struct herod *h = herod_start(
+	    "[herod]\ncors_origins = " OPS ", https://other.example\n");
+	const char *head;
+	int ops = follow_events(h, "Origin: " OPS "\r\n" CROSS, &head),
+	    other = follow_events(
+		h, "Origin: https://other.example\r\n" CROSS, &head),
+	    own = follow_events(h, "Origin: http://localhost\r\n", &head),
+	    none = follow_events(h, "", &head);
+
+	write_file(h->conf,
+	    "[herod]\ncors_origins = https://other.example\n"
+	    "[runner:new]\ncommand = sleep 1000\n");
+	check_int(heroctl(h, "reload").status, 0);
+	while (recv_line(ops) != NULL)
+		continue;
+	check_goes_on(other);
+	check_goes_on(own);
+	check_goes_on(none);
+	close(ops);
 	herod_stop(h);
 }
 

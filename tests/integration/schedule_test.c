@@ -526,9 +526,11 @@ test_a_reload_adds_changes_and_removes_them(void)
 	struct herod *h = start_it("", "",
 	    EACH_YEAR "[schedule:b]\nrunner = it\ncron = @yearly\n"
 		      "[schedule:c]\nrunner = it\nevery = 7d\n");
+	const char *s = here("state/redis/redis.sock");
 	json_t *done;
 	struct ran r;
 
+	wait_for(atoi(redis(s, "EXISTS herod:schedule:s")) == 1);
 	write_file(h->conf,
 	    conf_of("", "",
 		"[schedule:c]\nrunner = it\nevery = 7d\n"
@@ -546,6 +548,7 @@ test_a_reload_adds_changes_and_removes_them(void)
 	check_has(r.out, "schedule changed\tb\n");
 	check_has(r.out, "schedule removed\ts\n");
 	check(schedule(h, "s") == NULL);
+	wait_for(atoi(redis(s, "TTL herod:schedule:s")) > 0);
 	check(json_is_null(at(schedule(h, "b"), "cron")));
 	wait_for(count(h, "b", "queued") >= 1);
 	wait_for(count(h, "d", "queued") >= 1);

@@ -157,6 +157,69 @@ check_it_is_left_alone(const char *head)
 
 BOTH_WAYS(killasgroup_false_leaves_who_escaped_alone, check_it_is_left_alone)
 
+/* One in its group that is deaf, and one that has left it. */
+static struct herod *
+start_two_beside(const char *head)
+{
+	return start_script(head, "killasgroup = false",
+	    text("%s sh -c 'trap \"\" TERM; echo $$ >%s; while :; do "
+		 "sleep 0.05; done' &\n"
+		 "while [ ! -s %s ]; do sleep 0.01; done\n"
+		 "echo up; exec sleep 1000",
+		escape("escaped"), here("deaf"), here("deaf")));
+}
+
+static void
+check_two_are_alive(void)
+{
+	check(is_alive(pid_in(here("escaped"))));
+	check(is_alive(pid_in(here("deaf"))));
+}
+
+/* They are herod's own while it lives, and nothing outlives it in order. */
+static void
+check_two_end(struct herod *h)
+{
+	herod_stop(h);
+	check(!is_alive(pid_in(here("escaped"))));
+	check(!is_alive(pid_in(here("deaf"))));
+}
+
+static void
+check_left_alone_end_with_herod(const char *head)
+{
+	struct herod *h = start_two_beside(head);
+
+	rpc(h, "stop_runner", "[s]", "it");
+	check_two_are_alive();
+	check_two_end(h);
+}
+
+BOTH_WAYS(who_is_left_alone_ends_with_herod, check_left_alone_end_with_herod)
+
+static void
+check_unstopped_end_with_herod(const char *head)
+{
+	check_two_end(start_two_beside(head));
+}
+
+BOTH_WAYS(who_would_be_left_alone_ends_with_herod_at_once,
+    check_unstopped_end_with_herod)
+
+static void
+check_left_alone_end_with_the_next(const char *head)
+{
+	struct herod *h = start_two_beside(head);
+
+	rpc(h, "stop_runner", "[s]", "it");
+	herod_kill9(h);
+	check_two_are_alive();
+	check_two_end(h);
+}
+
+BOTH_WAYS(who_is_left_alone_ends_with_the_next_herod,
+    check_left_alone_end_with_the_next)
+
 /* Found by the herod after the one that started it, too. */
 static void
 check_next_herod_finds_it(const char *head)

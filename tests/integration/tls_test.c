@@ -4,6 +4,8 @@
  */
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <pty.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +20,7 @@ CHECK_TIMEOUT(60);
 
 #define PING "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n"
 #define PONG "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"pong\"}"
+#define DISCOVER "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"rpc.discover\"}"
 /* Its thread may end with it: see tls_door.c. */
 #define HEROCTL "ASAN_OPTIONS=detect_leaks=0 $BUILD/heroctl"
 #define CURL "curl -sS --max-time 20 --cacert ca.pem "
@@ -185,6 +188,34 @@ test_a_long_line_and_a_long_answer_pass_whole(void)
 	}
 	free(blanks);
 	close(fd);
+	herod_stop(h);
+}
+
+/* The answer is 100 kB. */
+static void
+check_discovers(struct herod *h, const char *options)
+{
+	struct ran r = run("printf 'POST / HTTP/1.1\\r\\nHost: localhost\\r\\n"
+			   "Content-Type: application/json\\r\\n"
+			   "Connection: close\\r\\nContent-Length: %zu\\r\\n"
+			   "\\r\\n%s' | timeout 20 openssl s_client -quiet "
+			   "-CAfile ca.pem -connect 127.0.0.1:%d %s",
+	    strlen(DISCOVER), DISCOVER, h->port, options);
+
+	check(strstr(r.err, "too long") == NULL);
+	check_has(r.out, "200 OK");
+	check_str(r.out + strlen(r.out) - 3, "}}\n");
+}
+
+void
+test_a_client_gets_records_as_small_as_it_asks_for(void)
+{
+	struct herod *h = start("");
+
+	check_discovers(h, "-tls1_2 -maxfraglen 512");
+	check_discovers(h, "-tls1_2 -maxfraglen 4096");
+	check_discovers(h, "-tls1_3 -maxfraglen 512");
+	check_discovers(h, "-tls1_2");
 	herod_stop(h);
 }
 
@@ -754,4 +785,115 @@ test_heroctl_trusts_only_who_the_ca_has_signed_for_that_name(void)
 	    tls_address(h));
 	check_str(r.out, "herod-redis\nherod-redis\n");
 	herod_stop(h);
+}
+
+void
+test_names_are_completed_over_tls(void)
+{
+	static const char *const lines[] = {"-- -s $S --tls-ca ca.pem start ''",
+	    "-- --server=$S --tls-ca=ca.pem start h",
+	    "-- start --wait -s $S --tls-ca=ca.pem ''"};
+	struct herod *h = start("");
+	size_t i;
+
+	for (i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+		check_has(run("S=%s; " HEROCTL " completion words %s",
+			      tls_address(h), lines[i])
+			      .out,
+		    "herod-redis\t");
+	check_has(run("export HEROCTL_TLS_CA=ca.pem HEROCTL_SERVER=%s; " HEROCTL
+		      " completion words -- start ''",
+		      tls_address(h))
+		      .out,
+	    "herod-redis\t");
+	herod_stop(h);
+}
+
+/* ---- ^C in the shell ---- */
+
+static int terminal; /* of heroctl's shell */
+
+static pid_t
+open_shell(const char *server)
+{
+	const char *heroctl = text("%s/heroctl", getenv("HEROD_BUILD"));
+	pid_t pid = forkpty(&terminal, NULL, NULL, NULL);
+
+	check(pid != -1);
+	if (pid > 0)
+		return pid;
+	setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
+	execl(heroctl, "heroctl", "-s", server, (char *)NULL);
+	_exit(127);
+}
+
+/* What is typed, and everything that was shown until now. */
+static const char *
+shown_after(const char *typed)
+{
+	static char shown[65536];
+	static size_t len;
+	struct pollfd p = {.fd = terminal, .events = POLLIN};
+	ssize_t n;
+
+	check_int(write(terminal, typed, strlen(typed)), (int)strlen(typed));
+	while (len < sizeof(shown) - 1 && poll(&p, 1, 0) == 1 &&
+	    (n = read(terminal, shown + len, sizeof(shown) - 1 - len)) > 0)
+		len += (size_t)n;
+	return shown;
+}
+
+static void
+check_interrupts(pid_t shell)
+{
+	int status;
+
+	/* One that comes just before it waits is lost. */
+	wait_for(strstr(shown_after("\003"), "heroctl: interrupted"));
+	wait_for(waitpid(shell, &status, WNOHANG) == 0 &&
+	    strstr(strstr(shown_after(""), "interrupted"), "herod> "));
+	shown_after("exit\n");
+	check_int(waitpid(shell, &status, 0), shell);
+	check_int(WEXITSTATUS(status), 130);
+}
+
+void
+test_an_interrupt_ends_a_handshake_with_who_says_nothing(void)
+{
+	int port, door = listen_silently(&port), fd;
+	pid_t shell = open_shell(text("tls:localhost:%d", port));
+	char byte;
+
+	wait_for(strstr(shown_after(""), "herod> "));
+	shown_after("list\n");
+	fd = accept(door, NULL, NULL);
+	check_int(recv(fd, &byte, 1, MSG_PEEK), 1);
+	check_interrupts(shell);
+	close(fd);
+	close(door);
+}
+
+/* No more connections find room there. */
+static bool
+is_dialling(int port)
+{
+	return strstr(
+	    file_text("/proc/net/tcp"), text("0100007F:%04X 02 ", port));
+}
+
+void
+test_an_interrupt_ends_dialling_to_who_does_not_answer(void)
+{
+	int port, door = listen_silently(&port);
+	pid_t shell = open_shell(text("tcp:127.0.0.1:%d", port));
+	int only;
+
+	check_int(listen(door, 0), 0);
+	only = door_tcp(&(struct herod){.port = port});
+	wait_for(strstr(shown_after(""), "herod> "));
+	shown_after("list\n");
+	wait_for(is_dialling(port));
+	check_interrupts(shell);
+	close(only);
+	close(door);
 }

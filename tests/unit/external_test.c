@@ -267,6 +267,79 @@ test_an_end_releases_those_that_wait(void)
 	close_place(&p);
 }
 
+/* ---- keys: herod's own runners drew from there before ---- */
+
+/* a has the only place, b waits for it. */
+static void
+open_keyed(struct place *p)
+{
+	open_external(p);
+	push(p, "a", false);
+	push(p, "b", false);
+	REDIS(p, "LREM hero:work_queue:q 0 b");
+	REDIS(p, "HDEL herod:open:q b");
+	REDIS(p, "HSET hero:job:a concurrency_key k");
+	REDIS(p, "HSET hero:job:b concurrency_key k");
+	REDIS(p, "SADD herod:busy:q:k a");
+	REDIS(p, "RPUSH herod:held:q:k b");
+	REDIS(p, "HSET herod:held:q k 1");
+}
+
+static void
+check_b_has_the_place(struct place *p)
+{
+	check_str(REDIS(p, "SMEMBERS herod:busy:q:k"), "b");
+	check_str(REDIS(p, "LRANGE hero:work_queue:q 0 -1"), "b");
+	check_str(REDIS(p, "KEYS herod:held:*"), "");
+}
+
+void
+test_an_end_lets_the_next_of_its_key_out(void)
+{
+	struct place p;
+	struct job *j;
+
+	open_keyed(&p);
+	job_free(begin_a(&p).job);
+	j = ended_job(&p, "status finished result yes");
+	check_int(end_a(&p, j, false), 1);
+	check_b_has_the_place(&p);
+	job_free(j);
+	close_place(&p);
+}
+
+void
+test_a_failed_job_that_is_tried_later_lets_the_next_of_its_key_out(void)
+{
+	struct place p;
+	struct job *j;
+
+	open_keyed(&p);
+	job_free(begin_a(&p).job);
+	j = ended_job(&p, "status error error no");
+	j->due = 4e12;
+	check_int(end_a(&p, j, true), 1);
+	check_b_has_the_place(&p);
+	job_free(j);
+	close_place(&p);
+}
+
+void
+test_one_that_failed_before_its_program_died_lets_the_next_out(void)
+{
+	struct place p;
+	struct job *j;
+
+	open_keyed(&p);
+	REDIS(&p, "HSET hero:job:a retries 1 backoff 7");
+	j = begin_a(&p).job;
+	REDIS(&p, "HSET hero:job:a status error error no");
+	queue_give_back(p.q, j, BACK_DIED, on_settled, &p);
+	wait_for(turn(p.loop) && !queues_unsettled(p.all));
+	check_b_has_the_place(&p);
+	close_place(&p);
+}
+
 void
 test_a_failed_job_is_tried_again_when_it_is_due(void)
 {

@@ -1287,6 +1287,33 @@ test_a_refused_registration_is_tried_again(void)
 	close_place(&p);
 }
 
+/* No job begins before they are known. */
+void
+test_claims_that_redis_refuses_to_tell_are_asked_for_again(void)
+{
+	struct told t = {0};
+	struct place p;
+
+	open_place(&p);
+	push(&p, "a", false);
+	job_free(take_one(&p));
+	check_str(REDIS(&p, "ACL SETUSER default -hgetall"), "OK");
+	queue_claims(p.q, on_claims, &t);
+	check_str(REDIS(&p, "ACL SETUSER default +hgetall"), "OK");
+	check(!t.done);
+	UNTIL_TOLD(&p, t);
+	check_has(t.text, "a=");
+	/* Who registers reads them anew, and not twice. */
+	check_str(REDIS(&p, "ACL SETUSER default -hgetall"), "OK");
+	t.done = false;
+	queue_claims(p.q, on_claims, &t);
+	check_str(REDIS(&p, "ACL SETUSER default +hgetall"), "OK");
+	queues_register(p.all, on_name, &p);
+	wait_for(is_begun(&p));
+	check(!t.done);
+	close_place(&p);
+}
+
 static void
 on_other_settled(void *arg)
 {

@@ -41,6 +41,7 @@ static const struct {
     {"tcp:[::1]:3030", "tcp:[::1]:3030"},
     {"tcp:127.0.0.1:0", "tcp:127.0.0.1:0"},
     {"tcp:0.0.0.0:65535", "tcp:0.0.0.0:65535"},
+    {"tcp:[::ffff:127.0.0.1]:1", "tcp:127.0.0.1:1"},
     {"unix:", NULL},
     {"", NULL},
     {"127.0.0.1:3030", NULL},
@@ -324,6 +325,61 @@ void
 test_a_loopback_tcp6_peer_is_known_by_user(void)
 {
 	check_tcp_peer("tcp:[::1]:0");
+}
+
+/* Listens for IPv6, and as the kernel has it for IPv4, too. */
+static int
+listen_both(struct address *a)
+{
+	const struct sockaddr_in6 any = {.sin6_family = AF_INET6};
+	const struct sockaddr *sa = (const struct sockaddr *)&any;
+	const int off = 0;
+	int fd = socket(AF_INET6, SOCK_STREAM, 0);
+
+	setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+	if (fd == -1 || bind(fd, sa, sizeof(any)) == -1 || listen(fd, 4) == -1)
+		skip("no IPv6 here");
+	check_int(address_of(a, fd), 0);
+	return fd;
+}
+
+static const char *
+port_of(const struct address *a)
+{
+	return strrchr(a->text, ':') + 1;
+}
+
+/* Who comes from there to a socket for IPv6 and IPv4. */
+static void
+check_peer_text(int listening, const char *to, const char *port,
+    const char *want, const char *want_network)
+{
+	char where[64], text[80];
+	struct address a;
+	int peer, fd;
+
+	snprintf(where, sizeof(where), "tcp:%s:%s", to, port);
+	check_int(address_parse(&a, where, NULL), 0);
+	peer = address_connect(&a, 1, NULL);
+	check(peer >= 0);
+	fd = accept(listening, NULL, NULL);
+	sock_peer_text(fd, text, sizeof(text), false);
+	check_str(text, want);
+	sock_peer_text(fd, text, sizeof(text), true);
+	check_str(text, want_network);
+	close(fd);
+	close(peer);
+}
+
+void
+test_ipv4_within_ipv6_is_ipv4_and_ipv6_a_network(void)
+{
+	struct address a;
+	int fd = listen_both(&a);
+
+	check_peer_text(fd, "127.0.0.1", port_of(&a), "127.0.0.1", "127.0.0.1");
+	check_peer_text(fd, "[::1]", port_of(&a), "::1", "::/64");
+	close(fd);
 }
 
 void

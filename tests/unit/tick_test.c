@@ -204,6 +204,31 @@ test_a_new_schedule_has_missed_nothing(void)
 	close_place(&p);
 }
 
+static long long
+expires(struct place *p)
+{
+	return ask(p->loop, p->redis, "TTL herod:schedule:s").number;
+}
+
+/* Unless another herod has it, or it comes again. */
+void
+test_what_is_known_of_a_removed_schedule_goes(void)
+{
+	struct place p;
+
+	open_place(&p);
+	see(&p, "s", 999);
+	check_int(expires(&p), -1);
+	queues_drop_schedule(p.all, "s");
+	check(expires(&p) > 0);
+	see(&p, "s", 1234);
+	check_int(expires(&p), -1);
+	queues_drop_schedule(p.all, "s");
+	check_tick(&p, "s:1", 1000, OVERLAP_ALLOW, TICK_MADE, "s:1");
+	check_int(expires(&p), -1);
+	close_place(&p);
+}
+
 /* A full Redis takes no job; the tick can be asked for again. */
 void
 test_a_full_redis_refuses_a_tick(void)
