@@ -445,6 +445,7 @@ on_readable(struct ev_loop *loop, ev_io *w, int revents)
 static void
 on_late(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	DOING("deadlines of", "clients");
 	struct conn *c = w->data;
 
 	(void)loop;
@@ -578,6 +579,7 @@ look_after(struct conn *c)
 static void
 on_prepare(struct ev_loop *loop, ev_prepare *w, int revents)
 {
+	DOING("answers to", "clients");
 	struct conns *cs = w->data;
 	struct conn_list now = TAILQ_HEAD_INITIALIZER(now);
 	struct conn *c;
