@@ -38,6 +38,7 @@
 #define CONNECTION_LIMIT 200000 /* the real one is max_connections */
 #define RUNS_A_TURN 8 /* of the library in one turn of the loop */
 #define LINGER_SECONDS 5.0 /* for the rest of a body that is too long */
+#define END_SECONDS 0.01 /* behind an answer, to look for the peer's end */
 #define STREAM_BLOCK \
 	2048 /* read at a time for HTTP/1.0, which has no chunks \
 	      */
@@ -72,6 +73,7 @@ struct link {
 	struct request *request; /* under way, or NULL */
 	struct hangup hangup; /* while that is suspended */
 	ev_timer late;
+	bool may_have_ended; /* late is for looking whether the peer has */
 };
 
 struct request {
@@ -219,6 +221,7 @@ set_timer(struct link *l, double seconds)
 {
 	struct ev_loop *loop = l->http->loop;
 
+	l->may_have_ended = false;
 	ev_timer_stop(loop, &l->late);
 	ev_timer_set(&l->late, seconds, 0);
 	ev_timer_start(loop, &l->late);
@@ -242,6 +245,18 @@ set_deadline(struct link *l)
 	set_timer(l, l->http->conf->request_timeout);
 }
 
+/* The library misses an end that came together with a request, and would wait
+ * for more; it is told again.  Who goes on asking is not looked at. */
+static void
+notice_end(struct link *l)
+{
+	char byte;
+
+	if (recv(l->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+		shutdown(l->fd, SHUT_RD);
+	set_deadline(l);
+}
+
 /* It may be we who slept: what has come is read first.  Then l may be gone,
  * or have a new deadline, or be at work. */
 static void
@@ -252,6 +267,10 @@ on_late(struct ev_loop *loop, ev_timer *w, int revents)
 
 	(void)loop;
 	(void)revents;
+	if (l->may_have_ended) {
+		notice_end(l);
+		return;
+	}
 	h->late = l;
 	run(h);
 	if (h->late != l || ev_is_active(&l->late) || is_at_work(l) ||
@@ -927,17 +946,6 @@ request_free(struct request *r)
 	free(r);
 }
 
-/* The library misses an end that came together with a request, and would wait
- * for more; it is told again. */
-static void
-notice_end(const struct link *l)
-{
-	char byte;
-
-	if (recv(l->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
-		shutdown(l->fd, SHUT_RD);
-}
-
 static void
 on_completed(void *arg, struct MHD_Connection *connection, void **request,
     enum MHD_RequestTerminationCode how)
@@ -949,8 +957,8 @@ on_completed(void *arg, struct MHD_Connection *connection, void **request,
 	if (*request != NULL)
 		request_free(*request);
 	*request = NULL;
-	set_deadline(l); /* for the next one */
-	notice_end(l);
+	set_timer(l, END_SECONDS);
+	l->may_have_ended = true;
 }
 
 /* Nobody waits for a suspended request, or reads a stream, any more. */
