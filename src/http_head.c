@@ -142,6 +142,22 @@ authority_of(const char *target)
 	return strncasecmp(target, "https://", 8) == 0 ? target + 8 : NULL;
 }
 
+/* RFC 9110, section 5.5: blanks behind a value are none of it.  libmicrohttpd
+ * leaves them there.  Other values that have some are refused or do no harm. */
+static const char *
+without_blanks(struct http_head *h, const char *host)
+{
+	size_t len = strlen(host);
+
+	while (len > 0 && (host[len - 1] == ' ' || host[len - 1] == '\t'))
+		len--;
+	if (host[len] == '\0' || len >= sizeof(h->authority))
+		return host;
+	memcpy(h->authority, host, len);
+	h->authority[len] = '\0';
+	return h->authority;
+}
+
 const char *
 http_head_target(struct http_head *h, const char *target)
 {
@@ -159,6 +175,8 @@ http_head_target(struct http_head *h, const char *target)
 			h->host = h->authority;
 		return authority[len] != '\0' ? authority + len : "/";
 	}
+	if (h->host != NULL)
+		h->host = without_blanks(h, h->host);
 	if (*target != '/' &&
 	    !(strcmp(target, "*") == 0 && h->method != NULL &&
 		strcmp(h->method, "OPTIONS") == 0))
