@@ -17,6 +17,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -1120,6 +1121,22 @@ on_panic(void *arg, const char *file, unsigned line, const char *why)
 	abort();
 }
 
+/* What the library cannot read it answers by itself, and tells only its log. */
+static void
+on_library_log(void *arg, const char *format, va_list ap)
+{
+	static const char words[] =
+	    "Error processing request (HTTP response code is %u";
+	int status;
+
+	(void)arg;
+	if (strncmp(format, words, sizeof(words) - 1) != 0)
+		return;
+	status = (int)va_arg(ap, unsigned);
+	log_debug("libmicrohttpd has refused with %d", status);
+	count_answer(status);
+}
+
 static int
 hex_value(char c)
 {
@@ -1157,10 +1174,11 @@ static struct MHD_Daemon *
 start_daemon(struct http *h)
 {
 	mhd.set_panic_func(on_panic, NULL);
-	return mhd.start_daemon(
-	    MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME,
-	    0, NULL, NULL, on_request, h, MHD_OPTION_NOTIFY_COMPLETED,
-	    on_completed, h, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
+	return mhd.start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET |
+		MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG,
+	    0, NULL, NULL, on_request, h, MHD_OPTION_EXTERNAL_LOGGER,
+	    on_library_log, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
+	    MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
 	    MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
 	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_LIMIT,
 	    MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT,
