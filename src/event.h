@@ -84,6 +84,10 @@ void subscriber_go_on(struct subscriber *s);
  * kept, with its number in *seq. */
 bool events_reach(const struct events *es, const char *since, uint64_t *seq);
 
+/* The part of a topic, or of a pattern, before the dot; cut. */
+#define KIND_SIZE 64
+const char *topic_kind(const char *topic, char buf[KIND_SIZE]);
+
 /* "runner" and "run*" are all of a kind, "runner.web*" are some of it. */
 bool topic_matches(const char *pattern, const char *topic);
 

@@ -17,6 +17,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,8 @@
 #define CONNECTION_LIMIT 200000 /* the real one is max_connections */
 #define RUNS_A_TURN 8 /* of the library in one turn of the loop */
 #define LINGER_SECONDS 5.0 /* for the rest of a body that is too long */
+#define END_SECONDS 0.01 /* behind an answer, to look for the peer's end */
+#define SPARE_LEN 4096 /* bytes of an answer that is copied */
 #define STREAM_BLOCK \
 	2048 /* read at a time for HTTP/1.0, which has no chunks \
 	      */
@@ -72,6 +75,14 @@ struct link {
 	struct request *request; /* under way, or NULL */
 	struct hangup hangup; /* while that is suspended */
 	ev_timer late;
+	bool may_have_ended; /* late is for looking whether the peer has */
+};
+
+/* A response whose text is changed from one answer to the next. */
+struct spare {
+	struct MHD_Response *response;
+	size_t len;
+	char text[];
 };
 
 struct request {
@@ -84,6 +95,7 @@ struct request {
 	bool dropped; /* nobody is there to answer */
 	bool too_long; /* its body: read and thrown away */
 	struct MHD_Response *response;
+	struct spare *spare; /* that is its, or NULL */
 	size_t len; /* of its body */
 	unsigned status;
 	struct stream_out out; /* while STREAMING */
@@ -100,6 +112,7 @@ struct http {
 	size_t waiting; /* bytes of all answers that have not left */
 	struct link *late; /* whose deadline has passed, while it lives */
 	struct hangups *hangups;
+	struct spare *spare; /* or NULL */
 	char own_name[256];
 	bool closing; /* nothing is begun any more */
 	ev_io io;
@@ -219,6 +232,7 @@ set_timer(struct link *l, double seconds)
 {
 	struct ev_loop *loop = l->http->loop;
 
+	l->may_have_ended = false;
 	ev_timer_stop(loop, &l->late);
 	ev_timer_set(&l->late, seconds, 0);
 	ev_timer_start(loop, &l->late);
@@ -242,6 +256,18 @@ set_deadline(struct link *l)
 	set_timer(l, l->http->conf->request_timeout);
 }
 
+/* The library misses an end that came together with a request, and would wait
+ * for more; it is told again.  Who goes on asking is not looked at. */
+static void
+notice_end(struct link *l)
+{
+	char byte;
+
+	if (recv(l->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+		shutdown(l->fd, SHUT_RD);
+	set_deadline(l);
+}
+
 /* It may be we who slept: what has come is read first.  Then l may be gone,
  * or have a new deadline, or be at work. */
 static void
@@ -252,6 +278,10 @@ on_late(struct ev_loop *loop, ev_timer *w, int revents)
 
 	(void)loop;
 	(void)revents;
+	if (l->may_have_ended) {
+		notice_end(l);
+		return;
+	}
 	h->late = l;
 	run(h);
 	if (h->late != l || ev_is_active(&l->late) || is_at_work(l) ||
@@ -281,6 +311,8 @@ static const struct {
     {"X-Content-Type-Options", "nosniff", false},
     {"X-Frame-Options", "DENY", true},
 };
+
+#define JSON "application/json"
 
 static unsigned long long answers[600];
 
@@ -313,11 +345,17 @@ put_cors(const struct link *l, struct MHD_Response *response)
 	    response, "Access-Control-Expose-Headers", "Retry-After");
 }
 
+static bool
+is_json(const char *type)
+{
+	return type != NULL && strcmp(type, JSON) == 0;
+}
+
 static void
 put_headers(
     const struct link *l, struct MHD_Response *response, const char *type)
 {
-	bool is_page = type != NULL && strcmp(type, "application/json") != 0;
+	bool is_page = type != NULL && !is_json(type);
 	size_t i;
 
 	for (i = 0; i < sizeof(safety) / sizeof(safety[0]); i++)
@@ -330,19 +368,71 @@ put_headers(
 }
 
 static struct MHD_Response *
-make_response(const struct link *l, const char *type, char *stolen, size_t len)
+make_response(const struct link *l, const char *type, char *text, size_t len,
+    enum MHD_ResponseMemoryMode mode)
 {
-	struct MHD_Response *response;
+	struct MHD_Response *response =
+	    mhd.create_response_from_buffer(len, text, mode);
 
-	if (stolen != NULL)
-		response = mhd.create_response_from_buffer(
-		    len, stolen, MHD_RESPMEM_MUST_FREE);
-	else
-		response = mhd.create_response_from_buffer(
-		    0, NULL, MHD_RESPMEM_PERSISTENT);
 	assert(response != NULL);
 	put_headers(l, response, type);
 	return response;
+}
+
+/* ---- short answers of JSON ---- */
+
+/* Half of the work for an answer is its headers.  So the response to one is
+ * used again when the next is as long; the library does not read it any more
+ * when its request is over. */
+static bool
+may_be_spare(const struct link *l, int status, const char *type, size_t len)
+{
+	char *const *origins = l->http->conf->cors_origins;
+
+	return status == MHD_HTTP_OK && len <= SPARE_LEN && is_json(type) &&
+	    (origins == NULL || *origins == NULL);
+}
+
+static void
+spare_free(struct spare *s)
+{
+	if (s != NULL)
+		mhd.destroy_response(s->response);
+	free(s);
+}
+
+static struct spare *
+spare_new(const struct link *l, size_t len)
+{
+	struct spare *s = xmalloc(sizeof(*s) + len);
+
+	s->len = len;
+	s->response =
+	    make_response(l, JSON, s->text, len, MHD_RESPMEM_PERSISTENT);
+	return s;
+}
+
+static struct spare *
+spare_take(const struct link *l, char *stolen, size_t len)
+{
+	struct spare *s = l->http->spare;
+
+	if (s != NULL && s->len == len)
+		l->http->spare = NULL;
+	else
+		s = spare_new(l, len);
+	memcpy(s->text, stolen, len);
+	free(stolen);
+	return s;
+}
+
+/* Who asks for a key is shown it once. */
+static void
+spare_put(struct http *h, struct spare *s)
+{
+	explicit_bzero(s->text, s->len);
+	spare_free(h->spare);
+	h->spare = s;
 }
 
 static struct request *
@@ -356,7 +446,13 @@ set_response(
     struct request *r, int status, const char *type, char *stolen, size_t len)
 {
 	count_answer(status);
-	r->response = make_response(r->link, type, stolen, len);
+	if (may_be_spare(r->link, status, type, len)) {
+		r->spare = spare_take(r->link, stolen, len);
+		r->response = r->spare->response;
+	} else {
+		r->response = make_response(
+		    r->link, type, stolen, len, MHD_RESPMEM_MUST_FREE);
+	}
 	r->status = (unsigned)status;
 	r->len = len;
 	r->link->http->waiting += len;
@@ -594,8 +690,8 @@ refuse_as(struct link *l, const struct http_refusal *no)
 
 	log_debug("refused with %d: %s", no->status, no->why);
 	count_answer(no->status);
-	response =
-	    make_response(l, "text/plain; charset=utf-8", text, strlen(text));
+	response = make_response(l, "text/plain; charset=utf-8", text,
+	    strlen(text), MHD_RESPMEM_MUST_FREE);
 	put_refusal(response, no);
 	queued =
 	    mhd.queue_response(l->connection, (unsigned)no->status, response);
@@ -714,7 +810,8 @@ static enum MHD_Result
 answer_preflight(struct link *l, const char *allow)
 {
 	static const char local[] = "Access-Control-Request-Private-Network";
-	struct MHD_Response *response = make_response(l, NULL, NULL, 0);
+	struct MHD_Response *response =
+	    make_response(l, NULL, NULL, 0, MHD_RESPMEM_PERSISTENT);
 	enum MHD_Result queued;
 
 	count_answer(MHD_HTTP_NO_CONTENT);
@@ -919,23 +1016,14 @@ request_free(struct request *r)
 	if (r->stage == STREAMING)
 		stream_close(r);
 	l->http->ops->done(&r->shown);
-	if (r->response != NULL)
+	if (r->spare != NULL)
+		spare_put(l->http, r->spare);
+	else if (r->response != NULL)
 		mhd.destroy_response(r->response);
 	l->http->waiting -= r->len;
 	l->request = NULL;
 	free(r->body);
 	free(r);
-}
-
-/* The library misses an end that came together with a request, and would wait
- * for more; it is told again. */
-static void
-notice_end(const struct link *l)
-{
-	char byte;
-
-	if (recv(l->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
-		shutdown(l->fd, SHUT_RD);
 }
 
 static void
@@ -949,8 +1037,8 @@ on_completed(void *arg, struct MHD_Connection *connection, void **request,
 	if (*request != NULL)
 		request_free(*request);
 	*request = NULL;
-	set_deadline(l); /* for the next one */
-	notice_end(l);
+	set_timer(l, END_SECONDS);
+	l->may_have_ended = true;
 }
 
 /* Nobody waits for a suspended request, or reads a stream, any more. */
@@ -1033,6 +1121,22 @@ on_panic(void *arg, const char *file, unsigned line, const char *why)
 	abort();
 }
 
+/* What the library cannot read it answers by itself, and tells only its log. */
+static void
+on_library_log(void *arg, const char *format, va_list ap)
+{
+	static const char words[] =
+	    "Error processing request (HTTP response code is %u";
+	int status;
+
+	(void)arg;
+	if (strncmp(format, words, sizeof(words) - 1) != 0)
+		return;
+	status = (int)va_arg(ap, unsigned);
+	log_debug("libmicrohttpd has refused with %d", status);
+	count_answer(status);
+}
+
 static int
 hex_value(char c)
 {
@@ -1070,10 +1174,11 @@ static struct MHD_Daemon *
 start_daemon(struct http *h)
 {
 	mhd.set_panic_func(on_panic, NULL);
-	return mhd.start_daemon(
-	    MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME,
-	    0, NULL, NULL, on_request, h, MHD_OPTION_NOTIFY_COMPLETED,
-	    on_completed, h, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
+	return mhd.start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET |
+		MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG,
+	    0, NULL, NULL, on_request, h, MHD_OPTION_EXTERNAL_LOGGER,
+	    on_library_log, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
+	    MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
 	    MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
 	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_LIMIT,
 	    MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT,
@@ -1202,6 +1307,7 @@ http_free(struct http *h)
 		mhd.stop_daemon(h->daemon);
 	}
 	assert(TAILQ_EMPTY(&h->links));
+	spare_free(h->spare);
 	ev_io_stop(h->loop, &h->io);
 	ev_prepare_stop(h->loop, &h->prepare);
 	ev_idle_stop(h->loop, &h->awake);

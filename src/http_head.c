@@ -2,21 +2,17 @@
 #include "http_head.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#define TOKEN \
-	"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz" \
-	"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-/* host and port of RFC 3986. */
-#define HOST \
-	"-._~%!$&'()*+,;=:[]0123456789abcdefghijklmnopqrstuvwxyz" \
-	"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+/* Beside letters and digits: in a token, and in host and port of RFC 3986. */
+#define TOKEN "!#$%&'*+-.^_`|~"
+#define HOST "-._~%!$&'()*+,;=:[]"
 
 static const struct {
-	const char *name;
+	const char *name; /* with a capital */
 	size_t offset;
 } known[] = {
     {"Host", offsetof(struct http_head, host)},
@@ -29,6 +25,18 @@ static const struct {
     {"Authorization", offsetof(struct http_head, authorization)},
     {"Expect", offsetof(struct http_head, expect)},
 };
+
+/* As strspn(3), which makes a table of so many characters for each text. */
+static size_t
+span(const char *s, const char *marks)
+{
+	const char *at = s;
+
+	while (isalnum((unsigned char)*at) ||
+	    (*at != '\0' && strchr(marks, *at) != NULL))
+		at++;
+	return (size_t)(at - s);
+}
 
 /* CR, LF and NUL are dangerous, the other ones of no use (RFC 9110, section
  * 5.5). */
@@ -61,6 +69,18 @@ ends_oddly(const struct http_head *h)
 	    memcmp(h->line_end, ends, sizeof(ends)) != 0;
 }
 
+/* The length of the field's name, when name begins with it, or 0. */
+static size_t
+begins_with(const char *name, const char *field)
+{
+	size_t len;
+
+	if ((*name & ~' ') != *field) /* most are told apart by that */
+		return 0;
+	len = strlen(field);
+	return strncasecmp(name, field, len) == 0 ? len : 0;
+}
+
 void
 http_head_add(struct http_head *h, const char *name, const char *value)
 {
@@ -71,11 +91,11 @@ http_head_add(struct http_head *h, const char *name, const char *value)
 	follow_line(h, name, value);
 	h->control = h->control || has_control(value);
 	/* "Transfer-Encoding :" and the like: others may strip the blank. */
-	if (*name == '\0' || name[strspn(name, TOKEN)] != '\0')
+	if (*name == '\0' || name[span(name, TOKEN)] != '\0')
 		h->malformed = true;
 	for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-		len = strlen(known[i].name);
-		if (strncasecmp(name, known[i].name, len) != 0)
+		len = begins_with(name, known[i].name);
+		if (len == 0)
 			continue;
 		/* libmicrohttpd 0.9.75 appends a folded line to the name:
 		 * "Transfer-Encodingchunked". */
@@ -122,6 +142,22 @@ authority_of(const char *target)
 	return strncasecmp(target, "https://", 8) == 0 ? target + 8 : NULL;
 }
 
+/* RFC 9110, section 5.5: blanks behind a value are none of it.  libmicrohttpd
+ * leaves them there.  Other values that have some are refused or do no harm. */
+static const char *
+without_blanks(struct http_head *h, const char *host)
+{
+	size_t len = strlen(host);
+
+	while (len > 0 && (host[len - 1] == ' ' || host[len - 1] == '\t'))
+		len--;
+	if (host[len] == '\0' || len >= sizeof(h->authority))
+		return host;
+	memcpy(h->authority, host, len);
+	h->authority[len] = '\0';
+	return h->authority;
+}
+
 const char *
 http_head_target(struct http_head *h, const char *target)
 {
@@ -139,6 +175,8 @@ http_head_target(struct http_head *h, const char *target)
 			h->host = h->authority;
 		return authority[len] != '\0' ? authority + len : "/";
 	}
+	if (h->host != NULL)
+		h->host = without_blanks(h, h->host);
 	if (*target != '/' &&
 	    !(strcmp(target, "*") == 0 && h->method != NULL &&
 		strcmp(h->method, "OPTIONS") == 0))
@@ -256,7 +294,7 @@ framing_fault(const struct http_head *h)
 		return "Content-Length is not a number";
 	if (is_11(h) && h->host == NULL)
 		return "Host is missing";
-	if (h->host != NULL && h->host[strspn(h->host, HOST)] != '\0')
+	if (h->host != NULL && h->host[span(h->host, HOST)] != '\0')
 		return "Host is malformed";
 	return NULL;
 }
@@ -331,7 +369,7 @@ static const char *
 skip_parameter(const char *s)
 {
 	const char *name = skip_blanks(s + 1), *value;
-	size_t name_len = strspn(name, TOKEN), len;
+	size_t name_len = span(name, TOKEN), len;
 	bool quoted;
 
 	if (name_len == 0 || name[name_len] != '=')
@@ -339,7 +377,7 @@ skip_parameter(const char *s)
 	value = name + name_len + 1;
 	quoted = *value == '"';
 	value += quoted;
-	len = strspn(value, TOKEN);
+	len = span(value, TOKEN);
 	if (len == 0 || (quoted && value[len] != '"'))
 		return NULL;
 	if (name_len == 7 && strncasecmp(name, "charset", 7) == 0 &&

@@ -23,7 +23,8 @@ struct http_head {
 	bool malformed; /* a name that is no token */
 	bool control; /* a byte that no value may have */
 	const char *target_fault; /* a sentence, or NULL */
-	char authority[300]; /* of a target that is a URL; "" if too long */
+	/* Of a target that is a URL, "" if too long; or Host without blanks. */
+	char authority[300];
 	/*
 	 * Where the line before ended, when all are texts that stand one
 	 * behind the other as they came, each with its CR and LF made NULs

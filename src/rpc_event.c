@@ -29,14 +29,6 @@ struct listener {
 
 /* ---- topics ---- */
 
-/* Part of a pattern or topic before the dot. */
-static const char *
-kind_of(const char *topic, char buf[64])
-{
-	snprintf(buf, 64, "%.*s", (int)strcspn(topic, "."), topic);
-	return buf;
-}
-
 /* The least scope for any of the kinds that the pattern stands for; -1: no
  * such kind. */
 static int
@@ -44,9 +36,9 @@ scope_for(const char *pattern)
 {
 	const struct topic *t;
 	int least = -1;
-	char kind[64];
+	char kind[KIND_SIZE];
 
-	kind_of(pattern, kind);
+	topic_kind(pattern, kind);
 	for (t = topic_rows; t->name; t++)
 		if (fnmatch(kind, t->name, 0) == 0 &&
 		    (least < 0 || (int)t->scope < least))
@@ -98,9 +90,9 @@ static bool
 may_hear(enum scope scope, const char *topic)
 {
 	const struct topic *t = topic_rows;
-	char kind[64];
+	char kind[KIND_SIZE];
 
-	kind_of(topic, kind);
+	topic_kind(topic, kind);
 	while (t->name && strcmp(t->name, kind) != 0)
 		t++;
 	return t->name && scope >= t->scope;
@@ -120,25 +112,32 @@ wants(void *arg, const char *topic)
 
 /* ---- a listener ---- */
 
-/* As since: behind that event. */
+/* As since, behind that event: "LIFE:SEQ", at the end of buf. */
 #define PLACE_SIZE 40
 static const char *
 place_text(const struct listener *l, uint64_t seq, char buf[PLACE_SIZE])
 {
-	snprintf(buf, PLACE_SIZE, "%s:%llu", events_life(l->events),
-	    (unsigned long long)seq);
-	return buf;
+	const char *life = events_life(l->events);
+	char *at = buf + PLACE_SIZE;
+	size_t len = strlen(life);
+
+	*--at = '\0';
+	do
+		*--at = (char)('0' + seq % 10);
+	while ((seq /= 10) > 0);
+	*--at = ':';
+	return memcpy(at - len, life, len);
 }
 
 static bool
 tell_event(void *arg, const struct event *e)
 {
 	const struct listener *l = arg;
-	char place[PLACE_SIZE], kind[64];
+	char place[PLACE_SIZE], kind[KIND_SIZE];
 
 	return stream_tell(l->stream,
 	    &(struct told){place_text(l, e->seq, place),
-		kind_of(e->topic, kind), e->text, e->len},
+		topic_kind(e->topic, kind), e->text, e->len},
 	    LISTENER_BYTES_MAX);
 }
 

@@ -111,8 +111,9 @@ put_event(struct sink *s, const struct told *event)
 static bool
 on_event(void *arg, const struct told *event, size_t most)
 {
+	size_t room = event->len + 256; /* at once, not bit by bit */
+	struct sink text = {.buf = xmalloc(room), .size = room};
 	struct hearer *h = arg;
-	struct sink text = {0};
 	bool taken;
 
 	put_event(&text, event);

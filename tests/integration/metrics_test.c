@@ -96,6 +96,7 @@ test_metrics_tell_of_methods_statuses_and_runners(void)
 	wait_for(is_state(h, "web", "RUNNING"));
 	rpc_error(h, "stop_runner", "[s]", "nobody");
 	http(h, "GET /nope HTTP/1.0\r\n\r\n");
+	http(h, "GET / HTTP/2.0\r\n\r\n"); /* the library answers that */
 	page = scrape(h);
 	check_has(page, "herod_runner_state{runner=\"web\"} 20\n");
 	check_has(
@@ -103,6 +104,7 @@ test_metrics_tell_of_methods_statuses_and_runners(void)
 	check_has(
 	    page, "herod_method_seconds_count{method=\"stop_runner\"} 1\n");
 	check_has(page, "herod_http_answers_total{status=\"404\"} 1\n");
+	check_has(page, "herod_http_answers_total{status=\"505\"} 1\n");
 	check_format(page);
 	herod_stop(h);
 }

@@ -298,6 +298,39 @@ test_late_answers_reach_their_requests(void)
 	room_close(&r);
 }
 
+/* What can be used again of one is used for the next. */
+void
+test_answers_of_one_length_mix_neither_texts_nor_heads(void)
+{
+	char ops[] = "https://ops.example", *origins[] = {ops, NULL};
+	const char *answer;
+	struct room r;
+	int fds[2], i;
+
+	room_init(&r);
+	room_open(&r, "tcp:127.0.0.1:0");
+	for (i = 0; i < 2; i++) {
+		fds[i] = visit(&r);
+		say(&r, fds[i], post("/", JSON, WAIT));
+		wait_for((room_turn(&r), fake_kept() == (size_t)i + 1));
+	}
+	fake_later_reply(1, "the other");
+	fake_later_reply(0, "the first");
+	check_has(hear_http(&r, fds[1]), "the other");
+	check_has(hear_http(&r, fds[0]), "the first");
+	for (i = 0; i < 4; i++) {
+		r.conf.cors_origins = i % 2 == 1 ? origins : NULL;
+		answer = exchange(&r, fds[0], post("/", JSON, PING));
+		check_has(answer, PONG);
+		check_has(answer, "\r\nCache-Control: no-store\r\n");
+		check((strstr(answer, "Vary") != NULL) == (i % 2 == 1));
+	}
+	r.conf.cors_origins = NULL;
+	for (i = 0; i < 2; i++)
+		close(fds[i]);
+	room_close(&r);
+}
+
 void
 test_who_has_left_is_noticed_while_herod_works(void)
 {
