@@ -436,17 +436,20 @@ put_escaped(struct sink *s, const char *text, size_t len)
 static bool
 put_ascii(struct sink *s, const char *text, size_t len)
 {
-	size_t before = s->len;
-	bool done = true;
+	size_t before = s->len, i;
+	char *at;
 
-	sink_literal(s, "\"");
-	if (plain_length(text, len) == len)
-		sink_put(s, text, len);
-	else
-		done = put_escaped(s, text, len);
-	sink_literal(s, "\"");
-	if (done && !is_over(s))
-		return true;
+	sink_room(s, len + 2);
+	at = s->buf + s->len;
+	*at++ = '"';
+	for (i = 0; i < len && plain_chars[(unsigned char)text[i]]; i++)
+		*at++ = text[i];
+	s->len += i + 1;
+	if (i == len || put_escaped(s, text + i, len - i)) {
+		sink_literal(s, "\"");
+		if (!is_over(s))
+			return true;
+	}
 	s->len = before;
 	return false;
 }

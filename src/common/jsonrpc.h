@@ -78,15 +78,22 @@ struct sink {
 	size_t limit; /* longest text taken from values; 0: none */
 };
 
-void sink_grow(struct sink *s, size_t len); /* room for so many more */
+void sink_grow(struct sink *s, size_t len);
+
+/* For so many more bytes. */
+static inline void
+sink_room(struct sink *s, size_t len)
+{
+	if (s->size - s->len < len)
+		sink_grow(s, len);
+}
 
 static inline void
 sink_put(struct sink *s, const char *text, size_t len)
 {
 	if (len == 0)
 		return;
-	if (s->size - s->len < len)
-		sink_grow(s, len);
+	sink_room(s, len);
 	memcpy(s->buf + s->len, text, len);
 	s->len += len;
 }
