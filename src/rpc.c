@@ -254,7 +254,8 @@ static void
 put_result(struct member *m, int (*write)(struct sink *s, void *arg), void *arg)
 {
 	m->slot->limit = room_for_answer(m->text);
-	if (sink_result(m->slot, m->id, write, arg) == 0)
+	if (m->slot->limit > 0 && /* 0 would be none */
+	    sink_result(m->slot, m->id, write, arg) == 0)
 		m->text->answer += m->slot->len;
 	else
 		refuse_large(m);

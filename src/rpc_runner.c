@@ -571,15 +571,14 @@ is_ending(struct call *call)
 static int
 write_names(struct sink *s, void *runners)
 {
-	const char *comma = "";
 	struct runner *r;
+	size_t n = 0;
 
 	sink_literal(s, "[");
 	RUNNERS_FOREACH (r, runners) {
-		sink_put(s, comma, strlen(comma));
+		sink_put(s, ",", n++ > 0);
 		if (sink_bytes(s, r->name, strlen(r->name)) == -1)
 			return -1;
-		comma = ",";
 	}
 	sink_literal(s, "]");
 	return 0;

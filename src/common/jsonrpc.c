@@ -210,6 +210,8 @@ jsonrpc_read(json_t *member, struct jsonrpc_call *call)
 
 /* ---- reading without the library ---- */
 
+#define CALL_MAX 65536 /* in longer ones the rest is not felt */
+
 bool
 jsonrpc_read_plain(const char *text, size_t len, struct jsonrpc_plain *a)
 {
@@ -315,7 +317,7 @@ jsonrpc_read_call(const char *text, size_t len, struct jsonrpc_call *call)
 	struct plain p = {text, text + len};
 
 	call_init(call);
-	if (plain_word(&p, "{") && plain_members(&p, call) &&
+	if (len <= CALL_MAX && plain_word(&p, "{") && plain_members(&p, call) &&
 	    plain_word(&p, "}") && plain_ends(&p))
 		return true;
 	jsonrpc_call_end(call);

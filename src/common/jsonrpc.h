@@ -42,7 +42,7 @@ void jsonrpc_read(json_t *member, struct jsonrpc_call *call);
 /*
  * The same of a whole text as most clients write it (plain.h), with members in
  * any order, each once, and no others; it takes a fifth of the time or less.
- * False: parse it, it may be anything.
+ * False: parse it, it may be anything, or long.
  */
 bool jsonrpc_read_call(const char *text, size_t len, struct jsonrpc_call *call);
 

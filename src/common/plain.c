@@ -92,7 +92,8 @@ string_value(struct plain *p)
 static json_t *
 number_value(struct plain *p)
 {
-	const char *begin = p->at;
+	bool negative = *p->at == '-';
+	const char *begin = p->at += negative;
 	json_int_t n = 0;
 
 	while (p->at < p->end && *p->at >= '0' && *p->at <= '9' &&
@@ -100,7 +101,7 @@ number_value(struct plain *p)
 		n = 10 * n + (*p->at++ - '0');
 	if (p->at == begin || (*begin == '0' && p->at - begin > 1))
 		return NULL;
-	return json_integer(n);
+	return json_integer(negative ? -n : n);
 }
 
 static json_t *
@@ -159,7 +160,9 @@ json_t *
 plain_value(struct plain *p, int levels)
 {
 	plain_blanks(p);
-	switch (p->at < p->end ? *p->at : '\0') {
+	if (p->at == p->end)
+		return NULL;
+	switch (*p->at) {
 	case '{':
 		return filled(p, json_object(), levels, fill_object);
 	case '[':

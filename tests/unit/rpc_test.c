@@ -492,6 +492,31 @@ test_a_batch_stops_when_its_answer_is_too_long(void)
 	listener_clear(&l);
 }
 
+/* Refusals take room, too: then there is none. */
+void
+test_a_batch_answered_late_is_bounded_as_well(void)
+{
+	char text[601] = "";
+	struct listener l;
+	const char *at;
+	size_t n = 0;
+
+	listener_init(&l, SCOPE_ADMIN);
+	l.conf.max_output = 1000;
+	say(&l,
+	    "[" CALL("job.wait", "[\"a\"]") "," CALL("job.wait",
+		"[\"b\"]") "," CALL("job.wait", "[\"c\"]") "," CALL("job.wait",
+		"[\"d\"]") "," CALL("job.wait", "[\"e\"]") "]");
+	memset(text, 'x', sizeof(text) - 1);
+	while (fake_kept() > 0)
+		fake_later_reply(0, text);
+	for (at = l.answer; (at = strstr(at, "\"result\"")) != NULL; at++)
+		n++;
+	check_int((long long)n, 1);
+	check_has(l.answer, "-32041");
+	listener_clear(&l);
+}
+
 void
 test_streams_say_when_the_reader_is_behind(void)
 {
