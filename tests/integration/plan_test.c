@@ -194,6 +194,7 @@ test_kill9_of_herod_does_not_mix_up_attempts(void)
 	const char *id = queue_with(h, "a", "{\"retries\": 5}");
 
 	wait_for(file_exists(here("second")));
+	check(job_is(h, id, "started")); /* herod has noted what it gave */
 	herod_kill9(h);
 	wait_for_redis(h);
 	herod_kill9(h);
@@ -223,6 +224,7 @@ test_kill9_of_herod_does_not_end_a_retried_job_by_its_old_answer(void)
 	check_str(job_outcome(h, id), "first");
 	rpc(h, "job.retry", "[s]", id);
 	wait_for(file_exists(here("second")));
+	check(job_is(h, id, "started")); /* herod has noted what it gave */
 	herod_kill9(h);
 	wait_for_redis(h);
 	check(job_is(h, id, "started"));
