@@ -159,11 +159,12 @@ feed_line(
 {
 	if (f->wanted_stream >= 0 && f->wanted_stream != line->stream)
 		return;
-	if (json_array_size(f->lines) >= FEED_BATCH || f->dropped) {
+	if (json_array_size(f->lines) >= FEED_BATCH)
+		feed_flush(f);
+	if (f->dropped)
 		f->dropped++;
-		return;
-	}
-	json_array_append_new(f->lines, output_line_json(o, line));
+	else
+		json_array_append_new(f->lines, output_line_json(o, line));
 }
 
 /* At the end of this loop turn. */

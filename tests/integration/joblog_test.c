@@ -327,6 +327,29 @@ test_following_a_job_ends_with_it(void)
 	herod_stop(h);
 }
 
+/* What a program writes at once is not too fast for who reads it. */
+void
+test_a_follower_sees_thousands_of_lines_that_come_at_once(void)
+{
+	struct herod *h =
+	    herod_start("[runner:it]\ncommand = sh -c '"
+			"echo ready; while [ ! -e %s ]; do "
+			"sleep 0.01; done; seq 3000; sleep 1000'\n",
+		here("go"));
+	pid_t ctl = run_begin(
+	    "exec $BUILD/heroctl -s unix:%s --plain logs -f -n10 it >f",
+	    h->socket);
+
+	wait_for(
+	    file_exists(here("f")) && strstr(file_text(here("f")), "ready"));
+	write_file(here("go"), "");
+	wait_for(strstr(file_text(here("f")), "\t3000\n"));
+	check_int(atoi(run("wc -l f").out), 3001);
+	kill(ctl, SIGINT);
+	run_end(ctl);
+	herod_stop(h);
+}
+
 /* The past ends and the new begins between two lines, whenever it is. */
 void
 test_a_follower_sees_each_line_once(void)
