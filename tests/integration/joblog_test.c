@@ -345,7 +345,7 @@ test_a_follower_sees_thousands_of_lines_that_come_at_once(void)
 	write_file(here("go"), "");
 	wait_for(strstr(file_text(here("f")), "\t3000\n"));
 	check_int(atoi(run("wc -l f").out), 3001);
-	kill(ctl, SIGINT);
+	kill(ctl, SIGTERM);
 	run_end(ctl);
 	herod_stop(h);
 }
