@@ -299,10 +299,11 @@ on_look(void *arg, const char *id, enum observed what, long long nodes,
 		end(l, stolen, k);
 	else if (what != OBSERVED_NOTHING && what != OBSERVED_NEW && l)
 		has_begun(l, stolen, nodes, what);
-	else if (k)
-		work_drop(k); /* somebody gave it back */
-	else
+	else {
+		if (k) /* somebody has ended it or given it back */
+			work_drop(k);
 		watch_rang(w, id);
+	}
 }
 
 static void

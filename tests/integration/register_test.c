@@ -530,22 +530,30 @@ test_the_death_of_another_takes_no_job_away(void)
 
 /* ---- several herods ---- */
 
+/* Both know far. */
+static void
+start_two(struct herod **a, struct herod **b)
+{
+	const char *conf = text(
+	    "[herod]\nredis_url = unix://%s\nnode = %%s\n", here("redis.sock"));
+
+	redis_start(here("redis.sock"));
+	*a = herod_start_beside("-a", "%s", text(conf, "a"));
+	*b = herod_start_beside("-b", "%s", text(conf, "b"));
+	wait_for_redis(*a);
+	wait_for_redis(*b);
+	register_far(*a);
+	wait_for(is_known(*b, "far"));
+}
+
 void
 test_all_herods_on_a_redis_know_it(void)
 {
 	struct herod *a, *b;
-	const char *conf, *id;
+	const char *id;
 	pid_t pid;
 
-	redis_start(here("redis.sock"));
-	conf = text(
-	    "[herod]\nredis_url = unix://%s\nnode = %%s\n", here("redis.sock"));
-	a = herod_start_beside("-a", "%s", text(conf, "a"));
-	b = herod_start_beside("-b", "%s", text(conf, "b"));
-	wait_for_redis(a);
-	wait_for_redis(b);
-	register_far(a);
-	wait_for(is_known(b, "far"));
+	start_two(&a, &b);
 	pid = begin_own_actor();
 	id = queue_job(b, "a", "{}");
 	check_str(job_outcome(a, id), "did a");
@@ -554,6 +562,26 @@ test_all_herods_on_a_redis_know_it(void)
 	check(job_is(a, id, "timeout"));
 	rpc(b, "unregister_runner", "[s]", "far");
 	wait_for(!is_known(a, "far"));
+	kill_actor(pid);
+	herod_stop(b);
+	herod_stop(a);
+}
+
+void
+test_who_waits_at_one_herod_is_told_what_another_has_ended(void)
+{
+	struct herod *a, *b;
+	const char *id;
+	int wait;
+	pid_t pid;
+
+	start_two(&a, &b);
+	pid = begin_own_actor();
+	id = queue_job(a, "stay", "{}");
+	wait_for(int_at(status_of(b, "far"), "queue.running") == 1);
+	wait = rpc_begin(b, "job.wait", "[s]", id);
+	rpc(a, "job.stop", "[s]", id);
+	check_str(text_at(rpc_end(wait), "result.error"), "cancelled");
 	kill_actor(pid);
 	herod_stop(b);
 	herod_stop(a);
