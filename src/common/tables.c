@@ -246,6 +246,19 @@ put_param(const struct param *p)
 }
 
 static void
+put_errors(const char *names)
+{
+	const char *s;
+
+	if (!*names)
+		return;
+	fputs("Errors:\n.Er ", stdout);
+	for (s = names; *s; s++)
+		fputs(*s == ' ' ? " ,\n.Er " : (char[]){*s, '\0'}, stdout);
+	fputs(" .\n", stdout);
+}
+
+static void
 put_method(const struct method *m)
 {
 	const struct param *p;
@@ -257,6 +270,7 @@ put_method(const struct method *m)
 	fputs("\n.Vt", stdout);
 	put_argument(m->result);
 	fputs(" .\n", stdout);
+	put_errors(m->errors);
 	if (m->params->name == NULL)
 		return;
 	fputs(".Bl -tag -width Ds\n", stdout);
