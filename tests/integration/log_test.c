@@ -359,11 +359,16 @@ test_heroctl_follows_and_ends_by_interrupt(void)
 {
 	struct herod *h = start_echo("");
 	struct ran r;
+	pid_t pid;
 
 	say(h, "one");
-	r = run("timeout -s INT 1 $BUILD/heroctl -s unix:%s logs -n 1 -f it",
+	pid = run_begin("exec env --default-signal=INT "
+			"$BUILD/heroctl -s unix:%s logs -n 1 -f it >followed",
 	    h->socket);
-	check_has(r.out, "one");
+	wait_for(access("followed", F_OK) == 0 &&
+	    strstr(file_text("followed"), "one"));
+	kill(pid, SIGINT);
+	check_int(run_end(pid), 128 + SIGINT);
 	r = heroctl(h, "tail it");
 	check_str(r.out, "one\n");
 	check_int(r.status, 0);
