@@ -54,10 +54,11 @@ enum job_text {
 /* How the process of its last attempt ended. */
 struct job_exit {
 	bool known;
-	int status; /* as by wait(2) */
 	bool oom; /* the kernel ended it for lack of memory */
+	bool has_usage; /* the process was its alone, and user and system are
+			 * known */
+	int status; /* as by wait(2) */
 	long long max_rss; /* bytes; 0: not known */
-	bool has_usage; /* the process was its alone, and these are known: */
 	double user, system; /* seconds of CPU, of its children, too */
 	/* All of it as in the hash: "STATUS OOM MAX_RSS", and with has_usage
 	 * "USER SYSTEM" in microseconds. */
@@ -76,8 +77,8 @@ struct job {
 	char *queue;
 	bool foreign; /* queued the Hero way, without herod */
 	bool external; /* a program that draws itself has it */
-	long long epoch, sequence; /* of the claim we hold it by */
 	enum job_status status;
+	long long epoch, sequence; /* of the claim we hold it by */
 	long long attempts; /* begun, but for those that do not count */
 	long long deaths;
 	long long retries_done, deferrals; /* tried again; asked for later */

@@ -32,8 +32,8 @@ struct member {
 	struct rpc_text *text; /* NULL: the asker has left */
 	json_t *id; /* NULL: a notification */
 	struct sink *slot;
-	bool running; /* its handler has not returned yet */
 	double begun; /* (clock.h) */
+	bool running; /* its handler has not returned yet */
 	bool outlives; /* the next herod is asked again */
 	bool answered;
 	void (*gone)(void *arg);

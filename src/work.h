@@ -50,20 +50,20 @@ struct work {
 	struct workers *all;
 	struct place *place;
 	struct job *job;
-	bool partial; /* adopted: Redis has not yet told the rest */
-	struct pending pending; /* until it has */
+	struct pending pending; /* while partial */
 	void (*settled)(void *arg); /* when Redis has what became of it */
 	void *settled_arg;
-	bool claimed; /* dealt with, while claims are read */
-	bool has_claim; /* seen among them */
 	double began; /* clock.h */
-	enum fate fate;
-	bool cancelled; /* whatever its fate: it does not begin again */
-	bool superseded; /* it is not ours any more; its process ends */
-	bool is_fatal; /* it said that trying again is of no use */
+	bool partial : 1; /* adopted: Redis has not yet told the rest */
+	bool claimed : 1; /* dealt with, while claims are read */
+	bool has_claim : 1; /* seen among them */
+	bool cancelled : 1; /* whatever its fate: it does not begin again */
+	bool superseded : 1; /* it is not ours any more; its process ends */
+	bool is_fatal : 1; /* it said that trying again is of no use */
 	/* external only: one of several processes died that may have had it;
 	 * or some of another node; nobody has it any more, and what then */
-	bool suspect, elsewhere, orphaned;
+	bool suspect : 1, elsewhere : 1, orphaned : 1;
+	enum fate fate;
 	enum back back;
 	double retry_after; /* seconds that it asked for; < 0: did not */
 	double deadline; /* Unix seconds */
