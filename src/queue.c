@@ -170,7 +170,12 @@ add_default_ttl(struct redis_words *w, const struct queues *qs)
 void
 claim_text(struct queues *qs, const char *label, char *buf, size_t size)
 {
-	snprintf(buf, size, "%lld %lld %s", qs->epoch, qs->sequence++, label);
+	size_t at = text_put_number(buf, size, 0, qs->epoch);
+
+	at = text_put(buf, size, at, " ");
+	at = text_put_number(buf, size, at, qs->sequence++);
+	at = text_put(buf, size, at, " ");
+	text_put(buf, size, at, label);
 }
 
 /* Away, in the words of a refusal; false when it is there. */

@@ -49,12 +49,14 @@ void
 place_label(const struct place *p, char *buf, size_t size)
 {
 	const struct instance *i = p->instance;
+	size_t at = text_put(buf, size, 0, i->runner->name);
 
-	if (instance_conf(i)->kind == KIND_STDIO && i->child)
-		snprintf(
-		    buf, size, "%s/%d/%u", i->runner->name, i->n, i->child->id);
-	else
-		snprintf(buf, size, "%s/%d", i->runner->name, i->n);
+	at = text_put(buf, size, at, "/");
+	at = text_put_number(buf, size, at, i->n);
+	if (instance_conf(i)->kind != KIND_STDIO || !i->child)
+		return;
+	at = text_put(buf, size, at, "/");
+	text_put_number(buf, size, at, i->child->id);
 }
 
 static void note(struct place *p, const char *fmt, ...)

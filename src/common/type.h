@@ -99,6 +99,7 @@ const char *time_text(double unix_seconds, char buf[TIME_TEXT_SIZE]);
  * it; gives the place of that.  strlcat(3) would count from the beginning, byte
  * by byte. */
 size_t text_put(char *buf, size_t size, size_t at, const char *text);
+size_t text_put_number(char *buf, size_t size, size_t at, long long n);
 
 /* It has no fraction, and an int can hold it. */
 bool is_whole(double n);

@@ -262,6 +262,15 @@ text_put(char *buf, size_t size, size_t at, const char *text)
 	return at + len;
 }
 
+size_t
+text_put_number(char *buf, size_t size, size_t at, long long n)
+{
+	char number[NUMBER_TEXT_SIZE];
+
+	number_text(n, number);
+	return text_put(buf, size, at, number);
+}
+
 /* ---- numbers; each job has a dozen, and printf(3) takes ten times as long
  * ---- */
 
@@ -276,17 +285,22 @@ number_text(long long n, char buf[NUMBER_TEXT_SIZE])
 {
 	unsigned long long rest =
 	    n < 0 ? 0 - (unsigned long long)n : (unsigned long long)n;
-	char digits[NUMBER_TEXT_SIZE];
-	size_t i = 0, len = 0;
+	char digits[NUMBER_TEXT_SIZE], *first = digits + sizeof(digits) - 1;
+	size_t len;
 
+	if (n >= 0 && n < 10) {
+		buf[0] = (char)('0' + n);
+		buf[1] = '\0';
+		return 1;
+	}
+	*first = '\0';
 	do
-		digits[i++] = (char)('0' + rest % 10);
+		*--first = (char)('0' + rest % 10);
 	while (rest /= 10);
 	if (n < 0)
-		digits[i++] = '-';
-	while (i)
-		buf[len++] = digits[--i];
-	buf[len] = '\0';
+		*--first = '-';
+	len = (size_t)(digits + sizeof(digits) - 1 - first);
+	memcpy(buf, first, len + 1);
 	return len;
 }
 

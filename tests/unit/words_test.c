@@ -205,4 +205,6 @@ test_pieces_are_cut_where_there_is_no_room(void)
 	check_int((long long)text_put(buf, sizeof(buf), 3, "de"), 5);
 	check_int((long long)text_put(buf, sizeof(buf), 5, "f"), 5);
 	check_str(buf, "abcde");
+	check_int((long long)text_put_number(buf, sizeof(buf), 3, -123), 5);
+	check_str(buf, "abc-1");
 }
