@@ -568,6 +568,7 @@ is_ending(struct call *call)
 
 /* ---- reading ---- */
 
+/* What names are made of (name_is_valid()) needs no escape. */
 static int
 write_names(struct sink *s, void *runners)
 {
@@ -576,9 +577,11 @@ write_names(struct sink *s, void *runners)
 
 	sink_literal(s, "[");
 	RUNNERS_FOREACH (r, runners) {
-		sink_put(s, ",", n++ > 0);
-		if (sink_bytes(s, r->name, strlen(r->name)) == -1)
-			return -1;
+		if (n++ > 0)
+			sink_literal(s, ",");
+		sink_literal(s, "\"");
+		sink_put(s, r->name, strlen(r->name));
+		sink_literal(s, "\"");
 	}
 	sink_literal(s, "]");
 	return 0;
