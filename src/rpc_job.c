@@ -148,12 +148,12 @@ HANDLER(job_wait)
 static void
 ask_for_id(struct call *call, const char *id)
 {
-	json_t *runner = json_object_get(call_json(call, "job"), "runner");
-	json_t *job = json_object();
+	json_t *job = call_json(call, "job");
+	json_t *runner = json_incref(json_object_get(job, "runner"));
 
-	json_object_set(job, "runner", runner);
+	json_object_clear(job);
+	json_object_set_new(job, "runner", runner);
 	json_object_set_new(job, "id", json_string(id));
-	json_object_set_new(call->params, "job", job);
 }
 
 static void
