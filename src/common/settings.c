@@ -136,6 +136,8 @@ settings_init(const struct setting *table, void *conf)
 	json_t *value;
 
 	SETTINGS_FOREACH (s, table) {
+		if (s->fallback == NULL)
+			continue; /* that is zero */
 		value = fallback(s);
 		type_store(&s->kind, FIELD(conf, s), value);
 		json_decref(value);
@@ -192,34 +194,51 @@ settings_set(const struct setting *table, void *conf, const char *name,
 	return 0;
 }
 
-/* All or nothing: a first pass over the object only checks. */
-int
-settings_from_json(const struct setting *table, void *conf,
-    const json_t *object, struct err *e)
+struct checked {
+	const struct setting *setting;
+	json_t *canonical;
+};
+
+/* How many there are, each with a reference; -1: a refusal, and none. */
+static int
+check_all(const struct setting *table, const json_t *object, struct checked *v,
+    struct err *e)
 {
-	const struct setting *s;
 	const char *name;
-	json_t *value, *checked = json_object(), *canonical;
-	int bad = 0;
+	json_t *value;
+	int n = 0, bad = 0;
 
 	json_object_foreach ((json_t *)object, name, value) {
-		s = setting_find(table, name);
-		if (s == NULL)
+		v[n].setting = setting_find(table, name);
+		if (v[n].setting == NULL)
 			bad = refuse_unknown(table, name, e);
-		else if ((canonical = check(s, value, e)))
-			json_object_set_new(checked, name, canonical);
+		else if ((v[n].canonical = check(v[n].setting, value, e)))
+			n++;
 		else
 			bad = -1;
 		if (bad)
 			break;
 	}
-	if (!bad)
-		json_object_foreach (checked, name, value) {
-			s = setting_find(table, name);
-			type_store(&s->kind, FIELD(conf, s), value);
-		}
-	json_decref(checked);
-	return bad;
+	while (bad && n > 0)
+		json_decref(v[--n].canonical);
+	return bad ? -1 : n;
+}
+
+/* All or nothing: first all are checked. */
+int
+settings_from_json(const struct setting *table, void *conf,
+    const json_t *object, struct err *e)
+{
+	struct checked *v = xcalloc(json_object_size(object) + 1, sizeof(*v));
+	int i, n = check_all(table, object, v, e);
+
+	for (i = 0; i < n; i++) {
+		type_store(&v[i].setting->kind, FIELD(conf, v[i].setting),
+		    v[i].canonical);
+		json_decref(v[i].canonical);
+	}
+	free(v);
+	return n == -1 ? -1 : 0;
 }
 
 /* Is the field as settings_init() leaves it? */
