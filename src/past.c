@@ -183,7 +183,9 @@ past_tell(struct past *p, struct runners *rs)
 static bool
 is_worth_knowing(const struct instance *i)
 {
-	return i->state != STOPPED && i->state != EXITED && !i->blocked;
+	if (i->state == STOPPED)
+		return i->exit.at > 0 && !runners_are_ending(i->runner->all);
+	return !i->blocked;
 }
 
 static double

@@ -267,7 +267,8 @@ enter(struct instance *i, enum state next)
 	if ((next == RUNNING && !i->held && !i->restart) || next == STOPPED)
 		drop_former(i);
 	i->state = next;
-	i->since = ev_time();
+	/* The herod before us may have seen it. */
+	i->since = next == EXITED ? i->exit.at : ev_time();
 	if (next == STARTING || !instance_is_up(i))
 		i->ready_at = 0;
 	else if (next == RUNNING && i->ready_at <= 0)
@@ -389,6 +390,15 @@ exit_code(const struct child *c)
 				      : WEXITSTATUS(c->status);
 }
 
+/* What has done its work is not to do it again for the next herod, should
+ * that have no record of it. */
+void
+instance_keep_end(struct instance *i, struct child *c)
+{
+	c->keep_end = true;
+	i->kept_end = c->id;
+}
+
 static void
 on_over(struct child *c)
 {
@@ -408,11 +418,8 @@ on_over(struct child *c)
 	instance_event(i, EVENT_OVER);
 	if (i->child == NULL)
 		ready_over(i);
-	/* What has done its work is not to do it again for the next herod. */
-	if (i->state == EXITED && conf(i)->kind == KIND_SERVICE) {
-		c->keep_end = true;
-		i->kept_end = c->id;
-	}
+	if (i->state == EXITED && conf(i)->kind == KIND_SERVICE)
+		instance_keep_end(i, c);
 }
 
 static const struct child_ops process_ops = {
@@ -1226,9 +1233,9 @@ resumed(struct instance *i)
 {
 	const struct before *b = i->before;
 
-	if (b == NULL)
+	if (b == NULL || b->state == STOPPED)
 		return start_anew(i);
-	if (b->state != BACKOFF && b->state != FATAL)
+	if (b->state != BACKOFF && b->state != FATAL && b->state != EXITED)
 		return start(i);
 	because(i, "%s", b->why);
 	i->delay = left_until(b->timer_at, conf(i)->backoff_max);
@@ -1253,6 +1260,8 @@ instance_go_on(struct instance *i)
 	if (!is_as_before(i) || b->state != i->state)
 		return;
 	i->since = b->since;
+	if (i->state == STOPPED)
+		because(i, "%s", b->why);
 	if (b->ready_at > 0)
 		i->ready_at = b->ready_at;
 	if (i->state == RUNNING)

@@ -342,6 +342,9 @@ void instance_outgrown(struct instance *i, const char *why);
 /* Keeps how a process of it ended (nothing when it never began). */
 void instance_note_exit(struct instance *i, const struct child *c);
 
+/* EXITED by the end of c: the keeper is to hold that until it begins anew. */
+void instance_keep_end(struct instance *i, struct child *c);
+
 /* It has a process, or is a place for jobs that may be in use. */
 bool instance_is_up(const struct instance *i);
 

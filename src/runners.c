@@ -944,10 +944,12 @@ settle_instances(struct runner *r)
 	struct instance *i;
 	size_t k;
 
-	if (r->wanted != WANTED_UP || r->all->ending)
+	if (r->all->ending)
 		return;
 	RUNNER_FOREACH_STAYING (i, r, k) {
-		instance_event(i, i->before ? EVENT_RESUME : EVENT_START);
+		if (r->wanted == WANTED_UP)
+			instance_event(
+			    i, i->before ? EVENT_RESUME : EVENT_START);
 		instance_go_on(i);
 	}
 }
@@ -1319,6 +1321,8 @@ runners_adopt(struct runners *rs, struct child *c, const char *text)
 			child_cgroup(c, NULL);
 	} else if (is_dealt_with(i, c)) {
 		ignore_end(c);
+		if (i->before->state == EXITED)
+			instance_keep_end(i, c);
 		taken = true;
 	} else if (i->child == NULL) {
 		child_cgroup(c, i->cgroup);

@@ -261,6 +261,35 @@ test_a_stop_by_hand_stays(void)
 }
 
 void
+test_a_last_end_is_remembered(void)
+{
+	struct herod *h = herod_start(ALONE
+	    "[runner:once]\nautorestart = never\nstartsecs = 0\n"
+	    "command = %s\n[runner:svc]\ncommand = sleep 1000\n",
+	    failing());
+	static const char *const names[] = {"once", "svc"};
+	json_t *before[2], *after;
+	size_t k, i;
+
+	wait_for(is_state(h, "once", "EXITED"));
+	wait_for(is_state(h, "svc", "RUNNING"));
+	rpc(h, "stop_runner", "[s]", "svc");
+	for (i = 0; i < 2; i++)
+		before[i] = at(status_of(h, names[i]), "instances.0");
+	check_str(text_at(before[1], "exit.signal"), "TERM");
+	for (k = 0; k < WAYS; k++) {
+		ways[k](h);
+		wait_for(is_state(h, "once", "EXITED"));
+		for (i = 0; i < 2; i++) {
+			after = at(status_of(h, names[i]), "instances.0");
+			check(json_equal(after, before[i]));
+		}
+	}
+	check_int(tries(), 1);
+	herod_stop(h);
+}
+
+void
 test_an_orderly_end_of_herod_forgets(void)
 {
 	struct herod *h = start_fatal();
