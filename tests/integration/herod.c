@@ -577,11 +577,11 @@ is_daemon(pid_t pid)
 	    is_alive(pid);
 }
 
-pid_t
-herod_pid(const struct herod *h)
+static pid_t
+daemon_below(pid_t keeper)
 {
 	const char *path =
-	    text("/proc/%d/task/%d/children", (int)h->keeper, (int)h->keeper);
+	    text("/proc/%d/task/%d/children", (int)keeper, (int)keeper);
 	FILE *f = fopen(path, "re");
 	pid_t found = 0;
 	int pid;
@@ -591,6 +591,18 @@ herod_pid(const struct herod *h)
 			found = pid;
 	if (f != NULL)
 		fclose(f);
+	return found;
+}
+
+/* The kernel may leave a child out while another one ends. */
+pid_t
+herod_pid(const struct herod *h)
+{
+	pid_t found = 0;
+	int i;
+
+	for (i = 0; i < 5 && found == 0; i++)
+		found = daemon_below(h->keeper);
 	return found;
 }
 
@@ -616,7 +628,10 @@ herod_keeper_gone(struct herod *h, pid_t daemon)
 void
 herod_keeper_kill9(struct herod *h)
 {
-	herod_keeper_gone(h, herod_pid(h));
+	pid_t daemon = herod_pid(h);
+
+	check(daemon != 0);
+	herod_keeper_gone(h, daemon);
 	wait_for(herod_pid(h) != 0);
 	wait_for(answers(h));
 }
