@@ -179,8 +179,10 @@ test_a_job_that_is_tried_again_later_makes_room_until_then(void)
 {
 	struct herod *h = start("job_retries = 1\njob_backoff = 1000\n");
 
-	queue_job(h, "a1", "a", "fail on purpose");
+	queue_job(h, "a1", "a", text("fail-at %s", here("a1")));
 	queue_long(h, "a2", "a");
+	wait_for(running(h) == 1 && depth(h) == 1);
+	write_file(here("a1"), "");
 	wait_for(job_is(h, "a2", "started"));
 	check(job_is(h, "a1", "scheduled"));
 	end(h, "a2");

@@ -112,6 +112,14 @@ wait_for_file(const char *id, const char *path)
 }
 
 static void
+fail_at_file(const char *id, const char *path)
+{
+	while (access(path, F_OK) != 0)
+		poll(NULL, 0, 5);
+	fail(id, "it is there");
+}
+
+static void
 grow(const char *id, const char *size)
 {
 	size_t len = strtoul(size, NULL, 10);
@@ -199,7 +207,7 @@ static const struct {
     {"release", release}, {"grow", grow}, {"stderr", log_to_stderr},
     {"progress", progress}, {"log", log_it}, {"log-hold", log_and_hold},
     {"chat", chat}, {"stderr-hold", stderr_and_hold}, {"crash", crash},
-    {"wait-for", wait_for_file}};
+    {"wait-for", wait_for_file}, {"fail-at", fail_at_file}};
 
 static void
 run(const char *id, const char *payload)

@@ -115,7 +115,8 @@ test_ids_without_a_waiting_job_are_passed_over(void)
 	job_free(t.jobs[1]);
 	REDIS(&p, "RPUSH hero:work_queue:q a");
 	push(&p, "c", false);
-	t = take(&p, 4);
+	REDIS(&p, "RPUSH hero:work_queue:q c");
+	t = take(&p, 4); /* of the row, all at once */
 	check_int((long long)t.n, 1);
 	check_str(t.jobs[0]->spec.id, "c");
 	job_free(t.jobs[0]);
