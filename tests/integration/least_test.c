@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #include "herod.h"
+#include "living.h"
+#include "process.h"
 
 CHECK_TIMEOUT(240);
 
@@ -506,6 +508,62 @@ test_the_list_is_that_of_the_start_until_the_next(void)
 	herod_again(h);
 	rpc(h, "start_all", NULL);
 	check_is_user(pid_of(h, "third"), THIRD);
+	herod_stop(h);
+}
+
+/* ---- what it does for a record of herod's user ---- */
+
+/* Of somebody whom no runner may be. */
+static pid_t
+begin_third(void)
+{
+	pid_t pid = run_begin("exec setpriv --reuid " THIRD " --regid " THIRD
+			      " --clear-groups sleep 1000");
+
+	wait_for(strstr(proc_text(pid, "cmdline"), "sleep") != NULL &&
+	    strstr(proc_field(pid, "status", "Uid"), ids(THIRD)) != NULL);
+	return pid;
+}
+
+/* As who has got hold of herod can write it. */
+static void
+record(uint32_t id, pid_t pid, bool needs_us)
+{
+	struct living_file *f = living_open(here("state"));
+	struct living l = {.id = id, .pid = pid, .needs_us = needs_us};
+	struct process_info info;
+
+	check(f != NULL && process_read(pid, &info));
+	l.began = info.began;
+	strcpy(l.tag, "{\"runner\":\"own\",\"n\":0,\"restarts\":0}");
+	living_put(f, living_take(f), &l);
+	living_close(f);
+}
+
+/* It starts runners as these only, so it ends and signals these only. */
+void
+test_root_touches_nobody_for_herod_who_is_not_of_the_list(void)
+{
+	struct herod *h =
+	    begin("[herod]\nuser = " USER "\nrunner_users = " OTHER "\n" AT_ONCE
+		  "[runner:own]\ncommand = sleep 1000\n");
+	pid_t doomed, adopted;
+
+	herod_stop(h);
+	doomed = begin_third();
+	adopted = begin_third();
+	record(4711, doomed, true);
+	record(4712, adopted, false);
+	herod_again(h);
+	check(is_alive(doomed));
+	check(pid_of(h, "own") != adopted);
+	check_has(herod_log(), "it cannot be looked at");
+	rpc(h, "stop_runner", "[s]", "own");
+	check(is_alive(adopted));
+	kill(doomed, SIGTERM);
+	kill(adopted, SIGTERM);
+	run_end(doomed);
+	run_end(adopted);
 	herod_stop(h);
 }
 
