@@ -207,6 +207,15 @@ place_fds(struct wire_message *m, unsigned mask, const int *fds, size_t nfds)
 	return n;
 }
 
+static void
+close_all(const int *fds, size_t nfds)
+{
+	size_t i;
+
+	for (i = 0; i < nfds; i++)
+		close(fds[i]);
+}
+
 bool
 wire_parse(const void *buf, size_t len, const int *fds, size_t nfds,
     struct wire_message *m)
@@ -225,8 +234,7 @@ wire_parse(const void *buf, size_t len, const int *fds, size_t nfds,
 		m->id = wire_get_u32(&head);
 		m->body = head;
 	}
-	while (used < nfds)
-		close(fds[used++]);
+	close_all(fds + used, nfds - used);
 	return ours;
 }
 
@@ -311,9 +319,14 @@ wire_recv(int sock, void *buf, size_t size, struct wire_message *m)
 	 * before what it had said itself. */
 	if (len == -1 && errno == ECONNRESET)
 		len = recvmsg(sock, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	if (len <= 0)
-		return (int)len;
+	if (len == -1)
+		return -1;
 	nfds = received_fds(&h, fds);
+	if (len == 0) {
+		/* Of an empty message, which looks like the end. */
+		close_all(fds, nfds);
+		return 0;
+	}
 	if (h.msg_flags & MSG_TRUNC)
 		len = 0; /* too long to be ours */
 	if (wire_parse(buf, (size_t)len, fds, nfds, m))
