@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -320,6 +321,15 @@ refuse_to_become(const struct privs *p, struct err *e)
 	    : -1;
 }
 
+/* As the keeper does it for herod. */
+static int
+leave_private(void)
+{
+	char path[PATH_MAX];
+
+	return getcwd(path, sizeof(path)) && chdir(path) == 0 ? 0 : chdir("/");
+}
+
 int
 privs_become(const struct privs *p, struct err *e)
 {
@@ -327,6 +337,8 @@ privs_become(const struct privs *p, struct err *e)
 	    setresgid(p->gid, p->gid, p->gid) != 0 ||
 	    setresuid(p->uid, p->uid, p->uid) != 0 || setuid(0) == 0)
 		return refuse_to_become(p, e);
+	if (leave_private() != 0)
+		return err_set(e, ERR_INTERNAL, "/: %s", strerror(errno));
 	setenv(ROOTS_VARIABLE, "keeper", 1);
 	return 0;
 }

@@ -413,7 +413,7 @@ everything_has_ended(const struct keeper *k)
 static void
 herod_become(struct keeper *k)
 {
-	if (!identity_become(&k->base.identity) ||
+	if (!identity_become(&k->base.identity) || !identity_leave_private() ||
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
 		die("cannot become herod's user");
 	setenv("HEROD_ROOTS", "keeper", 1);
