@@ -589,8 +589,10 @@ wire_put_head(struct wire_out *out, const struct wire_head *h)
 bool
 wire_get_head(struct wire_in *in, struct wire_head *h)
 {
+	unsigned version = wire_get_u8(in);
+
 	*h = (struct wire_head){.sock = -1};
-	if (wire_get_u8(in) != WIRE_RESUME_VERSION)
+	if (version < WIRE_RESUME_OLDEST || version > WIRE_RESUME_VERSION)
 		return false;
 	h->next_id = wire_get_u32(in);
 	if (!wire_get_base(in, &h->base))
