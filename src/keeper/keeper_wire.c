@@ -208,12 +208,10 @@ place_fds(struct wire_message *m, unsigned mask, const int *fds, size_t nfds)
 }
 
 static void
-close_all(const int *fds, size_t nfds)
+close_from(size_t first, const int *fds, size_t nfds)
 {
-	size_t i;
-
-	for (i = 0; i < nfds; i++)
-		close(fds[i]);
+	while (first < nfds)
+		close(fds[first++]);
 }
 
 bool
@@ -234,7 +232,7 @@ wire_parse(const void *buf, size_t len, const int *fds, size_t nfds,
 		m->id = wire_get_u32(&head);
 		m->body = head;
 	}
-	close_all(fds + used, nfds - used);
+	close_from(used, fds, nfds);
 	return ours;
 }
 
@@ -324,7 +322,7 @@ wire_recv(int sock, void *buf, size_t size, struct wire_message *m)
 	nfds = received_fds(&h, fds);
 	if (len == 0) {
 		/* Of an empty message, which looks like the end. */
-		close_all(fds, nfds);
+		close_from(0, fds, nfds);
 		return 0;
 	}
 	if (h.msg_flags & MSG_TRUNC)

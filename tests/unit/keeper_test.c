@@ -1363,9 +1363,6 @@ test_stopped_and_continued_is_told(void)
 	"(trap '' TERM; echo member; exec sleep 1000) & " \
 	"trap 'exit 0' TERM; echo pid $!; while :; do sleep 0.01; done"
 
-#define LEAVES_MEMBER \
-	"(trap '' TERM; echo member; exec sleep 1000) & echo pid $!"
-
 static pid_t
 member_pid(void)
 {
@@ -1482,23 +1479,6 @@ test_a_group_that_has_the_number_of_one_before_is_not_killed(void)
 }
 
 void
-test_what_a_leader_left_behind_is_killed_after_an_upgrade(void)
-{
-	pid_t member;
-
-	setup();
-	tell("start", "a", "leftover=1000", "--", "sh", "-c", LEAVES_MEMBER,
-	    NULL);
-	member = member_pid();
-	wait_for(!is_alive(getpgid(member)));
-	tell("start-and-upgrade", keeper_path(), "b", "--", "true", NULL);
-	event("herod ");
-	event("over a ");
-	check(!is_alive(member));
-	teardown();
-}
-
-void
 test_what_a_leader_leaves_behind_is_killed(void)
 {
 	setup();
@@ -1528,6 +1508,26 @@ test_what_a_leader_leaves_behind_may_get_time(void)
 	    "(trap '' TERM; touch up; sleep 1000) & " UNTIL_UP, NULL);
 	check_str(event("over b "), "exit 0");
 	check_int(count_children(keeper_pid), 1);
+	teardown();
+}
+
+void
+test_what_a_leader_left_behind_is_killed_after_an_upgrade(void)
+{
+	pid_t member;
+
+	setup();
+	tell("start", "a", "leftover=1000", text_of("dir=%s", working_dir()),
+	    "--", "sh", "-c",
+	    "(trap '' TERM; touch up; exec sleep 1000) & echo pid $!; " UNTIL_UP,
+	    NULL);
+	wait_for(output_has("pid "));
+	member = atoi(strstr(output(), "pid ") + 4);
+	wait_for(getpgid(member) > 0 && !is_alive(getpgid(member)));
+	tell("start-and-upgrade", keeper_path(), "b", "--", "true", NULL);
+	event("herod ");
+	event("over a ");
+	check(!is_alive(member));
 	teardown();
 }
 
