@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -320,6 +321,15 @@ refuse_to_become(const struct privs *p, struct err *e)
 	    : -1;
 }
 
+/* As the keeper does it for herod. */
+static int
+leave_private(void)
+{
+	char path[PATH_MAX];
+
+	return getcwd(path, sizeof(path)) && chdir(path) == 0 ? 0 : chdir("/");
+}
+
 int
 privs_become(const struct privs *p, struct err *e)
 {
@@ -327,6 +337,8 @@ privs_become(const struct privs *p, struct err *e)
 	    setresgid(p->gid, p->gid, p->gid) != 0 ||
 	    setresuid(p->uid, p->uid, p->uid) != 0 || setuid(0) == 0)
 		return refuse_to_become(p, e);
+	if (leave_private() != 0)
+		return err_set(e, ERR_INTERNAL, "/: %s", strerror(errno));
 	setenv(ROOTS_VARIABLE, "keeper", 1);
 	return 0;
 }
@@ -576,21 +588,41 @@ privs_check_file(const struct privs *p, const char *path, struct err *e)
 
 /* ---- other processes ---- */
 
+static bool
+is_of_runners(const struct privs *p, uid_t uid)
+{
+	char *const *runner;
+
+	for (runner = p->runners; *runner; runner++)
+		if (strtoul(*runner, NULL, 10) == uid)
+			return true;
+	return false;
+}
+
+/* In whose name herod could have it started, and so ended. */
+static bool
+may_be_runners(const struct privs *p, uid_t uid)
+{
+	if (p->runners)
+		return is_of_runners(p, uid);
+	return p->root_runners || uid != 0;
+}
+
 bool
 privs_may_touch(const struct privs *p, pid_t pid)
 {
 	char path[64], line[128];
 	unsigned uid = 0;
+	bool known = false;
 	FILE *f;
 
-	if (!p->drops || p->root_runners)
+	if (!p->drops)
 		return true;
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
 	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "Uid: %u", &uid) == 1)
-			break;
+	while (f && !known && fgets(line, sizeof(line), f))
+		known = sscanf(line, "Uid: %u", &uid) == 1;
 	if (f)
 		fclose(f);
-	return uid != 0;
+	return known && may_be_runners(p, uid);
 }

@@ -84,7 +84,7 @@ bool privs_keeper_is_root(void);
 bool privs_keeper_lacks(const char *capability);
 
 /* Is a process one that the record of a herod, which is not root, may send
- * root to? */
+ * root to?  One that is whom runners may be. */
 bool privs_may_touch(const struct privs *p, pid_t pid);
 
 #endif

@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <linux/keyctl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/fsuid.h>
@@ -157,6 +158,14 @@ identity_lacks(char *names, size_t size)
 	}
 }
 
+/* Whoever has root's session keyring, as of a login, may read the keys in it,
+ * as another user, too. */
+static void
+leave_keyring(void)
+{
+	syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+}
+
 void
 identity_limit(const struct identity *id, bool with_start)
 {
@@ -165,6 +174,7 @@ identity_limit(const struct identity *id, bool with_start)
 
 	ignored = setgroups(0, NULL);
 	(void)ignored;
+	leave_keyring();
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	if (!id->root_runners)
 		bound(caps);
@@ -205,6 +215,15 @@ identity_become(const struct identity *id)
 	return setgroups(u->ngroups, u->groups) == 0 &&
 	    setresgid(u->gid, u->gid, u->gid) == 0 &&
 	    setresuid(u->uid, u->uid, u->uid) == 0 && is_become(u);
+}
+
+bool
+identity_leave_private(void)
+{
+	char path[PATH_MAX];
+
+	return (getcwd(path, sizeof(path)) && chdir(path) == 0) ||
+	    chdir("/") == 0;
 }
 
 /* ---- whom runners may be ---- */

@@ -37,8 +37,9 @@ bool identity_parse(struct identity *id, const char *text);
 /* One more of those whom runners may be, of the same form; 0 is one, too. */
 bool identity_add_runner(struct identity *id, const char *text);
 
-/* Gives up what this process needs no more: for good, but for what it would
- * get from execve(2).  with_start: keeps START of caps.def, too. */
+/* Gives up what this process needs no more, and root's keyring: for good, but
+ * for what it would get from execve(2).  with_start: keeps START of caps.def,
+ * too. */
 void identity_limit(const struct identity *id, bool with_start);
 
 /* Names of what the keeper, being root, should be able to do and is not, with
@@ -50,6 +51,11 @@ void identity_own_files(const struct identity *id);
 
 /* Becomes that user, for good; false with errno. */
 bool identity_become(const struct identity *id);
+
+/* Goes to / if this user cannot be where we are by its name, as in a directory
+ * below /root: relative names would lead to what is there.  False with errno.
+ */
+bool identity_leave_private(void);
 
 /* Why a runner may not be whom it shall be; NULL: it may. */
 const char *identity_forbids(

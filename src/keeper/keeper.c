@@ -208,6 +208,26 @@ pid_exists(pid_t pid)
 }
 
 /*
+ * By the leader's pidfd, if there is one, and the kernel can.  By its number
+ * it could be another's: of one that began when this group was gone, and
+ * whose leader has ended, too, as that of a daemon does.
+ */
+static bool
+group_signal(const struct entry *e, int sig)
+{
+	int fd = e->fds.fd[WIRE_PIDFD];
+
+	if (fd != -1) {
+		if (pidfd_send_signal(
+			fd, sig, NULL, PIDFD_SIGNAL_PROCESS_GROUP) == 0)
+			return true;
+		if (errno != EINVAL)
+			return errno != ESRCH;
+	}
+	return kill(-e->pid, sig) == 0 || errno != ESRCH;
+}
+
+/*
  * Of an entry whose leader was reaped.  A process of the leader's number
  * proves that the group is gone: while it lives the kernel does not give
  * the number away again.  Unless it is the foreign leader itself, which
@@ -225,7 +245,7 @@ group_is_left(const struct entry *e)
 {
 	if (number_proves_nothing(e))
 		return true;
-	return !pid_exists(e->pid) && (kill(-e->pid, 0) == 0 || errno != ESRCH);
+	return !pid_exists(e->pid) && group_signal(e, 0);
 }
 
 /* Groups become empty when a member is reaped, which is mostly by us. */
@@ -279,7 +299,7 @@ static void
 signal_left(struct keeper *k, struct entry *e, int sig)
 {
 	if (group_is_left(e)) {
-		kill(-e->pid, sig);
+		group_signal(e, sig);
 		follow_groups(k);
 	}
 	check_groups(k);
@@ -413,7 +433,7 @@ everything_has_ended(const struct keeper *k)
 static void
 herod_become(struct keeper *k)
 {
-	if (!identity_become(&k->base.identity) ||
+	if (!identity_become(&k->base.identity) || !identity_leave_private() ||
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
 		die("cannot become herod's user");
 	setenv("HEROD_ROOTS", "keeper", 1);
@@ -881,17 +901,32 @@ settle_start(struct keeper *k, struct entry *e)
 	return true;
 }
 
+/* Where herod may ask for anything, a group that cannot be held is none of
+ * ours any more. */
+static bool
+group_is_kept(const struct keeper *k, const struct entry *e)
+{
+	return (e->fds.fd[WIRE_PIDFD] != -1 || !k->base.identity.is_set) &&
+	    group_is_left(e);
+}
+
+/* leader: its pidfd, kept as long as there is a group to signal. */
 static void
 entry_ended(struct keeper *k, struct entry *e, const siginfo_t *si,
-    const struct rusage *ru)
+    const struct rusage *ru, int *leader)
 {
 	struct wire_exit x = {.status = wait_status(si),
 	    .rusage = *ru,
 	    .at_ns = clock_ns(CLOCK_REALTIME)};
 
 	settle_start(k, e);
-	x.group_left = group_is_left(e);
+	e->fds.fd[WIRE_PIDFD] = *leader;
+	x.group_left = group_is_kept(k, e);
 	table_reaped(&k->table, e, &x);
+	if (e->exit.group_left)
+		*leader = -1;
+	else
+		e->fds.fd[WIRE_PIDFD] = -1;
 	if (k->ending && x.group_left)
 		follow_groups(k);
 }
@@ -902,7 +937,7 @@ foreign_ended(struct keeper *k, struct entry *e)
 {
 	struct wire_exit x = {.unknown = true,
 	    .at_ns = clock_ns(CLOCK_REALTIME),
-	    .group_left = kill(-e->pid, 0) == 0 || errno != ESRCH};
+	    .group_left = group_signal(e, 0)};
 
 	watch(k, e->fds.fd[WIRE_PIDFD], 0, 0, EPOLL_CTL_DEL);
 	e->zombie_ms = now_ms() + ZOMBIE_MAX;
@@ -912,14 +947,15 @@ foreign_ended(struct keeper *k, struct entry *e)
 }
 
 static void
-process_changed(struct keeper *k, const siginfo_t *si, const struct rusage *ru)
+process_changed(
+    struct keeper *k, const siginfo_t *si, const struct rusage *ru, int *leader)
 {
 	struct entry *e = table_find_pid(&k->table, si->si_pid);
 	bool ended = si->si_code == CLD_EXITED || si->si_code == CLD_KILLED ||
 	    si->si_code == CLD_DUMPED;
 
 	if (e && ended)
-		entry_ended(k, e, si, ru);
+		entry_ended(k, e, si, ru, leader);
 	else if (e)
 		table_paused(&k->table, e, si->si_code != CLD_CONTINUED);
 	else if (ended && si->si_pid == k->herod) {
@@ -929,20 +965,35 @@ process_changed(struct keeper *k, const siginfo_t *si, const struct rusage *ru)
 	/* Else an orphan that came to us: reaped, and that is all. */
 }
 
+/* The next that has changed; 0: none. */
+static pid_t
+changed(idtype_t which, pid_t pid, int flags, siginfo_t *si, struct rusage *ru)
+{
+	si->si_pid = 0;
+	/* The system call tells rusage, the function does not. */
+	if (syscall(SYS_waitid, which, pid, si,
+		WEXITED | WSTOPPED | WCONTINUED | WNOHANG | flags, ru) == -1)
+		return 0;
+	return si->si_pid;
+}
+
+/* Who has ended is held before it is reaped: its number is nobody else's until
+ * then. */
 static void
 reap(struct keeper *k)
 {
 	struct rusage ru;
 	siginfo_t si;
+	pid_t pid;
+	int leader;
 
-	for (;;) {
-		si.si_pid = 0;
-		/* The system call tells rusage, the function does not. */
-		if (syscall(SYS_waitid, P_ALL, 0, &si,
-			WEXITED | WSTOPPED | WCONTINUED | WNOHANG, &ru) == -1 ||
-		    si.si_pid == 0)
-			break;
-		process_changed(k, &si, &ru);
+	while ((pid = changed(P_ALL, 0, WNOWAIT, &si, &ru)) != 0) {
+		leader =
+		    table_find_pid(&k->table, pid) ? pidfd_open(pid, 0) : -1;
+		if (changed(P_PID, pid, 0, &si, &ru) != 0)
+			process_changed(k, &si, &ru, &leader);
+		if (leader != -1)
+			close(leader);
 	}
 	check_groups(k);
 }
@@ -1121,13 +1172,14 @@ descriptor_number(const char *option, const char *text)
 static void
 answer(const char *option, const char *text)
 {
-	int version = strcmp(option, "--speaks") == 0 ? WIRE_VERSION
-	    : strcmp(option, "--resumes") == 0	      ? WIRE_RESUME_VERSION
-						      : 0;
+	bool resumes = strcmp(option, "--resumes") == 0;
+	int version = resumes ? WIRE_RESUME_VERSION : WIRE_VERSION;
+	int oldest = resumes ? WIRE_RESUME_OLDEST : WIRE_VERSION;
+	long asked = strtol(text, NULL, 10);
 
-	if (version == 0)
+	if (!resumes && strcmp(option, "--speaks") != 0)
 		return;
-	if (strtol(text, NULL, 10) == version)
+	if (asked >= oldest && asked <= version)
 		exit(0);
 	say("%s %s: this one is of version %d", option + 2, text, version);
 	exit(1);

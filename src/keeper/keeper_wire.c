@@ -207,6 +207,13 @@ place_fds(struct wire_message *m, unsigned mask, const int *fds, size_t nfds)
 	return n;
 }
 
+static void
+close_from(size_t first, const int *fds, size_t nfds)
+{
+	while (first < nfds)
+		close(fds[first++]);
+}
+
 bool
 wire_parse(const void *buf, size_t len, const int *fds, size_t nfds,
     struct wire_message *m)
@@ -225,8 +232,7 @@ wire_parse(const void *buf, size_t len, const int *fds, size_t nfds,
 		m->id = wire_get_u32(&head);
 		m->body = head;
 	}
-	while (used < nfds)
-		close(fds[used++]);
+	close_from(used, fds, nfds);
 	return ours;
 }
 
@@ -311,9 +317,14 @@ wire_recv(int sock, void *buf, size_t size, struct wire_message *m)
 	 * before what it had said itself. */
 	if (len == -1 && errno == ECONNRESET)
 		len = recvmsg(sock, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	if (len <= 0)
-		return (int)len;
+	if (len == -1)
+		return -1;
 	nfds = received_fds(&h, fds);
+	if (len == 0) {
+		/* Of an empty message, which looks like the end. */
+		close_from(0, fds, nfds);
+		return 0;
+	}
 	if (h.msg_flags & MSG_TRUNC)
 		len = 0; /* too long to be ours */
 	if (wire_parse(buf, (size_t)len, fds, nfds, m))
@@ -576,8 +587,10 @@ wire_put_head(struct wire_out *out, const struct wire_head *h)
 bool
 wire_get_head(struct wire_in *in, struct wire_head *h)
 {
+	unsigned version = wire_get_u8(in);
+
 	*h = (struct wire_head){.sock = -1};
-	if (wire_get_u8(in) != WIRE_RESUME_VERSION)
+	if (version < WIRE_RESUME_OLDEST || version > WIRE_RESUME_VERSION)
 		return false;
 	h->next_id = wire_get_u32(in);
 	if (!wire_get_base(in, &h->base))

@@ -250,7 +250,8 @@ bool wire_get_base(struct wire_in *in, struct wire_base *b);
  * may be older than who reads: with a new version the old one stays readable,
  * or --resumes has to say no.
  */
-#define WIRE_RESUME_VERSION 2
+#define WIRE_RESUME_VERSION 3 /* in 2 only foreign ones have a pidfd */
+#define WIRE_RESUME_OLDEST 2 /* that is understood, too */
 
 struct wire_head {
 	uint32_t next_id;

@@ -342,6 +342,17 @@ set_privs(const struct wire_spawn *s)
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
 }
 
+/* A relative name leads on from where root has started us. */
+static bool
+enter_directory(const struct wire_spawn *s, const struct identity *id)
+{
+	const char *directory = s->directory[0] ? s->directory : "/";
+
+	return (!id->is_set || directory[0] == '/' ||
+		   identity_leave_private()) &&
+	    chdir(directory) == 0;
+}
+
 /* Before exec it is of use to nobody else.  Another uid forgets this. */
 static void
 die_with_keeper(const struct pipes *p)
@@ -385,7 +396,7 @@ child_run(const struct wire_spawn *s, const struct pipes *p,
 	if (!set_privs(s))
 		child_fail(exec_fd, WIRE_STAGE_PRIVS);
 	die_with_keeper(p);
-	if (chdir(s->directory[0] ? s->directory : "/") == -1)
+	if (!enter_directory(s, &base->identity))
 		child_fail(exec_fd, WIRE_STAGE_CHDIR);
 	set_name(p);
 	if (strchr(s->argv[0], '/'))

@@ -184,6 +184,8 @@ table_gone(struct table *t, struct entry *e)
 		return;
 	e->exit.group_left = false;
 	LIST_REMOVE(e, lingering);
+	if (!e->foreign && e->fds.fd[WIRE_PIDFD] != -1)
+		close(wire_fds_take(&e->fds, WIRE_PIDFD));
 	/* An EXIT still to be told says so itself. */
 	if (!(e->due & DUE_EXIT))
 		mark(t, e, DUE_GONE);
@@ -563,7 +565,8 @@ resume_child(
 	    !inherit_fd(ops, arg, c.exec_fd, &e->exec_fd))
 		return false;
 	followed = e->fds.fd[WIRE_PIDFD] != -1;
-	if (followed ? !e->foreign : e->foreign && !e->reaped)
+	if (followed ? !e->foreign && !e->exit.group_left
+		     : e->foreign && !e->reaped)
 		return false;
 	ops->follow(arg, e);
 	return true;

@@ -47,7 +47,7 @@ struct entry {
 	bool foreign; /* an earlier keeper's child: nobody tells us its end */
 	int exec_fd; /* tells that it could not be executed; -1 */
 	struct wire_fds fds; /* our ends of its pipes, and keep; its pidfd
-			      * only when it is foreign */
+			      * when it is foreign, or its group is left */
 	int64_t started_ns;
 	struct wire_exit exit;
 	int64_t zombie_ms; /* foreign: waits for its burial until then */

@@ -6,16 +6,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
+#include <linux/keyctl.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "herod.h"
+#include "living.h"
+#include "process.h"
 
 CHECK_TIMEOUT(240);
 
@@ -509,6 +514,81 @@ test_the_list_is_that_of_the_start_until_the_next(void)
 	herod_stop(h);
 }
 
+void
+test_a_list_that_has_grown_counts_after_the_death_of_the_keeper(void)
+{
+	struct herod *h = begin("[herod]\nuser = " USER
+				"\nrunner_users = " OTHER "\n" AT_ONCE RUNNERS);
+	pid_t keeper = keeper_of(h);
+
+	write_file(h->conf,
+	    "[herod]\nuser = " USER "\nrunner_users = " OTHER "," THIRD
+	    "\n" AT_ONCE RUNNERS);
+	kill(keeper, SIGKILL);
+	wait_for(is_another(keeper_of(h), keeper) && is_well(h));
+	rpc(h, "add_runner", "[{s:s, s:[s, s], s:s}]", "name", "third",
+	    "command", "sleep", "1000", "user", THIRD);
+	rpc(h, "start_runner", "[s]", "third");
+	check_is_user(pid_of(h, "third"), THIRD);
+	herod_stop(h);
+}
+
+/* ---- what it does for a record of herod's user ---- */
+
+/* Of somebody whom no runner may be. */
+static pid_t
+begin_third(void)
+{
+	pid_t pid = run_begin("exec setpriv --reuid " THIRD " --regid " THIRD
+			      " --clear-groups sleep 1000");
+
+	wait_for(strstr(proc_text(pid, "cmdline"), "sleep") != NULL &&
+	    strstr(proc_field(pid, "status", "Uid"), ids(THIRD)) != NULL);
+	return pid;
+}
+
+/* As who has got hold of herod can write it. */
+static void
+record(uint32_t id, pid_t pid, bool needs_us)
+{
+	struct living_file *f = living_open(here("state"));
+	struct living l = {.id = id, .pid = pid, .needs_us = needs_us};
+	struct process_info info;
+
+	check(f != NULL && process_read(pid, &info));
+	l.began = info.began;
+	strcpy(l.tag, "{\"runner\":\"own\",\"n\":0,\"restarts\":0}");
+	living_put(f, living_take(f), &l);
+	living_close(f);
+}
+
+/* It starts runners as these only, so it ends and signals these only. */
+void
+test_root_touches_nobody_for_herod_who_is_not_of_the_list(void)
+{
+	struct herod *h =
+	    begin("[herod]\nuser = " USER "\nrunner_users = " OTHER "\n" AT_ONCE
+		  "[runner:own]\ncommand = sleep 1000\n");
+	pid_t doomed, adopted;
+
+	herod_stop(h);
+	doomed = begin_third();
+	adopted = begin_third();
+	record(4711, doomed, true);
+	record(4712, adopted, false);
+	herod_again(h);
+	check(is_alive(doomed));
+	check(pid_of(h, "own") != adopted);
+	check_has(herod_log(), "it cannot be looked at");
+	rpc(h, "stop_runner", "[s]", "own");
+	check(is_alive(adopted));
+	kill(doomed, SIGTERM);
+	kill(adopted, SIGTERM);
+	run_end(doomed);
+	run_end(adopted);
+	herod_stop(h);
+}
+
 /* ---- root without capabilities ---- */
 
 #define WITHOUT(cap) "setpriv --bounding-set -" cap
@@ -801,6 +881,71 @@ test_herod_gets_no_descriptor_that_root_had_open(void)
 	r = run("ls -l /proc/%d/fd", (int)daemon_of(h));
 	check_has(r.out, "socket:");
 	check(strstr(r.out, "/secret") == NULL);
+	herod_stop(h);
+}
+
+static const char *
+directory_of(pid_t pid)
+{
+	static char path[PATH_MAX];
+	ssize_t n =
+	    readlink(text("/proc/%d/cwd", (int)pid), path, sizeof(path) - 1);
+
+	path[n > 0 ? n : 0] = '\0';
+	return path;
+}
+
+static void
+check_directory(struct herod *h, const char *path)
+{
+	rpc(h, "start_all", NULL);
+	check_str(directory_of(daemon_of(h)), path);
+	check_str(directory_of(pid_of(h, "own")), path);
+}
+
+/* From there relative names would lead to what is below. */
+void
+test_herod_begins_nowhere_where_its_user_could_not_go(void)
+{
+	struct herod *h;
+
+	prepare();
+	mkdir(here("private"), 0700);
+	mkdir(here("private/below"), 0755);
+	h = herod_start_with(text("cd '%s' &&", here("private/below")), "",
+	    CONF "[runner:own]\ncommand = sleep 1000\ndirectory = .\n");
+	check_directory(h, "/");
+	herod_stop(h);
+	h->before = text("cd '%s' &&", here(""));
+	herod_again(h);
+	check_directory(h, directory_of(getpid()));
+	herod_stop(h);
+}
+
+/* As in that of a login. */
+static void
+put_key_into_keyring(const char *name)
+{
+	if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) == -1 ||
+	    syscall(SYS_add_key, "user", name, "secret", 6,
+		KEY_SPEC_SESSION_KEYRING) == -1 ||
+	    run("grep %s /proc/keys", name).status != 0)
+		skip("there are no keyrings");
+}
+
+void
+test_no_key_of_roots_keyring_is_in_herods_or_a_runners(void)
+{
+	struct herod *h;
+
+	prepare();
+	put_key_into_keyring("a-key-of-root");
+	h = herod_start("%s",
+	    CONF "[runner:own]\n"
+		 "command = sh -c 'grep a-key-of /proc/keys; echo none'\n");
+	rpc(h, "start_all", NULL);
+	wait_for(strstr(logs_of(h, "own"), "none") != NULL);
+	check(strstr(logs_of(h, "own"), "a-key-of-root") == NULL);
 	herod_stop(h);
 }
 

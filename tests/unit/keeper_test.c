@@ -4,14 +4,17 @@
  * two talk on a socket: the test tells what to do ("start", "stop", ...),
  * the acting herod tells what happened ("started a 123", "over a exit 3").
  */
+#include <sys/pidfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -531,12 +534,30 @@ act_herod(int control, int keeper_fd)
 	_exit(94);
 }
 
+/* A member of its group has a parent in another session: the keeper is not
+ * told of that one's end. */
+static _Noreturn void
+act_leader(void)
+{
+	pid_t member;
+
+	if (fork() == 0 && (member = fork()) != 0) {
+		setsid();
+		dprintf(1, "member %d\n", member);
+		waitpid(member, NULL, 0);
+	}
+	pause();
+	_exit(0);
+}
+
 /* Before main() of the harness: is this herod's part? */
 static void __attribute__((constructor)) act_if_told(int argc, char **argv)
 {
 	if (argc == 5 && strcmp(argv[1], "acting-herod") == 0 &&
 	    strcmp(argv[3], "--keeper-fd") == 0)
 		act_herod(atoi(argv[2]), atoi(argv[4]));
+	if (argc == 2 && strcmp(argv[1], "acting-leader") == 0)
+		act_leader();
 	if (argc > 1 && strcmp(argv[1], "acting-herod") == 0)
 		_exit(atoi(argv[2]));
 }
@@ -1380,6 +1401,83 @@ test_a_group_is_left_alone_when_the_rules_say_so(void)
 	teardown();
 }
 
+static pid_t
+fork_as(pid_t number)
+{
+	struct clone_args args = {.exit_signal = SIGCHLD,
+	    .set_tid = (uintptr_t)&number,
+	    .set_tid_size = 1};
+
+	return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+}
+
+/* In a group of that number, whose leader has ended, as that of daemon(3). */
+static pid_t
+begin_daemon(pid_t number)
+{
+	pid_t leader, daemon = 0;
+	int fd[2];
+
+	check(pipe(fd) == 0);
+	leader = fork_as(number);
+	if (leader == -1)
+		skip("no process can be given a number");
+	if (leader == 0) {
+		setsid();
+		daemon = fork();
+		if (daemon == 0)
+			pause();
+		_exit(write(fd[1], &daemon, sizeof(daemon)) == -1);
+	}
+	check_int(read(fd[0], &daemon, sizeof(daemon)), sizeof(daemon));
+	check_int(waitpid(leader, NULL, 0), leader);
+	check_int(getpgid(daemon), number);
+	return daemon;
+}
+
+static void
+needs_signals_to_held_groups(void)
+{
+	int fd = pidfd_open(getpid(), 0);
+
+	if (!am_root())
+		skip("needs root");
+	if (pidfd_send_signal(fd, 0, NULL, 4) == -1 && errno == EINVAL)
+		skip("Linux 6.9 signals a group by a pidfd");
+	close(fd);
+}
+
+/* A group that ends without the keeper knowing, and somebody else's of the same
+ * number, before herod knows of the leader's end: who is in that. */
+static pid_t
+replace_group(pid_t leader, pid_t member)
+{
+	kill(leader, SIGKILL);
+	wait_for(!is_alive(leader));
+	kill(member, SIGKILL);
+	wait_for(!is_alive(member));
+	return begin_daemon(leader);
+}
+
+void
+test_a_group_that_has_the_number_of_one_before_is_not_killed(void)
+{
+	pid_t herod, leader, daemon;
+
+	needs_signals_to_held_groups();
+	herod = setup();
+	tell("start", "a", "--", own_path(), "acting-leader", NULL);
+	leader = event_pid("started a ");
+	wait_for(output_has("member "));
+	kill(herod, SIGSTOP);
+	daemon = replace_group(leader, atoi(strstr(output(), "member ") + 7));
+	kill(herod, SIGCONT);
+	event("over a ");
+	check_str(status_of(daemon, "State"), "S (sleeping)");
+	kill(daemon, SIGKILL);
+	teardown();
+}
+
 void
 test_what_a_leader_leaves_behind_is_killed(void)
 {
@@ -1410,6 +1508,26 @@ test_what_a_leader_leaves_behind_may_get_time(void)
 	    "(trap '' TERM; touch up; sleep 1000) & " UNTIL_UP, NULL);
 	check_str(event("over b "), "exit 0");
 	check_int(count_children(keeper_pid), 1);
+	teardown();
+}
+
+void
+test_what_a_leader_left_behind_is_killed_after_an_upgrade(void)
+{
+	pid_t member;
+
+	setup();
+	tell("start", "a", "leftover=1000", text_of("dir=%s", working_dir()),
+	    "--", "sh", "-c",
+	    "(trap '' TERM; touch up; exec sleep 1000) & echo pid $!; " UNTIL_UP,
+	    NULL);
+	wait_for(output_has("pid "));
+	member = atoi(strstr(output(), "pid ") + 4);
+	wait_for(getpgid(member) > 0 && !is_alive(getpgid(member)));
+	tell("start-and-upgrade", keeper_path(), "b", "--", "true", NULL);
+	event("herod ");
+	event("over a ");
+	check(!is_alive(member));
 	teardown();
 }
 

@@ -264,6 +264,24 @@ test_a_datagram_too_long_is_thrown_away(void)
 	check_int(wire_recv(sock[1], small, sizeof(small), &m), 0);
 }
 
+/* It looks like the end, and whoever sends it may do so again and again. */
+void
+test_descriptors_of_an_empty_datagram_are_closed(void)
+{
+	struct wire_out out = {.buf = buf};
+	struct wire_message m;
+	struct wire_fds fds;
+	int sock[2], before;
+
+	check(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sock) == 0);
+	wire_fds_init(&fds);
+	fds.fd[WIRE_KEEP] = before = dup(0);
+	check_int(wire_send(sock[0], &out, &fds), 0);
+	close(before);
+	check_int(wire_recv(sock[1], buf, sizeof(buf), &m), 0);
+	check_int(fcntl(before, F_GETFD), -1);
+}
+
 void
 test_last_words_are_heard(void)
 {
