@@ -47,7 +47,7 @@ set_timeout(const struct ctl *ctl, const struct method *m, json_t *params)
 static bool
 may_repeat(struct ctl *ctl, const struct method *m, struct err *e)
 {
-	return m->scope == SCOPE_OBSERVE && client_may_repeat(ctl->client, e);
+	return m->effect == READS && client_may_repeat(ctl->client, e);
 }
 
 json_t *

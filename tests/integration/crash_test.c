@@ -422,3 +422,30 @@ test_ends_that_are_kept_leak_no_descriptor(void)
 	wait_for(count_fds(h->keeper) == before);
 	herod_stop(h);
 }
+
+/* It only looks, so it can be asked again. */
+void
+test_who_waits_for_a_job_by_heroctl_waits_on(void)
+{
+	struct herod *h =
+	    herod_start(AT_ONCE "[runner:it]\nkind = stdio\ncommand = %s\n",
+		script("it",
+		    text("read -r line; until [ -e %s ]; do sleep 0.1; done\n"
+			 "echo '{\"jsonrpc\":\"2.0\",\"id\":\"j\","
+			 "\"result\":\"well\"}'; exec sleep 1000",
+			here("go"))));
+	pid_t waits;
+
+	wait_for_redis(h);
+	check_int(heroctl(h, "queue it x --id j").status, 0);
+	wait_for(job_is(h, "j", "started"));
+	waits =
+	    run_begin("exec $BUILD/heroctl -s unix:%s wait j >got", h->socket);
+	wait_for(strstr(proc_text(waits, "cmdline"), "heroctl") &&
+	    count_fds(waits) > 3);
+	herod_kill9(h);
+	write_file(here("go"), "");
+	check_int(run_end(waits), 0);
+	check_str(file_text(here("got")), "well\n");
+	herod_stop(h);
+}
