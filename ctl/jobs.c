@@ -201,17 +201,20 @@ verb_job_create(struct ctl *ctl, const struct args *a)
 
 struct batch {
 	json_t *jobs;
-	size_t bytes, lines; /* lines of the batches before */
+	size_t bytes;
+	size_t line; /* the last that was read */
+	size_t at[BATCH_JOBS]; /* the line of each job */
 };
 
-/* Of one job. */
+/* Of one job.  Of a line that is no JSON we know why, herod does not. */
 static enum status
-show_made(struct ctl *ctl, const json_t *made, size_t line)
+show_made(struct ctl *ctl, const json_t *made, const struct batch *b, size_t i)
 {
 	const json_t *error = json_object_get(made, "error");
-	const char *message =
-	    json_string_value(json_object_get(error, "message"));
+	const char *message = json_string_value(json_array_get(b->jobs, i));
 
+	if (!message)
+		message = json_string_value(json_object_get(error, "message"));
 	if (ctl->format == FORMAT_JSON && !ctl->quiet) {
 		json_dumpf(made, ctl->out, JSON_COMPACT);
 		putc('\n', ctl->out);
@@ -221,7 +224,7 @@ show_made(struct ctl *ctl, const json_t *made, size_t line)
 	}
 	if (!error)
 		return STATUS_DONE;
-	ctl_say("line %zu: %s", line, message ? message : "refused");
+	ctl_say("line %zu: %s", b->at[i], message ? message : "refused");
 	return STATUS_REFUSED;
 }
 
@@ -237,29 +240,52 @@ send_batch(struct ctl *ctl, const struct args *a, struct batch *b)
 	result = call_once(
 	    ctl, a->verb.method, json_pack("{s:O}", "jobs", b->jobs), &status);
 	json_array_foreach (result, i, made)
-		if (show_made(ctl, made, b->lines + i + 1) != STATUS_DONE)
+		if (show_made(ctl, made, b, i) != STATUS_DONE)
 			status = STATUS_REFUSED;
 	json_decref(result);
-	b->lines += json_array_size(b->jobs);
 	b->bytes = 0;
 	json_array_clear(b->jobs);
 	return status;
 }
 
-/* A line that is no JSON goes as a text: herod says of it that it is no job. */
+/* A line that is no JSON goes as the text why: herod refuses it in its turn. */
+static json_t *
+job_of_line(const char *line, size_t len)
+{
+	json_error_t why;
+	json_t *job = json_loadb(line, len, JSON_REJECT_DUPLICATES, &why);
+	json_t *text;
+
+	if (json_is_object(job))
+		return job;
+	text = job ? json_string("it is not a JSON object; wanted one a line")
+		   : json_sprintf("not JSON: %s (column %d); wanted a JSON "
+				  "object a line",
+			 why.text, why.column);
+	json_decref(job);
+	return text ? text : json_string("not JSON: not UTF-8 text");
+}
+
+/* Editors put a mark before the first line, and empty ones behind the last. */
 static void
 add_line(struct batch *b, const char *line, size_t len)
 {
-	json_t *job = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
-
-	json_array_append_new(b->jobs, job ? job : json_string(""));
+	if (b->line++ == 0 && len >= 3 &&
+	    memcmp(line, "\xef\xbb\xbf", 3) == 0) {
+		line += 3;
+		len -= 3;
+	}
+	if (strspn(line, " \t\r\n") == len)
+		return;
+	b->at[json_array_size(b->jobs)] = b->line;
+	json_array_append_new(b->jobs, job_of_line(line, len));
 	b->bytes += len;
 }
 
 enum status
 verb_jobs_create_many(struct ctl *ctl, const struct args *a)
 {
-	struct batch b = {json_array(), 0, 0};
+	struct batch b = {.jobs = json_array()};
 	enum status status = STATUS_DONE, sent = STATUS_DONE;
 	char *line = NULL;
 	size_t size = 0;
