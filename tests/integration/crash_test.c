@@ -449,3 +449,24 @@ test_who_waits_for_a_job_by_heroctl_waits_on(void)
 	check_str(file_text(here("got")), "well\n");
 	herod_stop(h);
 }
+
+/* ---- what is told to whoever did not ask for more ---- */
+
+void
+test_the_log_tells_by_default_of_what_somebody_should_look_at(void)
+{
+	struct herod *h;
+
+	setenv("HERO_LOG", "error", 1);
+	h = herod_start(
+	    "[herod]\nredis_url = unix://%s\n"
+	    "[runner:bad]\ncommand = /does/not/exist\n"
+	    "[runner:well]\ncommand = sh -c 'echo; exec sleep 1000'\n"
+	    "stdout_logfile = %s\n",
+	    here("none.sock"), here("none/log"));
+	wait_for(strstr(herod_log(), "runner bad.0: FATAL: exec"));
+	wait_for(strstr(herod_log(), "none.sock: No such file"));
+	wait_for(strstr(herod_log(), here("none/log")));
+	check(!strstr(herod_log(), "runner well"));
+	herod_stop(h);
+}
