@@ -285,6 +285,7 @@ test_tree_shows_children_below_their_parents(void)
 	check_int(r.status, 3);
 	check_has(r.err, "idle has no process");
 	check_int(heroctl(h, "tree idel").status, 4);
+	check_int(heroctl(h, "tree --name web").status, 2);
 	herod_stop(h);
 }
 
