@@ -450,6 +450,29 @@ test_who_waits_for_a_job_by_heroctl_waits_on(void)
 	herod_stop(h);
 }
 
+void
+test_who_runs_a_job_by_heroctl_gets_its_result(void)
+{
+	struct herod *h =
+	    herod_start(AT_ONCE "[runner:it]\nkind = exec\ncommand = %s\n",
+		script("it",
+		    text("echo >>%s; until [ -e %s ]; do sleep 0.1; done\n"
+			 "echo well",
+			here("runs"), here("go"))));
+	pid_t runs;
+
+	wait_for_redis(h);
+	runs = run_begin(
+	    "exec $BUILD/heroctl -s unix:%s run it x >got", h->socket);
+	wait_for(count_lines(here("runs")) == 1);
+	herod_kill9(h);
+	write_file(here("go"), "");
+	check_int(run_end(runs), 0);
+	check_str(file_text(here("got")), "well\n");
+	check_int(count_lines(here("runs")), 1);
+	herod_stop(h);
+}
+
 /* ---- what is told to whoever did not ask for more ---- */
 
 void
