@@ -47,31 +47,62 @@ set_timeout(const struct ctl *ctl, const struct method *m, json_t *params)
 static bool
 may_repeat(struct ctl *ctl, const struct method *m, struct err *e)
 {
-	return m->scope == SCOPE_OBSERVE && client_may_repeat(ctl->client, e);
+	return m->effect == READS && client_may_repeat(ctl->client, e);
+}
+
+/* The answer, or NULL and why not; params are borrowed. */
+static json_t *
+ask_herod(
+    struct ctl *ctl, const struct method *m, json_t *params, struct err *e)
+{
+	json_t *answer = NULL;
+
+	set_timeout(ctl, m, params);
+	client_begin(ctl->client, wait_of(ctl, params));
+	do {
+		if (client_send(
+			ctl->client, m->name, json_incref(params), 1, e) == 0)
+			answer = client_receive(ctl->client, e);
+	} while (answer == NULL && may_repeat(ctl, m, e));
+	return answer;
+}
+
+/* Takes the answer over. */
+static json_t *
+result_of(struct ctl *ctl, json_t *answer, struct err *e, enum status *status)
+{
+	const json_t *result = answer ? client_result(answer, e) : NULL;
+
+	*status = result ? STATUS_DONE : ctl_complain(ctl, e);
+	json_incref((json_t *)result);
+	json_decref(answer);
+	return (json_t *)result;
 }
 
 json_t *
 call_once(struct ctl *ctl, const struct method *m, json_t *stolen,
     enum status *status)
 {
-	json_t *params = stolen ? stolen : json_object(), *answer = NULL;
-	const json_t *result = NULL;
+	json_t *params = stolen ? stolen : json_object(), *answer;
 	struct err e = {0};
 
-	set_timeout(ctl, m, params);
-	client_begin(ctl->client, wait_of(ctl, params));
-	do {
-		if (client_send(
-			ctl->client, m->name, json_incref(params), 1, &e) == 0)
-			answer = client_receive(ctl->client, &e);
-	} while (answer == NULL && may_repeat(ctl, m, &e));
+	answer = ask_herod(ctl, m, params, &e);
 	json_decref(params);
-	if (answer)
-		result = client_result(answer, &e);
-	*status = result ? STATUS_DONE : ctl_complain(ctl, &e);
-	json_incref((json_t *)result);
-	json_decref(answer);
-	return (json_t *)result;
+	return result_of(ctl, answer, &e, status);
+}
+
+json_t *
+call_or_ask(struct ctl *ctl, const struct method *m, json_t *stolen,
+    const struct method *question, json_t *stolen_too, enum status *status)
+{
+	struct err e = {0};
+	json_t *answer = ask_herod(ctl, m, stolen, &e);
+
+	if (answer == NULL && client_may_repeat(ctl->client, &e))
+		answer = ask_herod(ctl, question, stolen_too, &e);
+	json_decref(stolen);
+	json_decref(stolen_too);
+	return result_of(ctl, answer, &e, status);
 }
 
 /* ---- several at once ---- */

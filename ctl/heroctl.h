@@ -85,6 +85,11 @@ enum status shell_run(struct ctl *ctl);
 json_t *call_once(struct ctl *ctl, const struct method *m, json_t *stolen,
     enum status *status);
 
+/* The same, but when herod dies over it, its successor is asked something
+ * else: what has become of it. */
+json_t *call_or_ask(struct ctl *ctl, const struct method *m, json_t *stolen,
+    const struct method *question, json_t *stolen_too, enum status *status);
+
 /*
  * The same call for each of several names, given as the parameter param,
  * all under way at once.  Each result is handed to result() in the order

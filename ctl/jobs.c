@@ -182,10 +182,40 @@ send_whole_job(struct ctl *ctl, const struct args *a)
 	return send_job(ctl, a, json_pack("{s:O}", "job", job));
 }
 
+/* 128 random bits, as herod's own ids are. */
+static const char *
+make_id(char id[37])
+{
+	uint16_t b[8];
+
+	arc4random_buf(b, sizeof(b));
+	snprintf(id, 37, "%04x%04x-%04x-4%03x-%04x-%04x%04x%04x", b[0], b[1],
+	    b[2], b[3] & 0xfff, (b[4] & 0x3fff) | 0x8000, b[5], b[6], b[7]);
+	return id;
+}
+
+/* By an id of ours the job is known to the next herod, should this one die. */
 enum status
 verb_run(struct ctl *ctl, const struct args *a)
 {
-	return send_whole_job(ctl, a);
+	json_t *job = a->given[OPTION_SETTING], *result;
+	enum status status;
+	struct err e = {0};
+	char id[37];
+
+	if (json_object_get(job, "id"))
+		return send_whole_job(ctl, a);
+	if (args_count(a, 1, 2, &e) != 0 || set_payload(a, job, &e) != 0)
+		return ctl_misused(&e);
+	json_object_set_new(job, "id", json_string(make_id(id)));
+	json_object_set_new(job, "runner", json_string(a->operands[0]));
+	result = call_or_ask(ctl, a->verb.method,
+	    json_pack("{s:O}", "job", job), &methods[METHOD_job_wait],
+	    json_pack("{s:s}", "id", id), &status);
+	if (result)
+		status = show_result(ctl, a->verb.method->result, result);
+	json_decref(result);
+	return status;
 }
 
 enum status
@@ -201,17 +231,20 @@ verb_job_create(struct ctl *ctl, const struct args *a)
 
 struct batch {
 	json_t *jobs;
-	size_t bytes, lines; /* lines of the batches before */
+	size_t bytes;
+	size_t line; /* the last that was read */
+	size_t at[BATCH_JOBS]; /* the line of each job */
 };
 
-/* Of one job. */
+/* Of one job.  Of a line that is no JSON we know why, herod does not. */
 static enum status
-show_made(struct ctl *ctl, const json_t *made, size_t line)
+show_made(struct ctl *ctl, const json_t *made, const struct batch *b, size_t i)
 {
 	const json_t *error = json_object_get(made, "error");
-	const char *message =
-	    json_string_value(json_object_get(error, "message"));
+	const char *message = json_string_value(json_array_get(b->jobs, i));
 
+	if (!message)
+		message = json_string_value(json_object_get(error, "message"));
 	if (ctl->format == FORMAT_JSON && !ctl->quiet) {
 		json_dumpf(made, ctl->out, JSON_COMPACT);
 		putc('\n', ctl->out);
@@ -221,7 +254,7 @@ show_made(struct ctl *ctl, const json_t *made, size_t line)
 	}
 	if (!error)
 		return STATUS_DONE;
-	ctl_say("line %zu: %s", line, message ? message : "refused");
+	ctl_say("line %zu: %s", b->at[i], message ? message : "refused");
 	return STATUS_REFUSED;
 }
 
@@ -237,29 +270,52 @@ send_batch(struct ctl *ctl, const struct args *a, struct batch *b)
 	result = call_once(
 	    ctl, a->verb.method, json_pack("{s:O}", "jobs", b->jobs), &status);
 	json_array_foreach (result, i, made)
-		if (show_made(ctl, made, b->lines + i + 1) != STATUS_DONE)
+		if (show_made(ctl, made, b, i) != STATUS_DONE)
 			status = STATUS_REFUSED;
 	json_decref(result);
-	b->lines += json_array_size(b->jobs);
 	b->bytes = 0;
 	json_array_clear(b->jobs);
 	return status;
 }
 
-/* A line that is no JSON goes as a text: herod says of it that it is no job. */
+/* A line that is no JSON goes as the text why: herod refuses it in its turn. */
+static json_t *
+job_of_line(const char *line, size_t len)
+{
+	json_error_t why;
+	json_t *job = json_loadb(line, len, JSON_REJECT_DUPLICATES, &why);
+	json_t *text;
+
+	if (json_is_object(job))
+		return job;
+	text = job ? json_string("it is not a JSON object; wanted one a line")
+		   : json_sprintf("not JSON: %s (column %d); wanted a JSON "
+				  "object a line",
+			 why.text, why.column);
+	json_decref(job);
+	return text ? text : json_string("not JSON: not UTF-8 text");
+}
+
+/* Editors put a mark before the first line, and empty ones behind the last. */
 static void
 add_line(struct batch *b, const char *line, size_t len)
 {
-	json_t *job = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
-
-	json_array_append_new(b->jobs, job ? job : json_string(""));
+	if (b->line++ == 0 && len >= 3 &&
+	    memcmp(line, "\xef\xbb\xbf", 3) == 0) {
+		line += 3;
+		len -= 3;
+	}
+	if (strspn(line, " \t\r\n") == len)
+		return;
+	b->at[json_array_size(b->jobs)] = b->line;
+	json_array_append_new(b->jobs, job_of_line(line, len));
 	b->bytes += len;
 }
 
 enum status
 verb_jobs_create_many(struct ctl *ctl, const struct args *a)
 {
-	struct batch b = {json_array(), 0, 0};
+	struct batch b = {.jobs = json_array()};
 	enum status status = STATUS_DONE, sent = STATUS_DONE;
 	char *line = NULL;
 	size_t size = 0;

@@ -714,6 +714,60 @@ show_reload(struct ctl *ctl, const json_t *result)
 	say_refused(json_object_get(result, "refused"));
 }
 
+/* A word of a command, in quotes where it needs them. */
+static void
+put_word(FILE *out, const char *word)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyz"
+				    "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789_-+./:,=@%";
+
+	if (*word && word[strspn(word, plain)] == '\0') {
+		fputs(word, out);
+		return;
+	}
+	putc('\'', out);
+	for (; *word; word++)
+		if (*word == '\'')
+			fputs("'\\''", out);
+		else
+			putc(*word, out);
+	putc('\'', out);
+}
+
+static void
+put_item(FILE *out, const char *setting, const json_t *item)
+{
+	char *text = value_text(item);
+
+	if (strcmp(setting, "command") == 0)
+		put_word(out, text);
+	else
+		fputs(text, out);
+	free(text);
+}
+
+/* As the file has it; new string. */
+static char *
+setting_text(const char *setting, const json_t *value)
+{
+	const char *between = strcmp(setting, "command") == 0 ? " " : ", ";
+	char *text = NULL;
+	size_t size, i;
+	json_t *item;
+	FILE *out;
+
+	if (!json_is_array(value))
+		return value_text(value);
+	out = open_memstream(&text, &size);
+	json_array_foreach (value, i, item) {
+		fputs(i ? between : "", out);
+		put_item(out, setting, item);
+	}
+	fclose(out);
+	return text;
+}
+
 static void
 show_section(struct ctl *ctl, const char *head, const json_t *settings)
 {
@@ -723,7 +777,7 @@ show_section(struct ctl *ctl, const char *head, const json_t *settings)
 
 	fprintf(ctl->out, "[%s]\n", head);
 	json_object_foreach ((json_t *)settings, name, value) {
-		text = value_text(value);
+		text = setting_text(name, value);
 		if (!json_is_null(value))
 			fprintf(ctl->out, "%s = %s\n", name, text);
 		free(text);

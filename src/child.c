@@ -900,13 +900,55 @@ stage_object(const struct process *p)
 	return NULL;
 }
 
+/* The begin of the program as text, if it is there and we may read it. */
+static bool
+read_head(const struct process *p, char *head, size_t size)
+{
+	bool whole = p->program[0] == '/' || !p->directory;
+	char *path = whole ? xstrdup(p->program)
+			   : xasprintf("%s/%s", p->directory, p->program);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	ssize_t n = fd == -1 ? -1 : read(fd, head, size - 1);
+
+	free(path);
+	if (fd != -1)
+		close(fd);
+	head[n > 0 ? n : 0] = '\0';
+	return n > 0;
+}
+
+/* What the kernel says of a script whose interpreter is missing is what it
+ * says of a program that is missing. */
+static void
+exec_hint(const struct process *p, char *buf, size_t size)
+{
+	char head[256], *name;
+
+	buf[0] = '\0';
+	if (strcmp(p->c.stage, "exec") != 0 || !strchr(p->program, '/') ||
+	    !read_head(p, head, sizeof(head)))
+		return;
+	name = head + 2 + strspn(head + 2, " \t");
+	if (p->c.error == ENOEXEC && head[0] != '#')
+		strlcpy(buf, " (a script must begin with #!)", size);
+	else if (p->c.error == ENOENT && strncmp(head, "#!", 2) == 0)
+		snprintf(buf, size,
+		    " (it is there, its interpreter %.*s is not%s)",
+		    (int)strcspn(name, " \t\r\n"), name,
+		    head[strcspn(head, "\r\n")] == '\r'
+			? ": its lines end as those of Windows"
+			: "");
+}
+
 static void
 failure_text(const struct process *p, char *buf, size_t size)
 {
 	const char *object = stage_object(p);
+	char hint[400];
 
-	snprintf(buf, size, "%s%s%s: %s", p->c.stage, object ? " " : "",
-	    object ? object : "", strerror(p->c.error));
+	exec_hint(p, hint, sizeof(hint));
+	snprintf(buf, size, "%s%s%s: %s%s", p->c.stage, object ? " " : "",
+	    object ? object : "", strerror(p->c.error), hint);
 }
 
 static void

@@ -1034,7 +1034,8 @@ add_private_redis(struct herod *h, struct err *e)
 	char *url = NULL;
 
 	if (private_redis_conf(&h->conf->daemon, &conf, &url, e) == 0)
-		r = runner_add(h->runners, "herod-redis", &conf, "herod", e);
+		r = runner_add(
+		    h->runners, PRIVATE_REDIS_NAME, &conf, "herod", e);
 	if (r) {
 		r->internal = true;
 		r->wanted = WANTED_UP;
@@ -1116,6 +1117,9 @@ make_parts(struct herod *h, struct err *e)
 	    : NULL;
 	if (h->redis == NULL)
 		return -1;
+	if (own_redis)
+		redis_set_hint(h->redis,
+		    "it is herod's own: heroctl why " PRIVATE_REDIS_NAME);
 	h->events = events_new();
 	h->workers = workers_new(h->loop, h->redis, d, d->state_dir);
 	workers_publish(h->workers, h->events);

@@ -55,7 +55,7 @@ static void
 trouble(struct logfile *f, const char *what)
 {
 	if (f->error != errno)
-		log_warn("%s %s", what, f->path);
+		log_error("%s %s", what, f->path);
 	f->error = errno;
 }
 

@@ -8,6 +8,8 @@
 #include "err.h"
 #include "settings.h"
 
+#define PRIVATE_REDIS_NAME "herod-redis"
+
 /*
  * Fills a zeroed runner_conf (settings_clear() it) for the service
  * "herod-redis", makes its directory in the state directory, and gives the

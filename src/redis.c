@@ -89,6 +89,7 @@ struct redis {
 	long long db;
 	char address[300];
 	double timeout;
+	const char *hint; /* when nobody listens there */
 	/* What it must have. */
 	const char *library, *code;
 	char *bells[REDIS_BELLS_MAX];
@@ -186,8 +187,7 @@ hint_of(const struct redis *r, const char *sentence)
 		if (!strcmp(complaints[i].sentence, sentence))
 			return complaints[i].hint;
 	if (strstr(sentence, "refused") || strstr(sentence, "No such file"))
-		return r->path ? "is redis-server running on that socket?"
-			       : "is redis-server running there?";
+		return r->hint;
 	return "herod goes on dialling; ask again";
 }
 
@@ -350,12 +350,12 @@ link_answer_null(struct link *l)
 }
 
 static void
-tell_why(struct redis *r)
+tell_why(struct redis *r, enum log_level level)
 {
 	if (!strcmp(r->why, r->told))
 		return;
 	strlcpy(r->told, r->why, sizeof(r->told));
-	log_warnx("redis %s: %s", r->address, r->why);
+	log_if(level, "redis %s: %s", r->address, r->why);
 }
 
 static void
@@ -367,9 +367,10 @@ lose(struct redis *r, const char *why)
 	strlcpy(r->why, why, sizeof(r->why));
 	r->broken[0] = '\0';
 	r->phase = WAITING;
-	/* A server that is just being started is no news. */
+	/* A server that is just being started is no news, one that ends may be
+	 * asked to: it is an error when it stays away. */
 	if (was_up || r->delay >= TELL_AFTER)
-		tell_why(r);
+		tell_why(r, was_up ? LOG_WARN : LOG_ERROR);
 	ev_timer_stop(r->loop, &r->deadline);
 	for (i = 0; i < LINKS; i++)
 		link_close(&r->links[i]);
@@ -1142,6 +1143,12 @@ redis_set_timeout(struct redis *r, double timeout)
 	r->timeout = timeout;
 }
 
+void
+redis_set_hint(struct redis *r, const char *hint)
+{
+	r->hint = hint;
+}
+
 struct redis *
 redis_new(struct ev_loop *loop, const char *url, double timeout, struct err *e)
 {
@@ -1166,6 +1173,8 @@ redis_new(struct ev_loop *loop, const char *url, double timeout, struct err *e)
 		redis_free(r);
 		return NULL;
 	}
+	r->hint = r->path ? "is redis-server running on that socket?"
+			  : "is redis-server running there?";
 	ev_timer_start(loop, &r->dial);
 	ev_prepare_start(loop, &r->flush);
 	return r;

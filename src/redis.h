@@ -57,6 +57,9 @@ void redis_hang_up(struct redis *r);
  * most so many seconds: for who is about to end. */
 void redis_settle(struct redis *r, double seconds);
 
+/* What to do when nobody listens there; kept by the caller. */
+void redis_set_hint(struct redis *r, const char *hint);
+
 /* A library of functions that must be there before it counts as up; code
  * is kept by the caller. */
 void redis_set_library(struct redis *r, const char *name, const char *code);

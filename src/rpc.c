@@ -372,6 +372,11 @@ hint_at_scope(const struct method *m, const struct peer *peer, struct err *e)
 		return err_hint(e,
 		    "show a key: heroctl -k KEY, Authorization: Bearer KEY, or "
 		    "auth.login");
+	if (*peer->key_id)
+		return err_hint(e,
+		    "a key counts in place of who you are: show one of the "
+		    "scope %s, or none",
+		    scope_name(m->scope));
 	if (m->scope < SCOPE_ADMIN)
 		return err_hint(e,
 		    "default_scope = %s gives it to all local users, "

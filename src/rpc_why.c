@@ -9,6 +9,7 @@
 
 #include "mem.h"
 #include "news.h"
+#include "private_redis.h"
 #include "probe.h"
 #include "redis.h"
 #include "rpc.h"
@@ -140,6 +141,14 @@ say_held(struct tale *t)
 		say(t, "No job begins before that is over: %s.", why);
 }
 
+static const char *
+own_redis_hint(const struct tale *t)
+{
+	return runner_find(t->services->runners, PRIVATE_REDIS_NAME)
+	    ? "; it is herod's own: heroctl why " PRIVATE_REDIS_NAME
+	    : "";
+}
+
 static void
 say_queue(struct tale *t)
 {
@@ -148,8 +157,8 @@ say_queue(struct tale *t)
 	if (conf(t)->kind == KIND_SERVICE)
 		return;
 	if (redis && !redis_is_up(redis))
-		say(t, "It gets no jobs, because Redis is away: %s.",
-		    redis_why(redis));
+		say(t, "It gets no jobs, because Redis is away: %s%s.",
+		    redis_why(redis), own_redis_hint(t));
 	else if (say_jobs(t, " of its time limit") == 0 && !is_paused(t))
 		say(t, "It waits for a job in the queue %s.",
 		    runner_queue(t->runner));
@@ -515,6 +524,16 @@ is_told(const struct runner *r, const struct instance *i)
 	return false;
 }
 
+/* Both streams have one file, of which the first has told. */
+static bool
+is_same_file(const struct output *o)
+{
+	const char *out = output_path(o, CHILD_STDOUT);
+	const char *err = output_path(o, CHILD_STDERR);
+
+	return out && err && strcmp(out, err) == 0;
+}
+
 /* A log that cannot be written, and what becomes of the lines. */
 static void
 say_log(struct tale *t, int stream, const char *name)
@@ -571,7 +590,8 @@ say_all(struct tale *t, const struct instance *telling)
 			say_instance(t, i);
 	say_unserved(t);
 	say_log(t, CHILD_STDOUT, "stdout");
-	say_log(t, CHILD_STDERR, "stderr");
+	if (!is_same_file(t->runner->output))
+		say_log(t, CHILD_STDERR, "stderr");
 }
 
 HANDLER(explain_runner)

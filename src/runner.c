@@ -278,8 +278,8 @@ enter(struct instance *i, enum state next)
 	arm(i, time_in(i, next));
 	ready_state(i);
 	probe_state(i);
-	log_info("runner %s.%d: %s: %s", i->runner->name, i->n,
-	    state_name(next), i->why);
+	log_if(next == FATAL ? LOG_ERROR : LOG_INFO, "runner %s.%d: %s: %s",
+	    i->runner->name, i->n, state_name(next), i->why);
 	if (next == RUNNING)
 		recycle_watch(i);
 	else

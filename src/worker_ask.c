@@ -62,7 +62,7 @@ runner_for_job(struct workers *w, const char *name, struct err *e)
 	if (r->conf.kind == KIND_SERVICE) {
 		err_set(e, ERR_NO_CONSUMER,
 		    "runner %s is of kind service and takes no jobs", name);
-		err_hint(e, "runners of kind exec and stdio do");
+		err_hint(e, "runners of kind exec, stdio and redis do");
 		return NULL;
 	}
 	return r;

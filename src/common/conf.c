@@ -805,6 +805,68 @@ refuse_doubles(struct reading *r)
 	}
 }
 
+/* ---- settings that are swallowed ---- */
+
+static const struct setting *
+table_of(const struct entry *e)
+{
+	if (strcmp(e->section, "herod") == 0)
+		return daemon_settings;
+	return is_schedule_section(e) ? schedule_settings : runner_settings;
+}
+
+/* Text of the user's, in which NAME=VALUE may be a word. */
+static bool
+is_free_text(const struct entry *e)
+{
+	static const char *const names[] = {
+	    "command", "environment", "env_vars", "payload", "metadata"};
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (strcmp(e->name, names[i]) == 0)
+			return true;
+	return false;
+}
+
+/* Does a line of the value read as a setting, "numprocs = 2"?  name is it. */
+static bool
+is_setting_line(
+    const struct entry *e, const char *line, char *name, size_t size)
+{
+	size_t len = strcspn(line, " \t=\n");
+	size_t blanks = strspn(line + len, " \t");
+
+	if (len == 0 || len >= size || line[len + blanks] != '=' ||
+	    (blanks == 0 && is_free_text(e)))
+		return false;
+	strlcpy(name, line, len + 1);
+	return setting_find(table_of(e), name) != NULL;
+}
+
+/* Whoever indents settings means them as such, but a line that begins with a
+ * blank belongs to the one before. */
+static void
+refuse_swallowed(struct reading *r)
+{
+	const struct entry *e;
+	const char *line;
+	char name[64];
+	size_t i;
+
+	for (i = 0; i < r->n; i++) {
+		e = &r->entries[i];
+		line = e->value;
+		while ((line = strchr(line, '\n')) != NULL)
+			if (is_setting_line(e, ++line, name, sizeof(name)))
+				complain(r, e->origin,
+				    "%s: the line '%s = ...' behind it begins "
+				    "with a blank, so it would be a part of "
+				    "%s: take the blank away",
+				    e->name, name, e->name);
+	}
+}
+
 /* It stands in the section KIND:NAME: when it is missing nevertheless, it was
  * refused, and is not to be missed. */
 static bool
@@ -1156,6 +1218,7 @@ conf_load(const char *path, const json_t *overrides, char ***errors)
 		read_file(&r, path);
 	c->files = r.files;
 	refuse_doubles(&r);
+	refuse_swallowed(&r);
 	r.has_user = entry_find(&r, 0, "herod", "user") != NULL ||
 	    json_object_get(overrides, "user") != NULL;
 	set_daemon(&r, c);

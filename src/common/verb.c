@@ -179,12 +179,20 @@ of_param(const struct param *p, enum option_home home, struct option *o)
 	return true;
 }
 
+/* An operand that need not be there. */
+static bool
+is_operand(const struct verb *v, const struct param *p)
+{
+	return v->operands && strcmp(v->operands, "[NAME...]") == 0 &&
+	    strcmp(p->name, "name") == 0;
+}
+
 /* Parameters that neither the operands nor the settings give.  Of two of
  * the same name the setting is meant. */
 static bool
 is_option(const struct verb *v, const struct param *p)
 {
-	if (p->required)
+	if (p->required || is_operand(v, p))
 		return false;
 	return v->settings == NULL ||
 	    (p->kind.type != TYPE_OBJECT &&

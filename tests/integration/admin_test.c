@@ -430,13 +430,14 @@ test_many_jobs_are_made_in_one_call_and_in_order(void)
 	check_int((long long)json_array_size(
 		      rpc(h, "jobs.create_many", "{s:[]}", "jobs")),
 	    0);
-	r = run(
-	    "printf '%%s\\n' '{\"runner\":\"it\",\"payload\":\"c\"}' nonsense "
-	    "'{\"runner\":\"it\",\"id\":\"d-1\"}' | "
-	    "$BUILD/heroctl -s unix:%s jobs create-many",
+	r = run("{ printf '\\357\\273\\277'; printf '%%s\\r\\n' "
+		"'{\"runner\":\"it\",\"payload\":\"c\"}' '' nonsense "
+		"'{\"runner\":\"it\",\"id\":\"d-1\"}' ''; } | "
+		"$BUILD/heroctl -s unix:%s jobs create-many",
 	    h->socket);
 	check_int(r.status, 1);
-	check_has(r.err, "line 2: ");
+	check_has(r.err, "line 3: not JSON: ");
+	check(!strstr(r.err, "line 2") && !strstr(r.err, "line 5"));
 	check_has(r.out, "\nd-1\n");
 	check_int(count_lines(here("runs")) >= 2, 1);
 	check_str(job_outcome(h, "d-1"), "");

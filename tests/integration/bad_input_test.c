@@ -343,6 +343,9 @@ test_a_missing_redis_server_leaves_supervision(void)
 	error = rpc_error(h, "queue_job_to_runner", "[s]", "it");
 	check_int(int_at(error, "code"), -32030);
 	wait_for(strstr(herod_log(), "/no/such/redis") != NULL);
+	check_has(heroctl(h, "queue it x").err,
+	    "herod's own: heroctl why herod-redis");
+	check_has(heroctl(h, "why it").out, "heroctl why herod-redis");
 	stop(h);
 }
 

@@ -422,3 +422,74 @@ test_ends_that_are_kept_leak_no_descriptor(void)
 	wait_for(count_fds(h->keeper) == before);
 	herod_stop(h);
 }
+
+/* It only looks, so it can be asked again. */
+void
+test_who_waits_for_a_job_by_heroctl_waits_on(void)
+{
+	struct herod *h =
+	    herod_start(AT_ONCE "[runner:it]\nkind = stdio\ncommand = %s\n",
+		script("it",
+		    text("read -r line; until [ -e %s ]; do sleep 0.1; done\n"
+			 "echo '{\"jsonrpc\":\"2.0\",\"id\":\"j\","
+			 "\"result\":\"well\"}'; exec sleep 1000",
+			here("go"))));
+	pid_t waits;
+
+	wait_for_redis(h);
+	check_int(heroctl(h, "queue it x --id j").status, 0);
+	wait_for(job_is(h, "j", "started"));
+	waits =
+	    run_begin("exec $BUILD/heroctl -s unix:%s wait j >got", h->socket);
+	wait_for(strstr(proc_text(waits, "cmdline"), "heroctl") &&
+	    count_fds(waits) > 3);
+	herod_kill9(h);
+	write_file(here("go"), "");
+	check_int(run_end(waits), 0);
+	check_str(file_text(here("got")), "well\n");
+	herod_stop(h);
+}
+
+void
+test_who_runs_a_job_by_heroctl_gets_its_result(void)
+{
+	struct herod *h =
+	    herod_start(AT_ONCE "[runner:it]\nkind = exec\ncommand = %s\n",
+		script("it",
+		    text("echo >>%s; until [ -e %s ]; do sleep 0.1; done\n"
+			 "echo well",
+			here("runs"), here("go"))));
+	pid_t runs;
+
+	wait_for_redis(h);
+	runs = run_begin(
+	    "exec $BUILD/heroctl -s unix:%s run it x >got", h->socket);
+	wait_for(count_lines(here("runs")) == 1);
+	herod_kill9(h);
+	write_file(here("go"), "");
+	check_int(run_end(runs), 0);
+	check_str(file_text(here("got")), "well\n");
+	check_int(count_lines(here("runs")), 1);
+	herod_stop(h);
+}
+
+/* ---- what is told to whoever did not ask for more ---- */
+
+void
+test_the_log_tells_by_default_of_what_somebody_should_look_at(void)
+{
+	struct herod *h;
+
+	setenv("HERO_LOG", "error", 1);
+	h = herod_start(
+	    "[herod]\nredis_url = unix://%s\n"
+	    "[runner:bad]\ncommand = /does/not/exist\n"
+	    "[runner:well]\ncommand = sh -c 'echo; exec sleep 1000'\n"
+	    "stdout_logfile = %s\n",
+	    here("none.sock"), here("none/log"));
+	wait_for(strstr(herod_log(), "runner bad.0: FATAL: exec"));
+	wait_for(strstr(herod_log(), "none.sock: No such file"));
+	wait_for(strstr(herod_log(), here("none/log")));
+	check(!strstr(herod_log(), "runner well"));
+	herod_stop(h);
+}

@@ -215,6 +215,8 @@ test_full_disk_drops_and_counts(void)
 	check_str(text_at(status_of(h, "it"), "log.stdout.why"),
 	    "No space left on device");
 	check_has(heroctl(h, "why it").out, "bytes were dropped so far");
+	check(!strstr(
+	    strstr(heroctl(h, "why it").out, "dropped") + 1, "dropped"));
 	herod_stop(h);
 	run("umount small");
 }

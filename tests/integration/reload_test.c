@@ -680,6 +680,26 @@ test_get_config_shows_no_secret(void)
 }
 
 void
+test_what_get_config_shows_can_be_a_file(void)
+{
+	struct herod *h = herod_start(AT_ONCE
+	    "[runner:a]\n" SLEEPER "[runner:it]\nautostart = false\n"
+	    "command = sh -c \"echo 'a b'; exit 3\" ''\nexitcodes = 0,3\n"
+	    "stopsignal = TERM,QUIT\nrequires = a:ready\n");
+	json_t *was = rpc(h, "get_config", "[s]", "it"), *is;
+
+	write_file(here("shown.conf"), heroctl(h, "get-config").out);
+	herod_stop(h);
+	check_has(run("$BUILD/heroctl check shown.conf").out, "good");
+	h = herod_start_beside(
+	    "2", "%s", run("sed -n '/^.runner:[ai]/,/^#/p' shown.conf").out);
+	is = rpc(h, "get_config", "[s]", "it");
+	check(json_equal(
+	    at(was, "runners.it.settings"), at(is, "runners.it.settings")));
+	herod_stop(h);
+}
+
+void
 test_the_log_level_can_be_set(void)
 {
 	struct herod *h = herod_start(AT_ONCE);

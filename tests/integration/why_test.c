@@ -51,6 +51,33 @@ test_why_it_is_not_running(void)
 	herod_stop(h);
 }
 
+/* The kernel says of both that there is no such file. */
+void
+test_why_a_script_that_is_there_is_not_found(void)
+{
+	struct herod *h = herod_start("[defaults]\ndirectory = %s\n"
+				      "[runner:crlf]\ncommand = ./crlf\n"
+				      "[runner:odd]\ncommand = %s\n"
+				      "[runner:none]\ncommand = ./none\n"
+				      "[runner:bare]\ncommand = ./bare\n",
+	    here(""), here("odd"));
+
+	write_file(here("crlf"), "#!/bin/sh\r\necho\r\n");
+	write_file(here("odd"), "#! /does/not/exist -x\n");
+	write_file(here("bare"), "echo\n");
+	run("chmod +x crlf odd bare");
+	rpc_error(h, "start_runner", "[s]", "crlf");
+	check_has(why(h, "crlf"),
+	    "it is there, its interpreter /bin/sh is not: its lines end as "
+	    "those of Windows");
+	rpc_error(h, "start_runner", "[s]", "odd");
+	check_has(why(h, "odd"), "its interpreter /does/not/exist is not)");
+	rpc_error(h, "start_runner", "[s]", "bare");
+	check_has(why(h, "bare"), "a script must begin with #!");
+	check(!strstr(why(h, "none"), "interpreter"));
+	herod_stop(h);
+}
+
 /* Pitfall 44. */
 void
 test_why_it_failed_with_its_last_lines(void)
@@ -258,6 +285,7 @@ test_tree_shows_children_below_their_parents(void)
 	check_int(r.status, 3);
 	check_has(r.err, "idle has no process");
 	check_int(heroctl(h, "tree idel").status, 4);
+	check_int(heroctl(h, "tree --name web").status, 2);
 	herod_stop(h);
 }
 

@@ -209,6 +209,22 @@ test_settings_are_set_once(void)
 	free(why);
 }
 
+/* They would be words of the command. */
+void
+test_settings_that_are_indented_are_not_swallowed(void)
+{
+	char *why = load_badly("[runner:x]\n  command = a\n  numprocs = 2\n"
+			       "[herod]\n\tnode = b\n\tspool=true\n");
+
+	check_has(why,
+	    "herod.conf:2: command: the line 'numprocs = ...' behind it "
+	    "begins with a blank");
+	check_has(why, "herod.conf:5: node: the line 'spool = ...'");
+	free(why);
+	conf_free(load_well("[runner:x]\ncommand = sh -c '\n user=a\n b = 1'\n"
+			    "environment = A=b,\n  user=c\n"));
+}
+
 void
 test_long_lines_arrive_whole(void)
 {
