@@ -379,6 +379,8 @@ bool redis_rang(struct workers *w, const char *id);
  */
 bool redis_is_swept(struct workers *w, const struct instance *i);
 void redis_reread(struct workers *w);
+/* Its runner is forgotten.  Frees k. */
+void redis_leave(struct work *k);
 
 /* Is it one of those that draw from that lane themselves? */
 bool redis_draws(const struct instance *i, const struct lane *l);

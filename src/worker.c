@@ -1696,7 +1696,7 @@ place_gone(struct place *p)
 	/* Whoever has them goes on with them. */
 	while (runner_is_external(p->instance->runner) &&
 	    (k = TAILQ_FIRST(&p->works)))
-		work_drop(k);
+		redis_leave(k);
 	/* It is down, so this finds jobs only when herod ends in a hurry. */
 	TAILQ_FOREACH (k, &p->works, next) {
 		exec_forget(k);

@@ -476,6 +476,17 @@ end_uncertain(struct work *k, const struct hands *h)
 	work_end(k, JOB_TIMEOUT);
 }
 
+/* Nobody sees any more what becomes of it; who has asked that it ends, or waits
+ * for its time limit, is not left waiting. */
+void
+redis_leave(struct work *k)
+{
+	if (k->fate == FATE_OPEN)
+		work_drop(k);
+	else
+		end_uncertain(k, &(struct hands){.unknown = true});
+}
+
 static void
 on_grace_over(struct ev_loop *loop, ev_timer *t, int revents)
 {

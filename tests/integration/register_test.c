@@ -420,6 +420,28 @@ test_a_job_at_work_is_left_to_who_has_it(void)
 	herod_stop(h);
 }
 
+/* Its end is not watched any more, but who has asked is told. */
+void
+test_who_stops_a_job_of_a_runner_that_is_forgotten_is_told(void)
+{
+	struct herod *h = start("");
+	const char *id;
+	pid_t pid;
+	int stop;
+
+	register_far(h);
+	pid = begin_own_actor();
+	id = queue_job(h, "stay", "{}");
+	wait_for(int_at(status_of(h, "far"), "queue.running") == 1);
+	stop = rpc_begin(h, "job.stop", "[s]", id);
+	wait_for(!strcmp(ask("LLEN hero:stop_queue:far"), "1"));
+	rpc(h, "unregister_runner", "[s]", "far");
+	check_str(text_at(rpc_end(stop), "result"), "cancelled");
+	check_str(ask("HLEN herod:open:far"), "0");
+	kill_actor(pid);
+	herod_stop(h);
+}
+
 /* ---- its actor dies, or is slow ---- */
 
 /* Nobody sees that, so the time limit ends the job; since it may be at work
