@@ -304,7 +304,7 @@ void queue_keep(struct queue *q, const struct job *j, const char *label,
     still_ours_fn fn, void *arg);
 
 /* The status "stopping" for those who look. */
-void queue_mark_stopping(struct queue *q, const char *id);
+void queue_mark_stopping(struct queue *q, const struct job *j);
 
 /* ---- programs that draw from Redis themselves, the Hero way ---- */
 

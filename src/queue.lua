@@ -772,9 +772,9 @@ end
 -- again after its own backoff, or a second, as its runner is not known here.
 local function retry_unseen(ns, id, job, now)
 	local v = redis.call('HMGET', job, 'status', 'retries_done', 'retries',
-		'backoff')
+		'backoff', 'reason')
 
-	if v[1] ~= 'error' or
+	if v[1] ~= 'error' or v[5] == 'cancelled' or
 	    (tonumber(v[2]) or 0) >= (tonumber(v[3]) or 0) then
 		return false
 	end

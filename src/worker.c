@@ -685,7 +685,7 @@ work_cancel(struct work *k)
 	if (job_move(k->job, JOB_STOPPING, NULL) == -1)
 		return;
 	k->cancelled = true;
-	queue_mark_stopping(k->place->lane->queue, k->job->spec.id);
+	queue_mark_stopping(k->place->lane->queue, k->job);
 	if (k->fate != FATE_OPEN)
 		return; /* its process is on its way out */
 	work_stop(k, FATE_CANCEL);

@@ -609,6 +609,33 @@ test_who_waits_at_one_herod_is_told_what_another_has_ended(void)
 	herod_stop(a);
 }
 
+/* The herod that was asked to stop it is the last to see that its actor did:
+ * the other one must not take that for a failure, and try again. */
+void
+test_a_job_that_is_stopped_is_not_tried_again_by_another_herod(void)
+{
+	struct herod *a, *b;
+	const char *id;
+	int stop;
+
+	start_two(&a, &b);
+	id = queue_job(a, "x", "{\"retries\": 1, \"backoff\": 0.05}");
+	check_str(ask("LPOP hero:work_queue:far"), id);
+	ask(text("HSET hero:job:%s status started", id));
+	wait_for(int_at(status_of(a, "far"), "queue.running") == 1);
+	wait_for(int_at(status_of(b, "far"), "queue.running") == 1);
+	stop = rpc_begin(a, "job.stop", "[s]", id);
+	wait_for(!strcmp(ask("LLEN hero:stop_queue:far"), "1"));
+	kill(herod_pid(a), SIGSTOP);
+	ask(text("HSET hero:job:%s status error error stopped", id));
+	wait_for(!strcmp(ask("HLEN herod:open:far"), "0"));
+	kill(herod_pid(a), SIGCONT);
+	check_str(text_at(rpc_end(stop), "result"), "cancelled");
+	check(job_is(b, id, "cancelled"));
+	herod_stop(b);
+	herod_stop(a);
+}
+
 /* ---- who may ---- */
 
 static struct ran
