@@ -203,6 +203,8 @@ struct workers {
 	TAILQ_HEAD(, place) unread; /* have answers that came in this turn */
 	ev_prepare serve;
 	ev_timer retry; /* no take before */
+	ev_timer again; /* reads that Redis refused */
+	bool unseen; /* among them what external runners do */
 	bool adopted; /* the keeper has told what lives */
 	bool recovered; /* claims of the herod before us are settled */
 	bool open; /* Redis is there and its claims are ours */
@@ -274,6 +276,9 @@ void work_later(struct work *k, double delay, const char *why);
 
 /* Back to its queue; a died one too often is quarantined.  Frees k. */
 void work_back(struct work *k, enum back how, const char *why);
+
+/* What Redis has just refused to tell is asked again soon. */
+void ask_again(struct workers *w);
 
 /* Gives all that a place has in hand back, in order. */
 void place_back(struct place *p, enum back how, const char *why);

@@ -26,7 +26,7 @@ struct job_wait {
 	TAILQ_ENTRY(job_wait) next;
 	struct workers *all;
 	struct watch *watch; /* NULL: its answer is on the way */
-	bool fresh;
+	bool known; /* that there is such a job: a refusal is waited out */
 	job_wait_fn fn;
 	void *arg;
 	double timeout; /* as asked */
@@ -286,13 +286,14 @@ wait_fail_soon(struct job_wait *wait, const struct err *e)
 	ev_timer_start(wait->all->loop, &wait->timer);
 }
 
+/* all: also those who wait for a job that was there. */
 static void
-watch_fail(struct watch *watch, const struct err *e)
+watch_fail(struct watch *watch, const struct err *e, bool all)
 {
 	struct job_wait *wait, *next;
 
 	TAILQ_FOREACH_SAFE (wait, &watch->waits, next, next)
-		if (!wait->fresh)
+		if (all || !wait->known)
 			wait_fail_soon(wait, e);
 }
 
@@ -337,22 +338,41 @@ watch_elsewhere(struct workers *w, const struct job *j)
 }
 
 static void
+watch_is_known(struct watch *watch)
+{
+	struct job_wait *wait;
+
+	TAILQ_FOREACH (wait, &watch->waits, next)
+		wait->known = true;
+}
+
+static void
+watch_missing(struct watch *watch)
+{
+	struct err e = {0};
+
+	job_refuse_missing(watch->id, &e);
+	watch_fail(watch, &e, true);
+}
+
+static void
 on_looked(void *arg, struct job *j, const struct err *e)
 {
 	struct look *look = arg;
 	struct workers *w = look->all;
 	struct watch *watch = watch_find(w, look->id);
-	struct err none = {0};
 
 	if (watch && e && redis_is_up(w->redis)) {
-		watch_fail(watch, e);
+		watch_fail(watch, e, false);
+		ask_again(w);
 	} else if (watch && !e && !j) {
-		job_refuse_missing(look->id, &none);
-		watch_fail(watch, &none);
+		watch_missing(watch);
 	} else if (watch && j && job_is_over(j->status)) {
 		watch_over(w, j);
-	} else if (watch && j && !work_find(w, look->id)) {
-		watch_elsewhere(w, j);
+	} else if (watch && j) {
+		watch_is_known(watch);
+		if (!work_find(w, look->id))
+			watch_elsewhere(w, j);
 	}
 	job_free(j);
 	free(look);
@@ -413,7 +433,7 @@ workers_wait(struct workers *w, const char *id, double timeout, bool fresh,
 	struct err e = {0};
 
 	wait->all = w;
-	wait->fresh = fresh;
+	wait->known = fresh;
 	wait->fn = fn;
 	wait->arg = arg;
 	wait->watch = watch_open(w, id);

@@ -292,7 +292,10 @@ on_look(void *arg, const char *id, enum observed what, long long nodes,
 	    ? lane_open(w, stolen->queue)
 	    : NULL;
 
-	if (what == OBSERVED_LOST || queues_is_settling(w->queues, id) ||
+	if (what == OBSERVED_LOST) {
+		w->unseen = true;
+		ask_again(w);
+	} else if (queues_is_settling(w->queues, id) ||
 	    (k && !k->job->external))
 		job_free(stolen);
 	else if (what == OBSERVED_OVER && l)

@@ -238,6 +238,53 @@ test_a_node_that_is_not_there_is_named(void)
 	herod_stop(t.b);
 }
 
+/* ---- one waits for what happens at another ---- */
+
+/* B hears of the end only when nothing is there to be read any more. */
+void
+test_who_runs_a_job_that_is_over_and_deleted_is_told(void)
+{
+	struct two t;
+	int run_it;
+
+	start_two(&t, runner_it(text(LONG_JOB, runs(), here("go"))),
+	    "[runner:it]\nkind = exec\ncommand = true\nautostart = false\n");
+	run_it = rpc_begin(
+	    t.b, "job.run", "{s:{s:s, s:s}}", "job", "runner", "it", "id", "x");
+	wait_for(count_lines(runs()) == 1);
+	vanish(t.b);
+	run("touch %s", here("go"));
+	wait_for(job_is(t.a, "x", "finished"));
+	rpc(t.a, "job.delete", "[s]", "x");
+	come_back(t.b);
+	check_int(int_at(rpc_end(run_it), "error.code"), -32020);
+	herod_stop(t.a);
+	herod_stop(t.b);
+}
+
+/* Redis refuses for a while what is asked when the bell rings. */
+void
+test_who_runs_a_job_is_told_when_redis_lets_its_end_be_read(void)
+{
+	struct two t;
+	int run_it;
+
+	start_two(&t, runner_it(text(LONG_JOB, runs(), here("go"))),
+	    "[runner:it]\nkind = exec\ncommand = true\nautostart = false\n");
+	run_it = rpc_begin(
+	    t.b, "job.run", "{s:{s:s, s:s}}", "job", "runner", "it", "id", "x");
+	wait_for(count_lines(runs()) == 1);
+	redis(t.redis, "ACL SETUSER default -hgetall");
+	run("touch %s", here("go"));
+	wait_for(
+	    !strcmp(redis(t.redis, "HGET hero:job:x status"), "finished\n"));
+	wait_for(strstr(herod_log(), "'hgetall'"));
+	redis(t.redis, "ACL SETUSER default +hgetall");
+	check_str(text_at(rpc_end(run_it), "result.success"), "did");
+	herod_stop(t.a);
+	herod_stop(t.b);
+}
+
 /* ---- one vanishes ---- */
 
 /* It took the job for dead a's; when a is there again it ends its own attempt,

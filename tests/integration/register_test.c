@@ -636,6 +636,31 @@ test_a_job_that_is_stopped_is_not_tried_again_by_another_herod(void)
 	herod_stop(a);
 }
 
+/* ---- Redis refuses, for a while, what is asked when the bell rings ---- */
+
+void
+test_an_end_is_seen_when_redis_lets_it_be_read(void)
+{
+	struct herod *h = start("[runner:near]\nkind = redis\n"
+				"command = sleep 1000\n");
+	const char *id;
+	int wait;
+
+	wait_for(is_state(h, "near", "RUNNING"));
+	id = json_string_value(
+	    rpc(h, "queue_job_to_runner", "{s:s}", "runner", "near"));
+	check_str(ask("LPOP hero:work_queue:near"), id);
+	ask(text("HSET hero:job:%s status started", id));
+	wait_for(int_at(status_of(h, "near"), "queue.running") == 1);
+	wait = rpc_begin(h, "job.wait", "[s]", id);
+	ask("ACL SETUSER default -hgetall");
+	ask(text("HSET hero:job:%s status finished result did", id));
+	wait_for(strstr(herod_log(), "executing the script"));
+	ask("ACL SETUSER default +hgetall");
+	check_str(text_at(rpc_end(wait), "result.success"), "did");
+	herod_stop(h);
+}
+
 /* ---- who may ---- */
 
 static struct ran
