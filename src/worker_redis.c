@@ -282,6 +282,13 @@ has_begun(
 		judge(l);
 }
 
+/* Those who have its runner know whether it is tried again. */
+static bool
+is_others(const struct lane *l, long long nodes)
+{
+	return l && !l->externals && nodes > 0;
+}
+
 static void
 on_look(void *arg, const char *id, enum observed what, long long nodes,
     struct job *stolen)
@@ -296,7 +303,8 @@ on_look(void *arg, const char *id, enum observed what, long long nodes,
 		w->unseen = true;
 		ask_again(w);
 	} else if (queues_is_settling(w->queues, id) ||
-	    (k && !k->job->external))
+	    (k && !k->job->external) ||
+	    (what == OBSERVED_OVER && is_others(l, nodes)))
 		job_free(stolen);
 	else if (what == OBSERVED_OVER && l)
 		end(l, stolen, k);

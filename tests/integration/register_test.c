@@ -636,6 +636,39 @@ test_a_job_that_is_stopped_is_not_tried_again_by_another_herod(void)
 	herod_stop(a);
 }
 
+/* ---- one that has such runners, but not that one ---- */
+
+void
+test_a_herod_that_has_not_its_runner_ends_no_job_of_another(void)
+{
+	struct herod *a, *b;
+	const char *id,
+	    *conf = text(
+		"[herod]\nredis_url = unix://%s\nnode = %%s\n[runner:%%s]\n"
+		"kind = redis\nqueue = %%s\ncommand = sleep 1000\n",
+		here("redis.sock"));
+
+	redis_start(here("redis.sock"));
+	a = herod_start_beside("-a", "%s", text(conf, "a", "one", "one"));
+	b = herod_start_beside("-b", "%s", text(conf, "b", "two", "two"));
+	wait_for(is_state(a, "one", "RUNNING"));
+	wait_for(is_state(b, "two", "RUNNING"));
+	id = json_string_value(
+	    rpc(a, "queue_job_to_runner", "{s:s, s:{s:i, s:f}}", "runner",
+		"one", "job", "retries", 1, "backoff", 0.05));
+	check_str(ask("LPOP hero:work_queue:one"), id);
+	ask(text("HSET hero:job:%s status started", id));
+	wait_for(int_at(status_of(a, "one"), "queue.running") == 1);
+	kill(herod_pid(a), SIGSTOP);
+	ask(text("HSET hero:job:%s status error error no", id));
+	check(job_is(b, id, "started"));
+	kill(herod_pid(a), SIGCONT);
+	wait_for(!strcmp(ask("LLEN hero:work_queue:one"), "1"));
+	check(job_is(b, id, "dispatched"));
+	herod_stop(b);
+	herod_stop(a);
+}
+
 /* ---- Redis refuses, for a while, what is asked when the bell rings ---- */
 
 void
