@@ -111,6 +111,8 @@ void queues_set_result_ttl(struct queues *qs, double result_ttl);
 /* So much of what Redis has acknowledged last is kept, to be told to the next
  * server that does not know it; with queues_share() only. */
 void queues_set_replay(struct queues *qs, long long bytes);
+/* Such a server was met of late: another herod may still tell it of jobs. */
+bool queues_may_be_told(const struct queues *qs);
 
 /* This node's UUID from FILE in the state directory, made when missing;
  * new string, or NULL with a refusal. */

@@ -347,12 +347,15 @@ watch_is_known(struct watch *watch)
 }
 
 static void
-watch_missing(struct watch *watch)
+watch_missing(struct workers *w, struct watch *watch)
 {
+	bool wait = queues_may_be_told(w->queues);
 	struct err e = {0};
 
 	job_refuse_missing(watch->id, &e);
-	watch_fail(watch, &e, true);
+	watch_fail(watch, &e, !wait);
+	if (wait)
+		ask_again(w);
 }
 
 static void
@@ -366,7 +369,7 @@ on_looked(void *arg, struct job *j, const struct err *e)
 		watch_fail(watch, e, false);
 		ask_again(w);
 	} else if (watch && !e && !j) {
-		watch_missing(watch);
+		watch_missing(w, watch);
 	} else if (watch && j && job_is_over(j->status)) {
 		watch_over(w, j);
 	} else if (watch && j) {
