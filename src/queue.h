@@ -334,10 +334,10 @@ bool queues_observe(
 
 /* One is over: it is kept for its time, and those that wait for it go on; with
  * j->due it is tried again then.  j's status refines "error".  fn: done is
- * false when somebody else has dealt with it.  Not called when Redis is lost.
- */
+ * false when somebody else has dealt with it, or (lost) Redis has not. */
+typedef void (*external_end_fn)(void *arg, bool done, bool lost);
 void queue_external_end(struct queue *q, const struct job *j, bool again,
-    void (*fn)(void *arg, bool done), void *arg);
+    external_end_fn fn, void *arg);
 
 /* Looks which of its jobs were taken: fn gets those that were not begun, and
  * those that were; NULLs when Redis was lost.  mark: a process has died, and

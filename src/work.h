@@ -179,6 +179,7 @@ struct lane {
 	bool sweep_again;
 	size_t sweeps; /* that are not answered */
 	bool is_swept; /* what dead ones had begun is marked */
+	enum observed mark; /* that Redis refused to set */
 	double sweep_at, sweep_took; /* (clock.h) the last one; seconds */
 	ev_timer unbegun;
 };

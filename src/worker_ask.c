@@ -27,6 +27,7 @@ struct job_wait {
 	struct workers *all;
 	struct watch *watch; /* NULL: its answer is on the way */
 	bool known; /* that there is such a job: a refusal is waited out */
+	bool stops; /* it was asked to end while it was in hand here */
 	job_wait_fn fn;
 	void *arg;
 	double timeout; /* as asked */
@@ -346,6 +347,18 @@ watch_is_known(struct watch *watch)
 		wait->known = true;
 }
 
+/* It is not in hand here any more: who stops it asks anew. */
+static void
+watch_unstopped(struct watch *watch)
+{
+	struct job_wait *wait, *next;
+	struct err e = {.code = ERR_SUPERSEDED};
+
+	TAILQ_FOREACH_SAFE (wait, &watch->waits, next, next)
+		if (wait->stops)
+			wait_fail_soon(wait, &e);
+}
+
 static void
 watch_missing(struct workers *w, struct watch *watch)
 {
@@ -374,8 +387,10 @@ on_looked(void *arg, struct job *j, const struct err *e)
 		watch_over(w, j);
 	} else if (watch && j) {
 		watch_is_known(watch);
-		if (!work_find(w, look->id))
+		if (!work_find(w, look->id)) {
 			watch_elsewhere(w, j);
+			watch_unstopped(watch);
+		}
 	}
 	job_free(j);
 	free(look);
@@ -516,6 +531,7 @@ workers_read(
 
 struct cancelling {
 	struct workers *all;
+	char id[129];
 	struct job *job; /* as read */
 	workers_cancel_fn fn;
 	void *arg;
@@ -539,17 +555,33 @@ cancel_refuse(struct cancelling *c, const char *id, const char *why)
 	cancel_answer(c, NULL, &e);
 }
 
+static void on_cancel_read(void *arg, struct job *j, const struct err *e);
+
+static void
+cancel_read(struct cancelling *c)
+{
+	struct err e = {0};
+
+	job_free(c->job);
+	c->job = NULL;
+	if (workers_read(c->all, c->id, on_cancel_read, c, &e) == -1)
+		cancel_answer(c, NULL, &e);
+}
+
 static void
 on_cancel_over(void *arg, const struct job *j, const struct err *e)
 {
-	cancel_answer(arg, j ? job_status_word(j->status) : NULL, e);
+	if (e && e->code == ERR_SUPERSEDED)
+		cancel_read(arg);
+	else
+		cancel_answer(arg, j ? job_status_word(j->status) : NULL, e);
 }
 
 /* In hand here: it is ended, and the answer is how it ended. */
 static void
 cancel_work(struct cancelling *c, struct work *k)
 {
-	workers_wait(c->all, k->job->spec.id, 0, true, on_cancel_over, c);
+	workers_wait(c->all, c->id, 0, true, on_cancel_over, c)->stops = true;
 	work_cancel(k);
 }
 
@@ -627,6 +659,7 @@ workers_cancel(struct workers *w, const char *id, workers_cancel_fn fn,
 	struct work *k = work_find(w, id);
 
 	c->all = w;
+	strlcpy(c->id, id, sizeof(c->id));
 	c->fn = fn;
 	c->arg = arg;
 	if (k)

@@ -124,6 +124,14 @@ works_of(struct lane *l, size_t *n)
 
 static void look_at(struct workers *w, const char *id);
 
+/* Redis has refused, or is lost: then all is looked at when it is back. */
+static void
+look_again(struct workers *w)
+{
+	w->unseen = true;
+	ask_again(w);
+}
+
 /* Redis says what has become of it; then it is let go.  Of what died with the
  * herod before us nobody knows why. */
 static void
@@ -207,11 +215,13 @@ struct told {
 };
 
 static void
-on_told(void *arg, bool done)
+on_told(void *arg, bool done, bool lost)
 {
 	struct told *t = arg;
 	struct workers *w = t->lane->all;
 
+	if (lost)
+		look_again(w);
 	if (!done)
 		watch_rang(w, t->job->spec.id);
 	else if (t->again)
@@ -299,10 +309,9 @@ on_look(void *arg, const char *id, enum observed what, long long nodes,
 	    ? lane_open(w, stolen->queue)
 	    : NULL;
 
-	if (what == OBSERVED_LOST) {
-		w->unseen = true;
-		ask_again(w);
-	} else if (queues_is_settling(w->queues, id) ||
+	if (what == OBSERVED_LOST)
+		look_again(w);
+	else if (queues_is_settling(w->queues, id) ||
 	    (k && !k->job->external) ||
 	    (what == OBSERVED_OVER && is_others(l, nodes)))
 		job_free(stolen);
@@ -384,8 +393,12 @@ on_swept(void *arg, char *const *taken, char *const *begun)
 	struct lane *l = arg;
 
 	l->sweeps--;
+	if (!taken && redis_is_up(l->all->redis))
+		look_again(l->all);
+	else
+		l->mark = OBSERVED_NOTHING;
 	if (!taken)
-		return; /* Redis was lost */
+		return;
 	l->sweep_took = clock_monotonic() - l->sweep_at;
 	for (; *begun; begun++)
 		look_at(l->all, *begun);
@@ -408,8 +421,11 @@ sweep(struct lane *l, enum observed mark)
 	l->sweep_again = l->taken != NULL;
 	l->is_swept = false;
 	l->sweep_at = clock_monotonic();
-	if (l->all->open && queue_sweep(l->queue, mark, on_swept, l))
-		l->sweeps++;
+	if (!l->all->open || !queue_sweep(l->queue, mark, on_swept, l))
+		return;
+	l->sweeps++;
+	if (mark != OBSERVED_NOTHING)
+		l->mark = mark;
 }
 
 bool
@@ -545,7 +561,7 @@ reread(struct lane *l)
 	for (i = 0; i < n; i++)
 		look_at(l->all, works[i]->job->spec.id);
 	free(works);
-	sweep(l, hands_of(l).processes ? OBSERVED_NOTHING : OBSERVED_ORPHAN);
+	sweep(l, hands_of(l).processes ? l->mark : OBSERVED_ORPHAN);
 }
 
 /* ---- runners come and go ---- */

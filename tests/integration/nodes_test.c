@@ -262,6 +262,31 @@ test_who_runs_a_job_that_is_over_and_deleted_is_told(void)
 	herod_stop(t.b);
 }
 
+/* It is another one's before its process here has ended. */
+void
+test_who_stops_a_job_that_another_has_meanwhile_is_told_so(void)
+{
+	const char *deaf = text("trap '' TERM; " LONG_JOB, runs(), here("go"));
+	struct two t;
+	const char *id;
+	int stop;
+
+	start_two(&t, runner_it(deaf), runner_it(deaf));
+	rpc(t.b, "stop_runner", "[s]", "it");
+	id = queue_it(t.a);
+	wait_for(count_lines(runs()) == 1);
+	vanish(t.a);
+	rpc(t.b, "start_runner", "[s]", "it");
+	wait_for(count_lines(runs()) == 2);
+	stop = rpc_begin(t.a, "job.stop", "[s]", id);
+	come_back(t.a);
+	check_has(text_at(rpc_end(stop), "error.message"), "another node");
+	run("touch %s", here("go"));
+	check_str(job_outcome(t.a, id), "did");
+	herod_stop(t.a);
+	herod_stop(t.b);
+}
+
 /* Redis refuses for a while what is asked when the bell rings. */
 void
 test_who_runs_a_job_is_told_when_redis_lets_its_end_be_read(void)

@@ -694,6 +694,60 @@ test_an_end_is_seen_when_redis_lets_it_be_read(void)
 	herod_stop(h);
 }
 
+static struct herod *
+start_near(void)
+{
+	struct herod *h = start("[runner:near]\nkind = redis\n"
+				"command = sleep 1000\nbackoff_base = 0.05\n");
+
+	wait_for(is_state(h, "near", "RUNNING"));
+	return h;
+}
+
+/* Drawn and begun, as its actor would. */
+static const char *
+begin_near(struct herod *h)
+{
+	const char *id = json_string_value(
+	    rpc(h, "queue_job_to_runner", "{s:s}", "runner", "near"));
+
+	check_str(ask("LPOP hero:work_queue:near"), id);
+	ask(text("HSET hero:job:%s status started", id));
+	wait_for(int_at(status_of(h, "near"), "queue.running") == 1);
+	return id;
+}
+
+void
+test_who_waits_for_an_end_begins_when_redis_lets_it_be_kept(void)
+{
+	struct herod *h = start_near();
+	const char *first = begin_near(h), *second;
+
+	second =
+	    json_string_value(rpc(h, "queue_job_to_runner", "{s:s, s:{s:[s]}}",
+		"runner", "near", "job", "prerequisites", first));
+	ask("ACL SETUSER default -hdel");
+	ask(text("HSET hero:job:%s status finished result did", first));
+	wait_for(strstr(herod_log(), "executing the script"));
+	ask("ACL SETUSER default +hdel");
+	wait_for(job_is(h, second, "dispatched"));
+	herod_stop(h);
+}
+
+void
+test_a_dead_actor_is_followed_when_redis_lets_its_jobs_be_read(void)
+{
+	struct herod *h = start_near();
+	pid_t before = pid_of(h, "near");
+
+	ask("ACL SETUSER default -hgetall");
+	kill(before, SIGKILL);
+	wait_for(strstr(herod_log(), "executing the script"));
+	ask("ACL SETUSER default +hgetall");
+	wait_for(is_state(h, "near", "RUNNING") && pid_of(h, "near") != before);
+	herod_stop(h);
+}
+
 /* ---- who may ---- */
 
 static struct ran
