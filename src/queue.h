@@ -365,7 +365,7 @@ int queues_enrol(struct queues *qs, const char *name, const char *queue,
 int queues_strike(
     struct queues *qs, const char *name, queue_fn fn, void *arg, struct err *e);
 
-/* All: {name: queue}, borrowed; not called when Redis is lost. */
+/* All: {name: queue}, borrowed; NULL when Redis refused, or is lost. */
 typedef void (*enrolled_fn)(void *arg, const json_t *queues);
 void queues_enrolled(struct queues *qs, enrolled_fn fn, void *arg);
 

@@ -206,6 +206,7 @@ struct workers {
 	ev_timer retry; /* no take before */
 	ev_timer again; /* reads that Redis refused */
 	bool unseen; /* among them what external runners do */
+	bool unread_names; /* and which there are */
 	bool adopted; /* the keeper has told what lives */
 	bool recovered; /* claims of the herod before us are settled */
 	bool open; /* Redis is there and its claims are ours */

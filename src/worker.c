@@ -1282,7 +1282,7 @@ on_again(struct ev_loop *loop, ev_timer *timer, int revents)
 {
 	DOING("jobs for", "workers");
 	struct workers *w = timer->data;
-	bool unseen = w->unseen;
+	bool unseen = w->unseen, unread_names = w->unread_names;
 	struct work *k;
 
 	(void)loop;
@@ -1293,9 +1293,11 @@ on_again(struct ev_loop *loop, ev_timer *timer, int revents)
 		if (k->partial)
 			read_whole(w, k->job->spec.id);
 	watch_reread(w);
-	w->unseen = false;
+	w->unseen = w->unread_names = false;
 	if (unseen)
 		redis_reread(w);
+	if (unread_names)
+		external_read(w);
 }
 
 void

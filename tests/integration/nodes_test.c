@@ -310,6 +310,27 @@ test_who_runs_a_job_is_told_when_redis_lets_its_end_be_read(void)
 	herod_stop(t.b);
 }
 
+/* Nor does it where the word of it could not be read. */
+void
+test_a_job_does_not_begin_in_a_queue_that_another_has_paused(void)
+{
+	struct two t;
+	const char *id;
+
+	start_two(&t, runner_it("cat"), runner_it("cat"));
+	id = queue_it(t.b);
+	job_outcome(t.b, id);
+	redis(t.redis, "ACL SETUSER default -hexists");
+	redis(t.redis, "HSET herod:meta:it paused now");
+	wait_for(strstr(herod_log(), "'hexists'"));
+	redis(t.redis, "ACL SETUSER default +hexists");
+	id = queue_it(t.b);
+	wait_for(json_is_true(at(status_of(t.b, "it"), "queue.paused")));
+	check(job_is(t.b, id, "dispatched"));
+	herod_stop(t.a);
+	herod_stop(t.b);
+}
+
 /* ---- one vanishes ---- */
 
 /* It took the job for dead a's; when a is there again it ends its own attempt,

@@ -694,6 +694,23 @@ test_an_end_is_seen_when_redis_lets_it_be_read(void)
 	herod_stop(h);
 }
 
+void
+test_all_herods_know_it_when_redis_lets_them_read(void)
+{
+	struct herod *a, *b;
+
+	start_two(&a, &b);
+	rpc(a, "unregister_runner", "[s]", "far");
+	wait_for(!is_known(b, "far"));
+	ask("ACL SETUSER default -hgetall");
+	register_far(a);
+	wait_for(strstr(herod_log(), "'hgetall'"));
+	ask("ACL SETUSER default +hgetall");
+	wait_for(is_known(b, "far"));
+	herod_stop(b);
+	herod_stop(a);
+}
+
 static struct herod *
 start_near(void)
 {
