@@ -310,7 +310,7 @@ test_who_runs_a_job_is_told_when_redis_lets_its_end_be_read(void)
 	herod_stop(t.b);
 }
 
-/* Nor does it where the word of it could not be read. */
+/* Not even where the word of it could not be read. */
 void
 test_a_job_does_not_begin_in_a_queue_that_another_has_paused(void)
 {
