@@ -111,6 +111,8 @@ void queues_set_result_ttl(struct queues *qs, double result_ttl);
 /* So much of what Redis has acknowledged last is kept, to be told to the next
  * server that does not know it; with queues_share() only. */
 void queues_set_replay(struct queues *qs, long long bytes);
+/* Such a server was met of late: another herod may still tell it of jobs. */
+bool queues_may_be_told(const struct queues *qs);
 
 /* This node's UUID from FILE in the state directory, made when missing;
  * new string, or NULL with a refusal. */
@@ -304,7 +306,7 @@ void queue_keep(struct queue *q, const struct job *j, const char *label,
     still_ours_fn fn, void *arg);
 
 /* The status "stopping" for those who look. */
-void queue_mark_stopping(struct queue *q, const char *id);
+void queue_mark_stopping(struct queue *q, const struct job *j);
 
 /* ---- programs that draw from Redis themselves, the Hero way ---- */
 
@@ -332,10 +334,10 @@ bool queues_observe(
 
 /* One is over: it is kept for its time, and those that wait for it go on; with
  * j->due it is tried again then.  j's status refines "error".  fn: done is
- * false when somebody else has dealt with it.  Not called when Redis is lost.
- */
+ * false when somebody else has dealt with it, or (lost) Redis has not. */
+typedef void (*external_end_fn)(void *arg, bool done, bool lost);
 void queue_external_end(struct queue *q, const struct job *j, bool again,
-    void (*fn)(void *arg, bool done), void *arg);
+    external_end_fn fn, void *arg);
 
 /* Looks which of its jobs were taken: fn gets those that were not begun, and
  * those that were; NULLs when Redis was lost.  mark: a process has died, and
@@ -363,7 +365,7 @@ int queues_enrol(struct queues *qs, const char *name, const char *queue,
 int queues_strike(
     struct queues *qs, const char *name, queue_fn fn, void *arg, struct err *e);
 
-/* All: {name: queue}, borrowed; not called when Redis is lost. */
+/* All: {name: queue}, borrowed; NULL when Redis refused, or is lost. */
 typedef void (*enrolled_fn)(void *arg, const json_t *queues);
 void queues_enrolled(struct queues *qs, enrolled_fn fn, void *arg);
 

@@ -335,6 +335,18 @@ local function expire(ns, id, job, now, ttl)
 	redis.call('ZADD', own_key(ns, 'done', queue_of(job)), now + ttl, id)
 end
 
+-- A job ends with that other one, for which it waits.
+local function end_with(ns, other, id, job, now, ttl)
+	local at = redis.call('HGET', job_key(ns, other), 'finished_at') or ''
+
+	redis.call('HSET', job, 'status', 'error', 'error', 'prerequisite ' ..
+		other .. ' did not finish', 'finished_at', at ~= '' and at or
+		redis.call('HGET', job, 'created_at') or '')
+	drop_unique(ns, id, job)
+	stop_waiting(ns, id, job)
+	expire(ns, id, job, now, ttl)
+end
+
 -- Those that wait for a job which is over; ttl is for those that have none of
 -- their own.  ended gets the ids of those that
 -- end with it, and of those that waited for them in turn.
@@ -352,14 +364,7 @@ local function release(ns, first, now, ttl, ended)
 			    'waiting_for_prerequisites' then
 				-- cancelled meanwhile, or gone
 			elseif not good then
-				redis.call('HSET', job, 'status', 'error',
-					'error', 'prerequisite ' .. id ..
-					' did not finish', 'finished_at',
-					redis.call('HGET', job_key(ns, id),
-						'finished_at') or '')
-				drop_unique(ns, other, job)
-				stop_waiting(ns, other, job)
-				expire(ns, other, job, now, ttl)
+				end_with(ns, id, other, job, now, ttl)
 				ended[#ended + 1] = other
 				over[#over + 1] = other
 			elseif redis.call('HINCRBY', job, 'prerequisites_left',
@@ -439,6 +444,19 @@ local function first_hindrance(ns, others)
 	end
 end
 
+-- Redis had forgotten that a job waited: then again.ttl is there, and a
+-- prerequisite that has failed, or (again.last) is gone for good, is none to
+-- refuse it for: the job ends with it.
+local function ends_with(found, again)
+	return again and (found[1] == 'failed' or
+		found[1] == 'missing' and again.last)
+end
+
+local function end_late(ns, id, job, found, now, again)
+	end_with(ns, found[2], id, job, now, again.ttl)
+	release(ns, id, now, again.ttl, {})
+end
+
 -- KEYS job index [unique_key]
 -- ARGV ns id score now_ms unique_ms held most queue n prerequisite...
 -- field value...
@@ -447,7 +465,7 @@ end
 -- start().  most: so many jobs may wait in the queue; 0: any number.
 -- {what, id}: ok and the status, or what is in the way: exists, unique (of
 -- which job), or a hindrance by a prerequisite, or full (so many wait).
-local function create(keys, args)
+local function create(keys, args, again)
 	local ns, id, now = args[1], args[2], tonumber(args[4])
 	local n = tonumber(args[9])
 	local others = { unpack(args, 10, 9 + n) }
@@ -460,7 +478,7 @@ local function create(keys, args)
 		return { 'unique', other }
 	end
 	local found = first_hindrance(ns, others)
-	if found then
+	if found and not ends_with(found, again) then
 		return found
 	end
 	local full = args[6] ~= '1' and is_full(ns, args[8], args[7])
@@ -475,16 +493,24 @@ local function create(keys, args)
 	if args[6] == '1' then
 		redis.call('HSET', keys[1], 'status', 'created')
 		redis.call('HDEL', keys[1], 'reason')
+	elseif found then
+		end_late(ns, id, keys[1], found, now, again)
 	else
 		enqueue(ns, id, keys[1], others, now)
 	end
 	return { 'ok', redis.call('HGET', keys[1], 'status') }
 end
 
+-- Of what is told again: default_ttl_ms ("": it is refused as ever), and "1" when
+-- nobody else will tell of a prerequisite that is missing.
+local function again_of(ttl, last)
+	return ttl and ttl ~= '' and { ttl = tonumber(ttl), last = last == '1' }
+end
+
 -- The same, where it is not known whether that was done before, or how far the
 -- plain way came (the job is there, but stands in no row).
-local function create_again(keys, args)
-	local made, ns, id = create(keys, args), args[1], args[2]
+local function create_again(keys, args, again)
+	local made, ns, id = create(keys, args, again), args[1], args[2]
 	local queue = args[8]
 	local v = redis.call('HMGET', keys[1], 'status', 'priority',
 		'concurrency_key')
@@ -499,6 +525,12 @@ local function create_again(keys, args)
 		return { 'ok', v[1] }
 	end
 	return made
+end
+
+-- ARGV default_ttl_ms last, then those of create
+local function create_late(keys, args)
+	return create_again(keys, { unpack(args, 3) },
+		again_of(args[1], args[2]))
 end
 
 -- A tick that lies so far ahead was of a clock that was wrong.
@@ -549,7 +581,7 @@ local function seen(keys, args)
 	return { v[1], v[2] or '' }
 end
 
--- KEYS job; ARGV ns id now_ms most queue
+-- KEYS job; ARGV ns id now_ms most queue [default_ttl_ms last]
 -- One that was held is queued.  {what, status or id, when it is due}: ok, or
 -- none (there is no such job), or not (it is not held), or a hindrance by a
 -- prerequisite, or full (so many wait).
@@ -562,13 +594,17 @@ local function start(keys, args)
 	elseif v[1] ~= 'created' or v[2] == 'scheduled' or not v[3] then
 		return { 'not', v[1], v[2] or '' }
 	end
-	local others = prerequisites_of(job)
+	local others, now = prerequisites_of(job), tonumber(args[3])
 	local found = first_hindrance(ns, others) or
 		is_full(ns, args[5], args[4])
-	if found then
+	local again = again_of(args[6], args[7])
+	if found and not ends_with(found, again) then
 		return found
+	elseif found then
+		end_late(ns, id, job, found, now, again)
+	else
+		enqueue(ns, id, job, others, now)
 	end
-	enqueue(ns, id, job, others, tonumber(args[3]))
 	return { 'ok', redis.call('HGET', job, 'status'), v[4] or '' }
 end
 
@@ -772,9 +808,9 @@ end
 -- again after its own backoff, or a second, as its runner is not known here.
 local function retry_unseen(ns, id, job, now)
 	local v = redis.call('HMGET', job, 'status', 'retries_done', 'retries',
-		'backoff')
+		'backoff', 'reason')
 
-	if v[1] ~= 'error' or
+	if v[1] ~= 'error' or v[5] == 'cancelled' or
 	    (tonumber(v[2]) or 0) >= (tonumber(v[3]) or 0) then
 		return false
 	end
@@ -1696,7 +1732,10 @@ local function register(name, callback)
 end
 
 redis.register_function('herod_create', create)
-redis.register_function('herod_create_again', create_again)
+redis.register_function('herod_create_again', function(keys, args)
+	return create_again(keys, args)
+end)
+redis.register_function('herod_create_late', create_late)
 redis.register_function('herod_tick', tick)
 redis.register_function('herod_enroll', enroll)
 register('seen', seen)

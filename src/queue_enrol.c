@@ -120,6 +120,8 @@ on_all(void *arg, const struct redis_reply *reply)
 		}
 		recent_enrol_by_others(x->queues, queues);
 		x->all(x->arg, queues);
+	} else {
+		x->all(x->arg, NULL);
 	}
 	json_decref(queues);
 	free(x);

@@ -116,7 +116,7 @@ queues_observe(struct queues *qs, const char *id, observed_fn fn, void *arg)
 struct external_end {
 	struct queue *queue;
 	long long due;
-	void (*fn)(void *arg, bool done);
+	external_end_fn fn;
 	void *arg;
 };
 
@@ -133,13 +133,13 @@ on_external_end(void *arg, const struct redis_reply *reply)
 		queues_tell_ended(x->queue->all, reply_at(reply, 1));
 		queue_trim(x->queue);
 	}
-	x->fn(x->arg, done);
+	x->fn(x->arg, done, lost);
 	free(x);
 }
 
 void
 queue_external_end(struct queue *q, const struct job *j, bool again,
-    void (*fn)(void *arg, bool done), void *arg)
+    external_end_fn fn, void *arg)
 {
 	struct external_end *x = xcalloc(1, sizeof(*x));
 	struct queues *qs = q->all;
@@ -167,7 +167,7 @@ queue_external_end(struct queue *q, const struct job *j, bool again,
 		words_add(&w, "");
 	if (redis_send(qs->redis, &w, on_external_end, x))
 		return;
-	fn(arg, false);
+	fn(arg, false, true);
 	free(x);
 }
 

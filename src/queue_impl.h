@@ -106,6 +106,7 @@ struct queues {
 	long long recent_run; /* of this process */
 	long long recent_number, recent_seen; /* the last; that Redis has */
 	bool fence_held, must_replay;
+	double forgot_at; /* (clock.h) another Redis was met; 0: never */
 	char *fence_key;
 	ev_prepare fence;
 	LIST_HEAD(, takeover) takeovers; /* under way */
@@ -261,8 +262,18 @@ void queue_send_pushes(struct queue *q);
  * queue by himself does not heed. */
 bool refuse_key(const struct queue *q, const struct job *j, struct err *e);
 
+/* What a prerequisite that has failed, or is missing, does to a job that is
+ * told to Redis again. */
+enum hindered {
+	IS_REFUSED,
+	ENDS_IF_FAILED, /* with it; one that is missing may be told, too */
+	ENDS
+};
+
 /* Once more, however many wait; the job stays the caller's until fn. */
 int queue_push_again(struct queue *q, const struct job *j, bool held,
+    enum hindered hindered, queue_fn fn, void *arg, struct err *e);
+int queue_start_again(struct queue *q, const char *id, enum hindered hindered,
     queue_fn fn, void *arg, struct err *e);
 
 /* Its name is known before its first job is. */

@@ -42,6 +42,9 @@ on_read(void *arg, const struct redis_reply *reply)
 
 	if (!queues_refused(q->all, reply, NULL))
 		queue_set_paused(q, reply_number(reply) == 1);
+	else if (reply)
+		queue_may_go_on(
+		    q); /* the next take tells, before a job begins */
 }
 
 void

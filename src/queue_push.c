@@ -20,6 +20,7 @@ struct push {
 	const struct job *begun; /* the caller's; it is not queued */
 	char *claim; /* of that one */
 	bool again; /* the job is the caller's */
+	enum hindered hindered; /* then; else IS_REFUSED */
 	queue_fn fn;
 	void *arg;
 	unsigned open; /* commands not yet answered */
@@ -282,6 +283,25 @@ queue_add_create(struct redis_words *w, struct queue *q, const struct job *j,
 }
 
 static void
+add_hindered(
+    struct redis_words *w, const struct queues *qs, enum hindered hindered)
+{
+	if (hindered == IS_REFUSED)
+		words_add(w, "");
+	else
+		add_default_ttl(w, qs);
+	words_add(w, hindered == ENDS ? "1" : "");
+}
+
+static const char *
+create_function(const struct push *p)
+{
+	if (p->hindered != IS_REFUSED)
+		return "herod_create_late";
+	return p->again ? "herod_create_again" : "herod_create";
+}
+
+static void
 push_by_function(struct push *p)
 {
 	const struct job *j = p->job;
@@ -291,12 +311,13 @@ push_by_function(struct push *p)
 	const char *unique = unique_key(q, j, buf);
 
 	p->named = true;
-	call_begin(&w, p->again ? "herod_create_again" : "herod_create",
-	    unique ? 3 : 2);
+	call_begin(&w, create_function(p), unique ? 3 : 2);
 	words_add(&w, job_key(q->all, p->id, key));
 	words_add(&w, q->index);
 	if (unique)
 		words_add(&w, unique);
+	if (p->hindered != IS_REFUSED)
+		add_hindered(&w, q->all, p->hindered);
 	queue_add_create(&w, q, j, p->held, p->again ? 0 : q->limits.most);
 	push_send(p, &w, on_made);
 }
@@ -529,8 +550,8 @@ queue_hold(
 }
 
 int
-queue_push_again(struct queue *q, const struct job *j, bool held, queue_fn fn,
-    void *arg, struct err *e)
+queue_push_again(struct queue *q, const struct job *j, bool held,
+    enum hindered hindered, queue_fn fn, void *arg, struct err *e)
 {
 	struct push *p;
 
@@ -539,6 +560,7 @@ queue_push_again(struct queue *q, const struct job *j, bool held, queue_fn fn,
 	p = push_new(q, j->spec.id, fn, arg);
 	p->job = (struct job *)j;
 	p->again = true;
+	p->hindered = hindered;
 	p->held = held;
 	push_by_function(p);
 	return push_sent(p, e);
@@ -585,9 +607,9 @@ on_start(void *arg, const struct redis_reply *reply)
 	push_free(p);
 }
 
-int
-queue_start(
-    struct queue *q, const char *id, queue_fn fn, void *arg, struct err *e)
+static int
+start(struct queue *q, const char *id, long long most, enum hindered hindered,
+    queue_fn fn, void *arg, struct err *e)
 {
 	struct redis_words w;
 	struct push *p;
@@ -601,10 +623,25 @@ queue_start(
 	words_add(&w, q->all->ns);
 	words_add(&w, id);
 	words_add_number(&w, now_ms());
-	words_add_number(&w, q->limits.most);
+	words_add_number(&w, most);
 	words_add(&w, q->name);
+	add_hindered(&w, q->all, hindered);
 	push_send(p, &w, on_start);
 	return push_sent(p, e);
+}
+
+int
+queue_start(
+    struct queue *q, const char *id, queue_fn fn, void *arg, struct err *e)
+{
+	return start(q, id, q->limits.most, IS_REFUSED, fn, arg, e);
+}
+
+int
+queue_start_again(struct queue *q, const char *id, enum hindered hindered,
+    queue_fn fn, void *arg, struct err *e)
+{
+	return start(q, id, 0, hindered, fn, arg, e);
 }
 
 int

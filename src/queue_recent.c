@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "log.h"
 #include "mem.h"
 #include "turns.h"
@@ -299,13 +300,41 @@ subject_of(const struct recent *r)
 	return is_of_queue(r) ? r->queue->name : r->id;
 }
 
+bool
+queues_may_be_told(const struct queues *qs)
+{
+	return qs->forgot_at > 0 &&
+	    clock_monotonic() - qs->forgot_at < qs->timeout;
+}
+
+/* We had queued it ourselves, and a cancel has undone that. */
+static bool
+is_undone(const struct queues *qs, const char *id)
+{
+	const struct recent *r;
+
+	TAILQ_FOREACH (r, &qs->recents, next)
+		if (r->undone && !strcmp(r->id, id))
+			return true;
+	return false;
+}
+
+static bool
+is_early(const struct recent *r, const struct err *e)
+{
+	if (!e || e->code == ERR_REDIS)
+		return e != NULL;
+	return e->code == ERR_NO_JOB && r->kind != RECENT_DELETED &&
+	    queues_may_be_told(r->all) && !is_undone(r->all, r->id);
+}
+
 /* e: refused.  A deed without a job was kept anew by who has done it again. */
 static void
 told_again(struct recent *r, const struct err *e)
 {
 	struct queues *qs = r->all;
 	struct queue *q = r->queue;
-	bool later = e && e->code == ERR_REDIS;
+	bool later = is_early(r, e);
 
 	TAILQ_REMOVE(&qs->replaying, r, next);
 	if (e && !later && strcmp(e->subject, subject_of(r)) != 0)
@@ -336,8 +365,14 @@ on_told(void *arg, const struct err *e)
 static void
 on_cancel_told(void *arg, const char *was, const struct err *e)
 {
-	(void)was;
-	told_again(arg, e);
+	struct recent *r = arg;
+	struct err none = {0};
+
+	if (!e && !*was) {
+		job_refuse_missing(r->id, &none);
+		e = &none;
+	}
+	told_again(r, e);
 }
 
 static void
@@ -358,13 +393,17 @@ cancel_again(struct recent *r, struct err *e)
 static int
 tell(struct recent *r, struct err *e)
 {
+	enum hindered hindered =
+	    queues_may_be_told(r->all) ? ENDS_IF_FAILED : ENDS;
+
 	switch (r->kind) {
 	case RECENT_CREATED:
 	case RECENT_HELD:
-		return queue_push_again(
-		    r->queue, r->job, r->kind == RECENT_HELD, on_told, r, e);
+		return queue_push_again(r->queue, r->job,
+		    r->kind == RECENT_HELD, hindered, on_told, r, e);
 	case RECENT_STARTED:
-		return queue_start(r->queue, r->id, on_told, r, e);
+		return queue_start_again(
+		    r->queue, r->id, hindered, on_told, r, e);
 	case RECENT_AGAIN:
 		return queue_again(r->queue, r->id, on_told, r, e);
 	case RECENT_CANCELLED:
@@ -459,12 +498,14 @@ recents_replay(struct queues *qs, bool forgot)
 	size_t n = 0;
 
 	qs->fence_held = false;
+	if (forgot)
+		qs->forgot_at = clock_monotonic();
 	if (forgot || qs->must_replay) {
 		qs->must_replay = false;
 		n = replay(qs, forgot, true, last);
 		n += replay(qs, forgot, false, last);
 	}
-	if (n)
+	if (n && forgot)
 		log_warnx("Redis does not know what it had acknowledged last: "
 			  "%zu deed%s told again",
 		    n, n == 1 ? " is" : "s are");

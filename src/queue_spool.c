@@ -254,8 +254,8 @@ spooled_send(struct queues *qs)
 			end_cancelled(s);
 			continue;
 		}
-		s->sent = queue_push_again(
-			      s->queue, s->job, s->held, on_sent, s, NULL) == 0;
+		s->sent = queue_push_again(s->queue, s->job, s->held,
+			      IS_REFUSED, on_sent, s, NULL) == 0;
 		if (!s->sent) {
 			retry_soon(qs);
 			return;

@@ -462,14 +462,19 @@ queue_keep(struct queue *q, const struct job *j, const char *label,
 }
 
 void
-queue_mark_stopping(struct queue *q, const char *id)
+queue_mark_stopping(struct queue *q, const struct job *j)
 {
 	struct redis_words w;
 	char key[KEY_MAX];
 
 	words_begin(&w, "HSET");
-	words_add(&w, job_key(q->all, id, key));
+	words_add(&w, job_key(q->all, j->spec.id, key));
 	words_add(&w, "status");
 	words_add(&w, job_hero_word(JOB_STOPPING));
+	if (j->external) {
+		/* When its program says "error", all herods know why. */
+		words_add(&w, "reason");
+		words_add(&w, job_status_word(JOB_CANCELLED));
+	}
 	redis_send(q->all->redis, &w, NULL, NULL);
 }

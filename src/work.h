@@ -179,6 +179,7 @@ struct lane {
 	bool sweep_again;
 	size_t sweeps; /* that are not answered */
 	bool is_swept; /* what dead ones had begun is marked */
+	enum observed mark; /* that Redis refused to set */
 	double sweep_at, sweep_took; /* (clock.h) the last one; seconds */
 	ev_timer unbegun;
 };
@@ -203,6 +204,9 @@ struct workers {
 	TAILQ_HEAD(, place) unread; /* have answers that came in this turn */
 	ev_prepare serve;
 	ev_timer retry; /* no take before */
+	ev_timer again; /* reads that Redis refused */
+	bool unseen; /* among them what external runners do */
+	bool unread_names; /* and which there are */
 	bool adopted; /* the keeper has told what lives */
 	bool recovered; /* claims of the herod before us are settled */
 	bool open; /* Redis is there and its claims are ours */
@@ -274,6 +278,9 @@ void work_later(struct work *k, double delay, const char *why);
 
 /* Back to its queue; a died one too often is quarantined.  Frees k. */
 void work_back(struct work *k, enum back how, const char *why);
+
+/* What Redis has just refused to tell is asked again soon. */
+void ask_again(struct workers *w);
 
 /* Gives all that a place has in hand back, in order. */
 void place_back(struct place *p, enum back how, const char *why);
@@ -379,6 +386,8 @@ bool redis_rang(struct workers *w, const char *id);
  */
 bool redis_is_swept(struct workers *w, const struct instance *i);
 void redis_reread(struct workers *w);
+/* Its runner is forgotten.  Frees k. */
+void redis_leave(struct work *k);
 
 /* Is it one of those that draw from that lane themselves? */
 bool redis_draws(const struct instance *i, const struct lane *l);

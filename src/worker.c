@@ -685,7 +685,7 @@ work_cancel(struct work *k)
 	if (job_move(k->job, JOB_STOPPING, NULL) == -1)
 		return;
 	k->cancelled = true;
-	queue_mark_stopping(k->place->lane->queue, k->job->spec.id);
+	queue_mark_stopping(k->place->lane->queue, k->job);
 	if (k->fate != FATE_OPEN)
 		return; /* its process is on its way out */
 	work_stop(k, FATE_CANCEL);
@@ -1235,13 +1235,15 @@ on_whole(void *arg, struct job *j, const struct err *e)
 	struct work *k = work_find(w, r->id);
 
 	if (!k || !k->partial || e)
-		job_free(j);
+		job_free(j); /* refused: on_again() */
 	else if (!j)
 		work_unknown(k);
 	else if (is_settled(k, j))
 		work_was_settled(k, j);
 	else
 		complete(k, j);
+	if (e)
+		ask_again(w);
 	free(r);
 	answered(w);
 }
@@ -1271,6 +1273,40 @@ read_unclaimed(struct workers *w)
 			k->claimed = true;
 			read_whole(w, k->job->spec.id);
 		}
+}
+
+/* Else a job of which no more is known would never be over, nor who waits for
+ * another one be told. */
+static void
+on_again(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	DOING("jobs for", "workers");
+	struct workers *w = timer->data;
+	bool unseen = w->unseen, unread_names = w->unread_names;
+	struct work *k;
+
+	(void)loop;
+	(void)revents;
+	if (!w->open)
+		return; /* all is read when it is */
+	RB_FOREACH (k, work_tree, &w->works)
+		if (k->partial)
+			read_whole(w, k->job->spec.id);
+	watch_reread(w);
+	w->unseen = w->unread_names = false;
+	if (unseen)
+		redis_reread(w);
+	if (unread_names)
+		external_read(w);
+}
+
+void
+ask_again(struct workers *w)
+{
+	if (!redis_is_up(w->redis) || ev_is_active(&w->again))
+		return;
+	ev_timer_set(&w->again, HOLD, 0.);
+	ev_timer_start(w->loop, &w->again);
 }
 
 /* Found in Redis only: what is known of it. */
@@ -1696,7 +1732,7 @@ place_gone(struct place *p)
 	/* Whoever has them goes on with them. */
 	while (runner_is_external(p->instance->runner) &&
 	    (k = TAILQ_FIRST(&p->works)))
-		work_drop(k);
+		redis_leave(k);
 	/* It is down, so this finds jobs only when herod ends in a hurry. */
 	TAILQ_FOREACH (k, &p->works, next) {
 		exec_forget(k);
@@ -1989,6 +2025,8 @@ workers_new(struct ev_loop *loop, struct redis *redis,
 	redis_set_ops(redis, &redis_ops, w);
 	ev_timer_init(&w->retry, on_retry, 0., 0.);
 	w->retry.data = w;
+	ev_timer_init(&w->again, on_again, 0., 0.);
+	w->again.data = w;
 	ev_prepare_init(&w->serve, on_serve);
 	w->serve.data = w;
 	ev_prepare_start(loop, &w->serve);
@@ -2143,6 +2181,7 @@ workers_free(struct workers *w)
 	redis_hang_up(w->redis);
 	ev_prepare_stop(w->loop, &w->serve);
 	ev_timer_stop(w->loop, &w->retry);
+	ev_timer_stop(w->loop, &w->again);
 	durable_free(w);
 	watches_free(w);
 	queues_free(w->queues);

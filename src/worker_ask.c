@@ -26,7 +26,8 @@ struct job_wait {
 	TAILQ_ENTRY(job_wait) next;
 	struct workers *all;
 	struct watch *watch; /* NULL: its answer is on the way */
-	bool fresh;
+	bool known; /* that there is such a job: a refusal is waited out */
+	bool stops; /* it was asked to end while it was in hand here */
 	job_wait_fn fn;
 	void *arg;
 	double timeout; /* as asked */
@@ -286,13 +287,14 @@ wait_fail_soon(struct job_wait *wait, const struct err *e)
 	ev_timer_start(wait->all->loop, &wait->timer);
 }
 
+/* all: also those who wait for a job that was there. */
 static void
-watch_fail(struct watch *watch, const struct err *e)
+watch_fail(struct watch *watch, const struct err *e, bool all)
 {
 	struct job_wait *wait, *next;
 
 	TAILQ_FOREACH_SAFE (wait, &watch->waits, next, next)
-		if (!wait->fresh)
+		if (all || !wait->known)
 			wait_fail_soon(wait, e);
 }
 
@@ -337,22 +339,58 @@ watch_elsewhere(struct workers *w, const struct job *j)
 }
 
 static void
+watch_is_known(struct watch *watch)
+{
+	struct job_wait *wait;
+
+	TAILQ_FOREACH (wait, &watch->waits, next)
+		wait->known = true;
+}
+
+/* It is not in hand here any more: who stops it asks anew. */
+static void
+watch_unstopped(struct watch *watch)
+{
+	struct job_wait *wait, *next;
+	struct err e = {.code = ERR_SUPERSEDED};
+
+	TAILQ_FOREACH_SAFE (wait, &watch->waits, next, next)
+		if (wait->stops)
+			wait_fail_soon(wait, &e);
+}
+
+static void
+watch_missing(struct workers *w, struct watch *watch)
+{
+	bool wait = queues_may_be_told(w->queues);
+	struct err e = {0};
+
+	job_refuse_missing(watch->id, &e);
+	watch_fail(watch, &e, !wait);
+	if (wait)
+		ask_again(w);
+}
+
+static void
 on_looked(void *arg, struct job *j, const struct err *e)
 {
 	struct look *look = arg;
 	struct workers *w = look->all;
 	struct watch *watch = watch_find(w, look->id);
-	struct err none = {0};
 
 	if (watch && e && redis_is_up(w->redis)) {
-		watch_fail(watch, e);
+		watch_fail(watch, e, false);
+		ask_again(w);
 	} else if (watch && !e && !j) {
-		job_refuse_missing(look->id, &none);
-		watch_fail(watch, &none);
+		watch_missing(w, watch);
 	} else if (watch && j && job_is_over(j->status)) {
 		watch_over(w, j);
-	} else if (watch && j && !work_find(w, look->id)) {
-		watch_elsewhere(w, j);
+	} else if (watch && j) {
+		watch_is_known(watch);
+		if (!work_find(w, look->id)) {
+			watch_elsewhere(w, j);
+			watch_unstopped(watch);
+		}
 	}
 	job_free(j);
 	free(look);
@@ -413,7 +451,7 @@ workers_wait(struct workers *w, const char *id, double timeout, bool fresh,
 	struct err e = {0};
 
 	wait->all = w;
-	wait->fresh = fresh;
+	wait->known = fresh;
 	wait->fn = fn;
 	wait->arg = arg;
 	wait->watch = watch_open(w, id);
@@ -493,6 +531,7 @@ workers_read(
 
 struct cancelling {
 	struct workers *all;
+	char id[129];
 	struct job *job; /* as read */
 	workers_cancel_fn fn;
 	void *arg;
@@ -516,17 +555,33 @@ cancel_refuse(struct cancelling *c, const char *id, const char *why)
 	cancel_answer(c, NULL, &e);
 }
 
+static void on_cancel_read(void *arg, struct job *j, const struct err *e);
+
+static void
+cancel_read(struct cancelling *c)
+{
+	struct err e = {0};
+
+	job_free(c->job);
+	c->job = NULL;
+	if (workers_read(c->all, c->id, on_cancel_read, c, &e) == -1)
+		cancel_answer(c, NULL, &e);
+}
+
 static void
 on_cancel_over(void *arg, const struct job *j, const struct err *e)
 {
-	cancel_answer(arg, j ? job_status_word(j->status) : NULL, e);
+	if (e && e->code == ERR_SUPERSEDED)
+		cancel_read(arg);
+	else
+		cancel_answer(arg, j ? job_status_word(j->status) : NULL, e);
 }
 
 /* In hand here: it is ended, and the answer is how it ended. */
 static void
 cancel_work(struct cancelling *c, struct work *k)
 {
-	workers_wait(c->all, k->job->spec.id, 0, true, on_cancel_over, c);
+	workers_wait(c->all, c->id, 0, true, on_cancel_over, c)->stops = true;
 	work_cancel(k);
 }
 
@@ -604,6 +659,7 @@ workers_cancel(struct workers *w, const char *id, workers_cancel_fn fn,
 	struct work *k = work_find(w, id);
 
 	c->all = w;
+	strlcpy(c->id, id, sizeof(c->id));
 	c->fn = fn;
 	c->arg = arg;
 	if (k)

@@ -42,6 +42,11 @@ on_all(void *arg, const json_t *queues)
 	const char *name;
 	json_t *queue;
 
+	if (!queues) {
+		w->unread_names = true;
+		ask_again(w);
+		return;
+	}
 	RUNNERS_FOREACH (r, w->runners)
 		if (runner_is_external(r) && !is_enrolled(r, queues))
 			runner_remove(r);

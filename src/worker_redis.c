@@ -124,6 +124,14 @@ works_of(struct lane *l, size_t *n)
 
 static void look_at(struct workers *w, const char *id);
 
+/* Redis has refused, or is lost: then all is looked at when it is back. */
+static void
+look_again(struct workers *w)
+{
+	w->unseen = true;
+	ask_again(w);
+}
+
 /* Redis says what has become of it; then it is let go.  Of what died with the
  * herod before us nobody knows why. */
 static void
@@ -207,11 +215,13 @@ struct told {
 };
 
 static void
-on_told(void *arg, bool done)
+on_told(void *arg, bool done, bool lost)
 {
 	struct told *t = arg;
 	struct workers *w = t->lane->all;
 
+	if (lost)
+		look_again(w);
 	if (!done)
 		watch_rang(w, t->job->spec.id);
 	else if (t->again)
@@ -282,6 +292,13 @@ has_begun(
 		judge(l);
 }
 
+/* Those who have its runner know whether it is tried again. */
+static bool
+is_others(const struct lane *l, long long nodes)
+{
+	return l && !l->externals && nodes > 0;
+}
+
 static void
 on_look(void *arg, const char *id, enum observed what, long long nodes,
     struct job *stolen)
@@ -292,8 +309,11 @@ on_look(void *arg, const char *id, enum observed what, long long nodes,
 	    ? lane_open(w, stolen->queue)
 	    : NULL;
 
-	if (what == OBSERVED_LOST || queues_is_settling(w->queues, id) ||
-	    (k && !k->job->external))
+	if (what == OBSERVED_LOST)
+		look_again(w);
+	else if (queues_is_settling(w->queues, id) ||
+	    (k && !k->job->external) ||
+	    (what == OBSERVED_OVER && is_others(l, nodes)))
 		job_free(stolen);
 	else if (what == OBSERVED_OVER && l)
 		end(l, stolen, k);
@@ -373,8 +393,12 @@ on_swept(void *arg, char *const *taken, char *const *begun)
 	struct lane *l = arg;
 
 	l->sweeps--;
+	if (!taken && redis_is_up(l->all->redis))
+		look_again(l->all);
+	else
+		l->mark = OBSERVED_NOTHING;
 	if (!taken)
-		return; /* Redis was lost */
+		return;
 	l->sweep_took = clock_monotonic() - l->sweep_at;
 	for (; *begun; begun++)
 		look_at(l->all, *begun);
@@ -397,8 +421,11 @@ sweep(struct lane *l, enum observed mark)
 	l->sweep_again = l->taken != NULL;
 	l->is_swept = false;
 	l->sweep_at = clock_monotonic();
-	if (l->all->open && queue_sweep(l->queue, mark, on_swept, l))
-		l->sweeps++;
+	if (!l->all->open || !queue_sweep(l->queue, mark, on_swept, l))
+		return;
+	l->sweeps++;
+	if (mark != OBSERVED_NOTHING)
+		l->mark = mark;
 }
 
 bool
@@ -476,6 +503,17 @@ end_uncertain(struct work *k, const struct hands *h)
 	work_end(k, JOB_TIMEOUT);
 }
 
+/* Nobody sees any more what becomes of it; who has asked that it ends, or waits
+ * for its time limit, is not left waiting. */
+void
+redis_leave(struct work *k)
+{
+	if (k->fate == FATE_OPEN)
+		work_drop(k);
+	else
+		end_uncertain(k, &(struct hands){.unknown = true});
+}
+
 static void
 on_grace_over(struct ev_loop *loop, ev_timer *t, int revents)
 {
@@ -523,7 +561,7 @@ reread(struct lane *l)
 	for (i = 0; i < n; i++)
 		look_at(l->all, works[i]->job->spec.id);
 	free(works);
-	sweep(l, hands_of(l).processes ? OBSERVED_NOTHING : OBSERVED_ORPHAN);
+	sweep(l, hands_of(l).processes ? l->mark : OBSERVED_ORPHAN);
 }
 
 /* ---- runners come and go ---- */

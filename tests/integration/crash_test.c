@@ -493,3 +493,43 @@ test_the_log_tells_by_default_of_what_somebody_should_look_at(void)
 	check(!strstr(herod_log(), "runner well"));
 	herod_stop(h);
 }
+
+/* ---- what Redis refuses ---- */
+
+static int
+refused_reads(const char *redis_socket)
+{
+	const char *at =
+	    strstr(redis(redis_socket, "INFO errorstats"), "WRONGTYPE:count=");
+
+	return at ? atoi(strchr(at, '=') + 1) : 0;
+}
+
+/* Its claim is there, but what it is cannot be read at first. */
+void
+test_a_job_that_redis_does_not_show_at_once_is_over_when_it_does(void)
+{
+	const char *s = here("redis.sock");
+	struct herod *h;
+
+	redis_start(s);
+	h = herod_start("[herod]\nredis_url = unix://%s\n" AT_ONCE
+			"[runner:it]\nkind = exec\ncommand = %s\n",
+	    s,
+	    script("it",
+		text("echo >%s; until [ -e %s ]; do sleep 0.02; done; echo did",
+		    here("runs"), here("go"))));
+	wait_for_redis(h);
+	rpc(h, "queue_job_to_runner", "{s:s, s:{s:s}}", "runner", "it", "job",
+	    "id", "x");
+	wait_for(count_lines(here("runs")) == 1);
+	redis(s, "RENAME hero:job:x kept");
+	redis(s, "SET hero:job:x 1");
+	herod_kill9(h);
+	wait_for(refused_reads(s) >= 1);
+	write_file(here("go"), "");
+	wait_for(refused_reads(s) >= 2);
+	redis(s, "RENAME kept hero:job:x");
+	check_str(job_outcome(h, "x"), "did");
+	herod_stop(h);
+}

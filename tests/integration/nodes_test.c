@@ -238,6 +238,99 @@ test_a_node_that_is_not_there_is_named(void)
 	herod_stop(t.b);
 }
 
+/* ---- one waits for what happens at another ---- */
+
+/* B hears of the end only when nothing is there to be read any more. */
+void
+test_who_runs_a_job_that_is_over_and_deleted_is_told(void)
+{
+	struct two t;
+	int run_it;
+
+	start_two(&t, runner_it(text(LONG_JOB, runs(), here("go"))),
+	    "[runner:it]\nkind = exec\ncommand = true\nautostart = false\n");
+	run_it = rpc_begin(
+	    t.b, "job.run", "{s:{s:s, s:s}}", "job", "runner", "it", "id", "x");
+	wait_for(count_lines(runs()) == 1);
+	vanish(t.b);
+	run("touch %s", here("go"));
+	wait_for(job_is(t.a, "x", "finished"));
+	rpc(t.a, "job.delete", "[s]", "x");
+	come_back(t.b);
+	check_int(int_at(rpc_end(run_it), "error.code"), -32020);
+	herod_stop(t.a);
+	herod_stop(t.b);
+}
+
+/* It is another one's before its process here has ended. */
+void
+test_who_stops_a_job_that_another_has_meanwhile_is_told_so(void)
+{
+	const char *deaf = text("trap '' TERM; " LONG_JOB, runs(), here("go"));
+	struct two t;
+	const char *id;
+	int stop;
+
+	start_two(&t, runner_it(deaf), runner_it(deaf));
+	rpc(t.b, "stop_runner", "[s]", "it");
+	id = queue_it(t.a);
+	wait_for(count_lines(runs()) == 1);
+	vanish(t.a);
+	rpc(t.b, "start_runner", "[s]", "it");
+	wait_for(count_lines(runs()) == 2);
+	stop = rpc_begin(t.a, "job.stop", "[s]", id);
+	come_back(t.a);
+	check_has(text_at(rpc_end(stop), "error.message"), "another node");
+	run("touch %s", here("go"));
+	check_str(job_outcome(t.a, id), "did");
+	herod_stop(t.a);
+	herod_stop(t.b);
+}
+
+/* Redis refuses for a while what is asked when the bell rings. */
+void
+test_who_runs_a_job_is_told_when_redis_lets_its_end_be_read(void)
+{
+	struct two t;
+	int run_it;
+
+	start_two(&t, runner_it(text(LONG_JOB, runs(), here("go"))),
+	    "[runner:it]\nkind = exec\ncommand = true\nautostart = false\n");
+	run_it = rpc_begin(
+	    t.b, "job.run", "{s:{s:s, s:s}}", "job", "runner", "it", "id", "x");
+	wait_for(count_lines(runs()) == 1);
+	redis(t.redis, "ACL SETUSER default -hgetall");
+	run("touch %s", here("go"));
+	wait_for(
+	    !strcmp(redis(t.redis, "HGET hero:job:x status"), "finished\n"));
+	wait_for(strstr(herod_log(), "'hgetall'"));
+	redis(t.redis, "ACL SETUSER default +hgetall");
+	check_str(text_at(rpc_end(run_it), "result.success"), "did");
+	herod_stop(t.a);
+	herod_stop(t.b);
+}
+
+/* Not even where the word of it could not be read. */
+void
+test_a_job_does_not_begin_in_a_queue_that_another_has_paused(void)
+{
+	struct two t;
+	const char *id;
+
+	start_two(&t, runner_it("cat"), runner_it("cat"));
+	id = queue_it(t.b);
+	job_outcome(t.b, id);
+	redis(t.redis, "ACL SETUSER default -hexists");
+	redis(t.redis, "HSET herod:meta:it paused now");
+	wait_for(strstr(herod_log(), "'hexists'"));
+	redis(t.redis, "ACL SETUSER default +hexists");
+	id = queue_it(t.b);
+	wait_for(json_is_true(at(status_of(t.b, "it"), "queue.paused")));
+	check(job_is(t.b, id, "dispatched"));
+	herod_stop(t.a);
+	herod_stop(t.b);
+}
+
 /* ---- one vanishes ---- */
 
 /* It took the job for dead a's; when a is there again it ends its own attempt,

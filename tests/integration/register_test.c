@@ -420,6 +420,28 @@ test_a_job_at_work_is_left_to_who_has_it(void)
 	herod_stop(h);
 }
 
+/* Its end is not watched any more, but who has asked is told. */
+void
+test_who_stops_a_job_of_a_runner_that_is_forgotten_is_told(void)
+{
+	struct herod *h = start("");
+	const char *id;
+	pid_t pid;
+	int stop;
+
+	register_far(h);
+	pid = begin_own_actor();
+	id = queue_job(h, "stay", "{}");
+	wait_for(int_at(status_of(h, "far"), "queue.running") == 1);
+	stop = rpc_begin(h, "job.stop", "[s]", id);
+	wait_for(!strcmp(ask("LLEN hero:stop_queue:far"), "1"));
+	rpc(h, "unregister_runner", "[s]", "far");
+	check_str(text_at(rpc_end(stop), "result"), "cancelled");
+	check_str(ask("HLEN herod:open:far"), "0");
+	kill_actor(pid);
+	herod_stop(h);
+}
+
 /* ---- its actor dies, or is slow ---- */
 
 /* Nobody sees that, so the time limit ends the job; since it may be at work
@@ -585,6 +607,162 @@ test_who_waits_at_one_herod_is_told_what_another_has_ended(void)
 	kill_actor(pid);
 	herod_stop(b);
 	herod_stop(a);
+}
+
+/* The herod that was asked to stop it is the last to see that its actor did:
+ * the other one must not take that for a failure, and try again. */
+void
+test_a_job_that_is_stopped_is_not_tried_again_by_another_herod(void)
+{
+	struct herod *a, *b;
+	const char *id;
+	int stop;
+
+	start_two(&a, &b);
+	id = queue_job(a, "x", "{\"retries\": 1, \"backoff\": 0.05}");
+	check_str(ask("LPOP hero:work_queue:far"), id);
+	ask(text("HSET hero:job:%s status started", id));
+	wait_for(int_at(status_of(a, "far"), "queue.running") == 1);
+	wait_for(int_at(status_of(b, "far"), "queue.running") == 1);
+	stop = rpc_begin(a, "job.stop", "[s]", id);
+	wait_for(!strcmp(ask("LLEN hero:stop_queue:far"), "1"));
+	kill(herod_pid(a), SIGSTOP);
+	ask(text("HSET hero:job:%s status error error stopped", id));
+	wait_for(!strcmp(ask("HLEN herod:open:far"), "0"));
+	kill(herod_pid(a), SIGCONT);
+	check_str(text_at(rpc_end(stop), "result"), "cancelled");
+	check(job_is(b, id, "cancelled"));
+	herod_stop(b);
+	herod_stop(a);
+}
+
+/* ---- one that has such runners, but not that one ---- */
+
+void
+test_a_herod_that_has_not_its_runner_ends_no_job_of_another(void)
+{
+	struct herod *a, *b;
+	const char *id,
+	    *conf = text(
+		"[herod]\nredis_url = unix://%s\nnode = %%s\n[runner:%%s]\n"
+		"kind = redis\nqueue = %%s\ncommand = sleep 1000\n",
+		here("redis.sock"));
+
+	redis_start(here("redis.sock"));
+	a = herod_start_beside("-a", "%s", text(conf, "a", "one", "one"));
+	b = herod_start_beside("-b", "%s", text(conf, "b", "two", "two"));
+	wait_for(is_state(a, "one", "RUNNING"));
+	wait_for(is_state(b, "two", "RUNNING"));
+	id = json_string_value(
+	    rpc(a, "queue_job_to_runner", "{s:s, s:{s:i, s:f}}", "runner",
+		"one", "job", "retries", 1, "backoff", 0.05));
+	check_str(ask("LPOP hero:work_queue:one"), id);
+	ask(text("HSET hero:job:%s status started", id));
+	wait_for(int_at(status_of(a, "one"), "queue.running") == 1);
+	kill(herod_pid(a), SIGSTOP);
+	ask(text("HSET hero:job:%s status error error no", id));
+	check(job_is(b, id, "started"));
+	kill(herod_pid(a), SIGCONT);
+	wait_for(!strcmp(ask("LLEN hero:work_queue:one"), "1"));
+	check(job_is(b, id, "dispatched"));
+	herod_stop(b);
+	herod_stop(a);
+}
+
+/* ---- Redis refuses, for a while, what is asked when the bell rings ---- */
+
+void
+test_an_end_is_seen_when_redis_lets_it_be_read(void)
+{
+	struct herod *h = start("[runner:near]\nkind = redis\n"
+				"command = sleep 1000\n");
+	const char *id;
+	int wait;
+
+	wait_for(is_state(h, "near", "RUNNING"));
+	id = json_string_value(
+	    rpc(h, "queue_job_to_runner", "{s:s}", "runner", "near"));
+	check_str(ask("LPOP hero:work_queue:near"), id);
+	ask(text("HSET hero:job:%s status started", id));
+	wait_for(int_at(status_of(h, "near"), "queue.running") == 1);
+	wait = rpc_begin(h, "job.wait", "[s]", id);
+	ask("ACL SETUSER default -hgetall");
+	ask(text("HSET hero:job:%s status finished result did", id));
+	wait_for(strstr(herod_log(), "executing the script"));
+	ask("ACL SETUSER default +hgetall");
+	check_str(text_at(rpc_end(wait), "result.success"), "did");
+	herod_stop(h);
+}
+
+void
+test_all_herods_know_it_when_redis_lets_them_read(void)
+{
+	struct herod *a, *b;
+
+	start_two(&a, &b);
+	rpc(a, "unregister_runner", "[s]", "far");
+	wait_for(!is_known(b, "far"));
+	ask("ACL SETUSER default -hgetall");
+	register_far(a);
+	wait_for(strstr(herod_log(), "'hgetall'"));
+	ask("ACL SETUSER default +hgetall");
+	wait_for(is_known(b, "far"));
+	herod_stop(b);
+	herod_stop(a);
+}
+
+static struct herod *
+start_near(void)
+{
+	struct herod *h = start("[runner:near]\nkind = redis\n"
+				"command = sleep 1000\nbackoff_base = 0.05\n");
+
+	wait_for(is_state(h, "near", "RUNNING"));
+	return h;
+}
+
+/* Drawn and begun, as its actor would. */
+static const char *
+begin_near(struct herod *h)
+{
+	const char *id = json_string_value(
+	    rpc(h, "queue_job_to_runner", "{s:s}", "runner", "near"));
+
+	check_str(ask("LPOP hero:work_queue:near"), id);
+	ask(text("HSET hero:job:%s status started", id));
+	wait_for(int_at(status_of(h, "near"), "queue.running") == 1);
+	return id;
+}
+
+void
+test_who_waits_for_an_end_begins_when_redis_lets_it_be_kept(void)
+{
+	struct herod *h = start_near();
+	const char *first = begin_near(h), *second;
+
+	second =
+	    json_string_value(rpc(h, "queue_job_to_runner", "{s:s, s:{s:[s]}}",
+		"runner", "near", "job", "prerequisites", first));
+	ask("ACL SETUSER default -hdel");
+	ask(text("HSET hero:job:%s status finished result did", first));
+	wait_for(strstr(herod_log(), "executing the script"));
+	ask("ACL SETUSER default +hdel");
+	wait_for(job_is(h, second, "dispatched"));
+	herod_stop(h);
+}
+
+void
+test_a_dead_actor_is_followed_when_redis_lets_its_jobs_be_read(void)
+{
+	struct herod *h = start_near();
+	pid_t before = pid_of(h, "near");
+
+	ask("ACL SETUSER default -hgetall");
+	kill(before, SIGKILL);
+	wait_for(strstr(herod_log(), "executing the script"));
+	ask("ACL SETUSER default +hgetall");
+	wait_for(is_state(h, "near", "RUNNING") && pid_of(h, "near") != before);
+	herod_stop(h);
 }
 
 /* ---- who may ---- */

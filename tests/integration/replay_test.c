@@ -358,6 +358,74 @@ test_a_key_is_taken_by_who_is_at_work(void)
 	herod_stop(f.h);
 }
 
+/* It waited for one that was cancelled, so it was over with that. */
+void
+test_who_waited_for_one_that_was_cancelled_is_over(void)
+{
+	static const char job[] = "{s:{s:s, s:s, s:[s]}}";
+	struct fixture f;
+
+	start(&f, "");
+	queue_job(&f, "slow", "at-work");
+	wait_for(begun("at-work") == 1);
+	queue_job(&f, "slow", "first");
+	rpc(f.h, "jobs.create", job, "job", "runner", "fast", "id", "held",
+	    "prerequisites", "first");
+	fork_off();
+	rpc(f.h, "job.start", "[s]", "held");
+	rpc(f.h, "queue_job_to_runner", "{s:s, s:{s:s, s:[s]}}", "runner",
+	    "fast", "job", "id", "new", "prerequisites", "first");
+	rpc(f.h, "job.stop", "[s]", "first");
+	fail_over(&f);
+	check_has(job_outcome(f.h, "held"), "first did not finish");
+	check_has(job_outcome(f.h, "new"), "first did not finish");
+	check_int(begun("held") + begun("new"), 0);
+	write_file(here("go"), "");
+	check_str(job_outcome(f.h, "at-work"), "slowly");
+	herod_stop(f.h);
+}
+
+/* The one that is the first to meet the successor does not know the other's
+ * jobs. */
+void
+test_what_one_herod_tells_may_need_what_another_tells_later(void)
+{
+	struct fixture f;
+	struct herod *other;
+	int wait;
+
+	start(&f, "");
+	other = herod_start_beside("-other",
+	    "[herod]\nnode = other\nredis_url = unix://%s\n" AT_ONCE
+	    "[runner:fast]\nkind = exec\ncommand = true\nautostart = false\n",
+	    here("redis.sock"));
+	wait_for_redis(other);
+	rpc(f.h, "pause_queue", "[s]", "fast");
+	fork_off();
+	queue_job(&f, "fast", "first");
+	queue_job(&f, "fast", "unwanted");
+	rpc(other, "queue_job_to_runner", "{s:s, s:{s:s, s:[s]}}", "runner",
+	    "fast", "job", "id", "second", "prerequisites", "first");
+	rpc(other, "job.stop", "[s]", "unwanted");
+	wait = rpc_begin(other, "job.wait", "[s]", "first");
+	wait_for(strstr(redis(here("one.sock"), "client list"), "cmd=hgetall"));
+	kill(herod_pid(f.h), SIGSTOP);
+	kill(f.redis, SIGKILL);
+	f.redis = redis_start_in(here("two.sock"), here("two"));
+	dial("two.sock");
+	wait_for(strstr(herod_log(), "deeds are told again"));
+	kill(herod_pid(f.h), SIGCONT);
+	wait_for_redis(f.h);
+	wait_for(job_is(f.h, "unwanted", "cancelled"));
+	wait_for(job_is(f.h, "second", "waiting_for_prerequisites"));
+	rpc(f.h, "resume_queue", "[s]", "fast");
+	check_str(job_outcome(f.h, "second"), "done");
+	check_str(text_at(rpc_end(wait), "result.success"), "done");
+	check_int(begun("unwanted"), 0);
+	herod_stop(other);
+	herod_stop(f.h);
+}
+
 /* Each was done; twice only who was at work in the wrong moment, which is
  * nobody here. */
 void

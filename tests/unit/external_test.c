@@ -177,8 +177,9 @@ test_a_job_queued_by_others_is_adopted(void)
 /* ---- the end ---- */
 
 static void
-on_ended(void *arg, bool done)
+on_ended(void *arg, bool done, bool lost)
 {
+	check(!lost);
 	*(int *)arg = done ? 1 : 0;
 }
 
