@@ -1,10 +1,23 @@
 /* Logs: the last lines of runners or of a job, and each new one as it comes. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "client.h"
 #include "heroctl.h"
 #include "mem.h"
+#include "type.h"
+
+/* Of one name: what was shown last, so that the next herod, asked anew when
+ * this one was killed, can go on from there. */
+struct followed {
+	const char *name;
+	bool over; /* refused, or removed */
+	char time[TIME_TEXT_SIZE]; /* of the last line; "": none has come */
+	size_t same; /* lines of that time */
+	size_t skip; /* that are still to be passed over */
+	bool again; /* what comes may have been shown */
+};
 
 /* What to show of the lines that come. */
 struct follower {
@@ -13,7 +26,11 @@ struct follower {
 	const json_t *instance; /* NULL: all */
 	const json_t *job;
 	const char *method, *key; /* to follow, and its parameter */
-	size_t followed; /* names that are, and not refused or removed */
+	const json_t *params; /* of the calls, but for the name */
+	struct followed *names; /* by the id of the calls */
+	size_t n;
+	int patience; /* with a herod that has just begun: pauses left */
+	size_t left; /* that are not over */
 	enum status refused; /* the first refusal */
 };
 
@@ -27,6 +44,48 @@ is_wanted(const struct follower *f, const json_t *line)
 	    json_equal(f->job, json_object_get(line, "job"));
 }
 
+/* A job has one name, whoever wrote its lines; NULL: it is not followed. */
+static struct followed *
+followed_by(struct follower *f, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < f->n; i++)
+		if (f->n == 1 || strcmp(f->names[i].name, name) == 0)
+			return &f->names[i];
+	return NULL;
+}
+
+/* Of those that the herod before has told? */
+static bool
+was_shown(struct followed *n, const char *time)
+{
+	int order = n->again ? strcmp(time, n->time) : 1;
+
+	if (order == 0 && n->skip > 0) {
+		n->skip--;
+		return true;
+	}
+	n->again = n->again && order <= 0;
+	return order < 0;
+}
+
+static bool
+is_new(struct follower *f, const json_t *line)
+{
+	struct followed *n =
+	    followed_by(f, json_string_value(json_object_get(line, "runner")));
+	const char *time = json_string_value(json_object_get(line, "time"));
+
+	if (n == NULL)
+		return true;
+	if (was_shown(n, time))
+		return false;
+	n->same = strcmp(time, n->time) == 0 ? n->same + 1 : 1;
+	strlcpy(n->time, time, sizeof(n->time));
+	return true;
+}
+
 static void
 show_lines(struct follower *f, const json_t *lines)
 {
@@ -34,7 +93,7 @@ show_lines(struct follower *f, const json_t *lines)
 	size_t i;
 
 	json_array_foreach (lines, i, line)
-		if (is_wanted(f, line))
+		if (is_new(f, line) && is_wanted(f, line))
 			show_log_line(f->ctl, line, &f->style);
 	fflush(f->ctl->out);
 }
@@ -55,6 +114,15 @@ show_once(struct ctl *ctl, const json_t *lines, void *arg)
 
 /* ---- with each new line ---- */
 
+static void
+leave(struct follower *f, struct followed *n)
+{
+	if (n && !n->over) {
+		n->over = true;
+		f->left--;
+	}
+}
+
 /* A runner was removed, or a job is over. */
 static void
 take_end(struct follower *f, const char *name, const json_t *params)
@@ -62,7 +130,7 @@ take_end(struct follower *f, const char *name, const json_t *params)
 	const char *node = json_string_value(json_object_get(params, "node"));
 	const char *why = json_string_value(json_object_get(params, "why"));
 
-	f->followed--;
+	leave(f, followed_by(f, name));
 	if (strcmp(f->key, "name") == 0)
 		ctl_say("runner %s was removed", name);
 	else if (node)
@@ -87,6 +155,59 @@ show_news(struct follower *f, const json_t *params)
 	show_lines(f, json_object_get(params, "lines"));
 }
 
+#define LINES_AGAIN 10000 /* that may have come while herod was away */
+#define PATIENCE 100
+
+/* What the call for one name is given; new. */
+static json_t *
+params_for(const struct follower *f, struct followed *n)
+{
+	json_t *own = json_deep_copy(f->params);
+
+	json_object_del(own, "instance");
+	json_object_del(own, "job");
+	json_object_set_new(own, f->key, json_string(n->name));
+	n->again = *n->time != '\0';
+	n->skip = n->same;
+	if (n->again)
+		json_object_set_new(own, "lines", json_integer(LINES_AGAIN));
+	return own;
+}
+
+static int
+ask(struct follower *f, size_t id, struct err *e)
+{
+	return client_send(f->ctl->client, f->method,
+	    params_for(f, &f->names[id]), (long long)id, e);
+}
+
+static int
+subscribe(struct follower *f, struct err *e)
+{
+	size_t id;
+
+	for (id = 0; id < f->n; id++)
+		if (!f->names[id].over && ask(f, id, e) != 0)
+			return -1;
+	return 0;
+}
+
+/* Redis is not there yet for a herod that has just begun. */
+static bool
+is_too_early(struct follower *f, const json_t *message)
+{
+	static const struct timespec pause = {.tv_nsec = 100000000};
+	const json_t *data =
+	    json_object_get(json_object_get(message, "error"), "data");
+
+	if (f->patience == 0 ||
+	    !json_is_true(json_object_get(data, "retryable")))
+		return false;
+	f->patience--;
+	nanosleep(&pause, NULL);
+	return true;
+}
+
 /* To the call for one name; the others go on when it is refused. */
 static void
 take_answer(struct follower *f, const json_t *message)
@@ -94,15 +215,20 @@ take_answer(struct follower *f, const json_t *message)
 	struct err e = {0};
 	const json_t *result = client_result(message, &e);
 	enum status status;
+	size_t id;
 
 	if (result) {
 		show_lines(f, json_object_get(result, "lines"));
 		return;
 	}
+	id = (size_t)json_integer_value(json_object_get(message, "id"));
+	if (id < f->n && is_too_early(f, message) && ask(f, id, &e) == 0)
+		return;
 	status = ctl_complain(f->ctl, &e);
 	if (f->refused == STATUS_DONE)
 		f->refused = status;
-	f->followed--;
+	if (id < f->n)
+		leave(f, &f->names[id]);
 }
 
 /* An answer, or a log notification. */
@@ -118,23 +244,37 @@ take_message(struct follower *f, const json_t *message)
 		show_news(f, json_object_get(message, "params"));
 }
 
-static int
-subscribe(
-    struct follower *f, char *const *names, const json_t *params, struct err *e)
+/* Until the connection is lost, or nobody is left. */
+static void
+follow_once(struct follower *f, struct err *e)
 {
-	struct client *c = f->ctl->client;
-	json_t *own;
-	long long id;
+	json_t *message;
 
-	for (id = 0; names[id]; id++) {
-		own = json_deep_copy(params);
-		json_object_del(own, "instance");
-		json_object_del(own, "job");
-		json_object_set_new(own, f->key, json_string(names[id]));
-		if (client_send(c, f->method, own, id, e) != 0)
-			return -1;
-	}
-	return 0;
+	if (subscribe(f, e) == 0)
+		while (f->left > 0 &&
+		    (message = client_receive(f->ctl->client, e)) != NULL) {
+			take_message(f, message);
+			json_decref(message);
+		}
+}
+
+/* A herod that was killed has a successor. */
+static bool
+goes_on(struct follower *f, struct err *e)
+{
+	f->patience = PATIENCE;
+	return f->left > 0 && client_may_repeat(f->ctl->client, e);
+}
+
+static void
+begin(struct follower *f, char *const *names)
+{
+	size_t i;
+
+	f->n = f->left = strv_count(names);
+	f->names = xcalloc(f->n + 1, sizeof(*f->names));
+	for (i = 0; i < f->n; i++)
+		f->names[i].name = names[i];
 }
 
 /* Ends only by trouble, with the time given, or when nobody is left. */
@@ -142,17 +282,15 @@ static enum status
 follow(struct follower *f, char *const *names, const json_t *params)
 {
 	struct err e = {0};
-	json_t *message;
 
-	f->followed = strv_count(names);
+	f->params = params;
+	begin(f, names);
 	client_begin(f->ctl->client, f->ctl->timeout);
-	if (subscribe(f, names, params, &e) == 0)
-		while (f->followed > 0 &&
-		    (message = client_receive(f->ctl->client, &e)) != NULL) {
-			take_message(f, message);
-			json_decref(message);
-		}
-	if (f->followed == 0)
+	do
+		follow_once(f, &e);
+	while (goes_on(f, &e));
+	free(f->names);
+	if (f->left == 0)
 		return f->refused;
 	if (client_trouble(f->ctl->client) == TROUBLE_INTERRUPTED)
 		return STATUS_INTERRUPTED;

@@ -59,6 +59,7 @@ status_of(enum err_code code)
 	case ERR_NO_RUNNER:
 	case ERR_NO_SCHEDULE:
 	case ERR_NO_JOB:
+	case ERR_NO_KEY:
 		return STATUS_NO_SUCH_NAME;
 	case ERR_TIMED_OUT:
 		return STATUS_TIMED_OUT;

@@ -710,7 +710,10 @@ show_reload(struct ctl *ctl, const json_t *result)
 		snprintf(what, sizeof(what), "schedule %s", name);
 		add_names(&t, what, how);
 	}
-	show_table(ctl, &t);
+	if (t.n == 0 && ctl->format == FORMAT_TABLE && !ctl->quiet)
+		fputs("nothing has changed\n", ctl->out);
+	else
+		show_table(ctl, &t);
 	say_refused(json_object_get(result, "refused"));
 }
 

@@ -115,6 +115,7 @@ words_split(const char *text, struct err *e)
 /* ---- nearest_word ---- */
 
 #define WORD_MAX 64
+#define PREFIX_MIN 3
 
 static size_t
 least(size_t a, size_t b, size_t c)
@@ -150,10 +151,13 @@ nearest_word(const char *typo, const char *(*next)(size_t i, const void *arg),
     const void *arg)
 {
 	const char *word, *nearest = NULL;
-	size_t i, d, best = strnlen(typo, WORD_MAX) / 3 + 2;
+	size_t i, d, len = strnlen(typo, WORD_MAX), best = len / 3 + 2;
 
 	for (i = 0; (word = next(i, arg)) != NULL; i++) {
 		d = distance(typo, word);
+		/* Who has typed the begin of a word means that one. */
+		if (len >= PREFIX_MIN && strncmp(typo, word, len) == 0)
+			d = 0;
 		if (*word && d < best) {
 			best = d;
 			nearest = word;

@@ -289,6 +289,7 @@ test_a_removed_key_is_none_for_who_is_connected(void)
 	log_in(fd, key);
 	log_in(other, new_key(h, "other", "user"));
 	check_str(heroctl(h, "key remove ci").out, "ci\n");
+	check_int(heroctl(h, "key remove ci").status, 4);
 	wait_for(at_end(fd));
 	check(at(ask(other, LIST, "{}"), "result") != NULL);
 	check_has(post_by(h, key, LIST), " 401 ");

@@ -473,6 +473,61 @@ test_who_runs_a_job_by_heroctl_gets_its_result(void)
 	herod_stop(h);
 }
 
+/* Many lines have the same time; each is shown once, in order. */
+void
+test_who_follows_logs_by_heroctl_misses_nothing(void)
+{
+	struct herod *h = herod_start(AT_ONCE "[runner:it]\ncommand = %s\n",
+	    script("it",
+		text("n=0; until [ -e %s ]; do seq $n $((n + 9));\n"
+		     "n=$((n + 10)); sleep 0.005; done; echo last; sleep 1000",
+		    here("go"))));
+	pid_t follows;
+	int i;
+
+	follows = run_begin(
+	    "exec $BUILD/heroctl -s unix:%s tail -n 100000 -f it >got",
+	    h->socket);
+	for (i = 1; i <= 4; i++) {
+		wait_for(count_lines(here("got")) > 300 * i);
+		herod_kill9(h);
+	}
+	write_file(here("go"), "");
+	wait_for(strstr(file_text(here("got")), "\nlast\n"));
+	kill(follows, SIGTERM);
+	run_end(follows);
+	check_str(run("n=$(($(wc -l <got) - 2)); { seq 0 $n; echo last; } | "
+		      "cmp - got && echo same")
+		      .out,
+	    "same\n");
+	herod_stop(h);
+}
+
+void
+test_who_follows_a_job_by_heroctl_goes_on(void)
+{
+	struct herod *h =
+	    herod_start(AT_ONCE "[runner:it]\nkind = exec\ncommand = %s\n",
+		script("it",
+		    text("echo one >&2; until [ -e %s ]; do sleep 0.05; done\n"
+			 "echo two >&2",
+			here("go"))));
+	pid_t follows;
+
+	wait_for_redis(h);
+	check_int(heroctl(h, "queue it x --id j").status, 0);
+	wait_for(job_is(h, "j", "started"));
+	follows = run_begin(
+	    "exec $BUILD/heroctl -s unix:%s --plain job logs -f j >got",
+	    h->socket);
+	wait_for(count_lines(here("got")) == 1);
+	herod_kill9(h);
+	write_file(here("go"), "");
+	check_int(run_end(follows), 0);
+	check_str(run("cut -f4 got").out, "one\ntwo\n");
+	herod_stop(h);
+}
+
 /* ---- what is told to whoever did not ask for more ---- */
 
 void

@@ -54,6 +54,17 @@ test_plain_runners_are_tab_separated(void)
 }
 
 void
+test_a_reload_that_changes_nothing_says_so_to_people(void)
+{
+	static const char nothing[] = "{\"added\":[],\"removed\":[],"
+				      "\"changed\":{},\"refused\":[]}";
+	struct ctl people = {.format = FORMAT_TABLE};
+
+	check_str(shown(people, "Reloaded", nothing), "nothing has changed\n");
+	check_str(shown(plain(), "Reloaded", nothing), "");
+}
+
+void
 test_an_unknown_depth_is_a_question_mark(void)
 {
 	check_has(shown(plain(), "[RunnerStatus]", "[" UP "]"), "\t?/1\t");

@@ -93,6 +93,7 @@ test_typos_find_the_nearest_word(void)
 
 	check_str(nearest_word("strat", word_at, words), "start");
 	check_str(nearest_word("stp", word_at, words), "stop");
+	check_str(nearest_word("stat", word_at, words), "status");
 	check_str(nearest_word("restrat", word_at, words), "restart");
 	check(nearest_word("configure", word_at, words) == NULL);
 	check(nearest_word("x", word_at, words) == NULL);
