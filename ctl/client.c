@@ -29,6 +29,7 @@ struct client {
 	double deadline; /* monotonic seconds; 0: none */
 	enum trouble trouble;
 	unsigned lost; /* connections, since anything was heard */
+	bool heard; /* something, since client_begin() */
 };
 
 struct client *
@@ -131,6 +132,7 @@ client_begin(struct client *c, double seconds)
 {
 	c->deadline = seconds > 0 ? clock_monotonic() + seconds : 0;
 	c->trouble = TROUBLE_NONE;
+	c->heard = false;
 	if (c->fd != -1 && is_closed(c))
 		hang_up(c);
 }
@@ -159,7 +161,9 @@ is_late(struct client *c, struct err *e)
 {
 	hang_up(c);
 	return err_set(e, ERR_TIMED_OUT,
-	    "no answer from %s within the time given", c->server);
+	    c->heard ? "%s: the time given is over"
+		     : "no answer from %s within the time given",
+	    c->server);
 }
 
 static void
@@ -428,6 +432,7 @@ client_receive(struct client *c, struct err *e)
 		if (read_some(c, e) != 0)
 			return NULL;
 	c->lost = 0;
+	c->heard = true;
 	message = jsonrpc_parse_answer(line, len, e);
 	if (message == NULL || !json_is_object(message)) {
 		json_decref(message);

@@ -22,6 +22,8 @@ test_following_goes_on_beside_an_unknown_name(void)
 	check_has(r.err, "there is no runner nosuch");
 	check_has(r.out, "up");
 	check_int(heroctl(h, "--timeout 0.1 logs -f web").status, 6);
+	wait_for(strstr(heroctl(h, "--timeout 0.5 events").err,
+	    ": the time given is over"));
 	r = heroctl(h, "logs -f nosuch neither");
 	check_has(r.err, "there is no runner nosuch");
 	check_has(r.err, "there is no runner neither");
