@@ -917,27 +917,34 @@ read_head(const struct process *p, char *head, size_t size)
 	return n > 0;
 }
 
+static void
+hint_at_interpreter(const char *head, char *buf, size_t size)
+{
+	const char *name = head + strlen("#!");
+	bool is_windows = head[strcspn(head, "\r\n")] == '\r';
+
+	name += strspn(name, " \t");
+	snprintf(buf, size, " (it is there, its interpreter %.*s is not%s)",
+	    (int)strcspn(name, " \t\r\n"), name,
+	    is_windows ? ": its lines end as those of Windows" : "");
+}
+
 /* What the kernel says of a script whose interpreter is missing is what it
  * says of a program that is missing. */
 static void
 exec_hint(const struct process *p, char *buf, size_t size)
 {
-	char head[256], *name;
+	char head[256];
 
 	buf[0] = '\0';
-	if (strcmp(p->c.stage, "exec") != 0 || !strchr(p->program, '/') ||
-	    !read_head(p, head, sizeof(head)))
+	/* Of one that an earlier herod asked for, the name is not known. */
+	if (strcmp(p->c.stage, "exec") != 0 || !p->program ||
+	    !strchr(p->program, '/') || !read_head(p, head, sizeof(head)))
 		return;
-	name = head + 2 + strspn(head + 2, " \t");
 	if (p->c.error == ENOEXEC && head[0] != '#')
 		strlcpy(buf, " (a script must begin with #!)", size);
 	else if (p->c.error == ENOENT && strncmp(head, "#!", 2) == 0)
-		snprintf(buf, size,
-		    " (it is there, its interpreter %.*s is not%s)",
-		    (int)strcspn(name, " \t\r\n"), name,
-		    head[strcspn(head, "\r\n")] == '\r'
-			? ": its lines end as those of Windows"
-			: "");
+		hint_at_interpreter(head, buf, size);
 }
 
 static void
