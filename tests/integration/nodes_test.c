@@ -240,18 +240,27 @@ test_a_node_that_is_not_there_is_named(void)
 
 /* ---- one waits for what happens at another ---- */
 
+/* Who runs x at b waits for a, which has it. */
+static int
+run_by_the_other(struct two *t)
+{
+	int run_it;
+
+	start_two(t, runner_it(text(LONG_JOB, runs(), here("go"))),
+	    "[runner:it]\nkind = exec\ncommand = true\nautostart = false\n");
+	run_it = rpc_begin(t->b, "job.run", "{s:{s:s, s:s}}", "job", "runner",
+	    "it", "id", "x");
+	wait_for(count_lines(runs()) == 1);
+	return run_it;
+}
+
 /* B hears of the end only when nothing is there to be read any more. */
 void
 test_who_runs_a_job_that_is_over_and_deleted_is_told(void)
 {
 	struct two t;
-	int run_it;
+	int run_it = run_by_the_other(&t);
 
-	start_two(&t, runner_it(text(LONG_JOB, runs(), here("go"))),
-	    "[runner:it]\nkind = exec\ncommand = true\nautostart = false\n");
-	run_it = rpc_begin(
-	    t.b, "job.run", "{s:{s:s, s:s}}", "job", "runner", "it", "id", "x");
-	wait_for(count_lines(runs()) == 1);
 	vanish(t.b);
 	run("touch %s", here("go"));
 	wait_for(job_is(t.a, "x", "finished"));
@@ -292,13 +301,8 @@ void
 test_who_runs_a_job_is_told_when_redis_lets_its_end_be_read(void)
 {
 	struct two t;
-	int run_it;
+	int run_it = run_by_the_other(&t);
 
-	start_two(&t, runner_it(text(LONG_JOB, runs(), here("go"))),
-	    "[runner:it]\nkind = exec\ncommand = true\nautostart = false\n");
-	run_it = rpc_begin(
-	    t.b, "job.run", "{s:{s:s, s:s}}", "job", "runner", "it", "id", "x");
-	wait_for(count_lines(runs()) == 1);
 	redis(t.redis, "ACL SETUSER default -hgetall");
 	run("touch %s", here("go"));
 	wait_for(
