@@ -1,5 +1,4 @@
 /* Work: add-runner, queue and run. */
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -7,6 +6,7 @@
 #include "client.h"
 #include "heroctl.h"
 #include "mem.h"
+#include "type.h"
 
 /* ---- add-runner ---- */
 
@@ -182,18 +182,6 @@ send_whole_job(struct ctl *ctl, const struct args *a)
 	return send_job(ctl, a, json_pack("{s:O}", "job", job));
 }
 
-/* 128 random bits, as herod's own ids are. */
-static const char *
-make_id(char id[37])
-{
-	uint16_t b[8];
-
-	arc4random_buf(b, sizeof(b));
-	snprintf(id, 37, "%04x%04x-%04x-4%03x-%04x-%04x%04x%04x", b[0], b[1],
-	    b[2], b[3] & 0xfff, (b[4] & 0x3fff) | 0x8000, b[5], b[6], b[7]);
-	return id;
-}
-
 /* By an id of ours the job is known to the next herod, should this one die. */
 enum status
 verb_run(struct ctl *ctl, const struct args *a)
@@ -201,13 +189,14 @@ verb_run(struct ctl *ctl, const struct args *a)
 	json_t *job = a->given[OPTION_SETTING], *result;
 	enum status status;
 	struct err e = {0};
-	char id[37];
+	char id[UUID_SIZE];
 
 	if (json_object_get(job, "id"))
 		return send_whole_job(ctl, a);
 	if (args_count(a, 1, 2, &e) != 0 || set_payload(a, job, &e) != 0)
 		return ctl_misused(&e);
-	json_object_set_new(job, "id", json_string(make_id(id)));
+	make_uuid(id);
+	json_object_set_new(job, "id", json_string(id));
 	json_object_set_new(job, "runner", json_string(a->operands[0]));
 	result = call_or_ask(ctl, a->verb.method,
 	    json_pack("{s:O}", "job", job), &methods[METHOD_job_wait],

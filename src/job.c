@@ -155,25 +155,6 @@ job_refuse_missing(const char *id, struct err *e)
 	err_subject(e, id);
 }
 
-void
-job_make_id(char id[JOB_ID_SIZE])
-{
-	static const char hex[] = "0123456789abcdef";
-	unsigned char b[16];
-	int i, at = 0;
-
-	arc4random_buf(b, sizeof(b));
-	b[6] = (b[6] & 0x0f) | 0x40;
-	b[8] = (b[8] & 0x3f) | 0x80;
-	for (i = 0; i < 16; i++) {
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			id[at++] = '-';
-		id[at++] = hex[b[i] >> 4];
-		id[at++] = hex[b[i] & 15];
-	}
-	id[at] = '\0';
-}
-
 static const struct {
 	const char *name;
 	struct kind kind;

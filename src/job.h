@@ -39,7 +39,6 @@ enum job_priority { JOB_NORMAL, JOB_HIGH, JOB_LOW, JOB_PRIORITIES };
 const char *job_priority_word(const struct job *j);
 
 #define JOB_PREREQUISITES_MAX 32
-#define JOB_ID_SIZE 37 /* of ids made here, with NUL */
 #define JOB_TIME_SIZE 40 /* others write times longer than we do */
 
 /* What stands in the hash as JSON text. */
@@ -104,9 +103,6 @@ void job_free(struct job *j);
 
 /* Refuses: there is none of that id, or none any more. */
 void job_refuse_missing(const char *id, struct err *e);
-
-/* A random UUID (version 4). */
-void job_make_id(char id[JOB_ID_SIZE]);
 
 /* What a caller says: settings of job.def; Hero's older "script" is read
  * as payload.  All or nothing. */

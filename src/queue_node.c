@@ -30,7 +30,7 @@
 static char *
 read_node_id(const char *path)
 {
-	char id[JOB_ID_SIZE + 1] = "";
+	char id[UUID_SIZE + 1] = "";
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t n;
 
@@ -40,8 +40,8 @@ read_node_id(const char *path)
 	close(fd);
 	id[n > 0 ? n : 0] = '\0';
 	id[strcspn(id, "\n")] = '\0';
-	return strlen(id) == JOB_ID_SIZE - 1 && id_is_valid(id) ? xstrdup(id)
-								: NULL;
+	return strlen(id) == UUID_SIZE - 1 && id_is_valid(id) ? xstrdup(id)
+							      : NULL;
 }
 
 static int
@@ -60,10 +60,10 @@ char *
 queues_node_id(const char *state_dir, struct err *e)
 {
 	char *path = xasprintf("%s/node.id", state_dir);
-	char *id = read_node_id(path), made[JOB_ID_SIZE];
+	char *id = read_node_id(path), made[UUID_SIZE];
 
 	if (!id) {
-		job_make_id(made);
+		make_uuid(made);
 		if (write_node_id(path, made) == 0)
 			id = xstrdup(made);
 		else

@@ -612,9 +612,9 @@ void
 schedule_run(struct schedule *s, schedule_fn fn, void *arg)
 {
 	struct ask *a = ask_new(s, 0);
-	char uuid[JOB_ID_SIZE];
+	char uuid[UUID_SIZE];
 
-	job_make_id(uuid);
+	make_uuid(uuid);
 	snprintf(a->id, sizeof(a->id), "%s:%s", s->name, uuid);
 	a->fn = fn;
 	a->arg = arg;

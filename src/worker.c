@@ -1971,7 +1971,7 @@ workers_summary(struct workers *w)
 static char *
 node_id(const char *state_dir)
 {
-	char made[JOB_ID_SIZE], *id;
+	char made[UUID_SIZE], *id;
 	struct err e = {0};
 
 	id = queues_node_id(state_dir, &e);
@@ -1979,7 +1979,7 @@ node_id(const char *state_dir)
 		return id;
 	/* Its claims will not be found by the next herod. */
 	log_errorx("%s", e.text);
-	job_make_id(made);
+	make_uuid(made);
 	return xstrdup(made);
 }
 

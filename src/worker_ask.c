@@ -121,7 +121,7 @@ is_named(struct job *j, char id[129])
 	if (named) {
 		strlcpy(id, j->spec.id, 129);
 	} else {
-		job_make_id(id);
+		make_uuid(id);
 		j->spec.id = xstrdup(id);
 	}
 	return named;

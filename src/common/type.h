@@ -81,6 +81,10 @@ int signal_number(const char *text);
 bool name_is_valid(const char *name);
 bool id_is_valid(const char *id);
 
+/* A random UUID (version 4), as ids are that are made here. */
+#define UUID_SIZE 37 /* with the NUL */
+void make_uuid(char uuid[UUID_SIZE]);
+
 /* Splits words as a shell would without expanding anything: blanks, '...',
  * "..." and backslash.  Returns a strv, or NULL with a refusal. */
 char **words_split(const char *text, struct err *e);

@@ -308,6 +308,27 @@ number_text(long long n, char buf[NUMBER_TEXT_SIZE])
 	return len;
 }
 
+/* ---- ids ---- */
+
+void
+make_uuid(char uuid[UUID_SIZE])
+{
+	static const char hex[] = "0123456789abcdef";
+	unsigned char b[16];
+	int i, at = 0;
+
+	arc4random_buf(b, sizeof(b));
+	b[6] = (b[6] & 0x0f) | 0x40;
+	b[8] = (b[8] & 0x3f) | 0x80;
+	for (i = 0; i < 16; i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			uuid[at++] = '-';
+		uuid[at++] = hex[b[i] >> 4];
+		uuid[at++] = hex[b[i] & 15];
+	}
+	uuid[at] = '\0';
+}
+
 /* ---- times ---- */
 
 /* Up to the second; the same one is asked for again and again. */

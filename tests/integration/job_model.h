@@ -30,7 +30,7 @@ enum model_runner { EXEC, STDIO, RUNNERS };
 
 struct model_job {
 	long n; /* in the order of their making, from 1; 0: a free place */
-	char id[JOB_ID_SIZE];
+	char id[UUID_SIZE];
 	enum model_runner runner;
 	enum job_priority priority;
 	enum job_status status;

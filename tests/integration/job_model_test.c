@@ -514,7 +514,7 @@ choose_waiting(struct test *t, struct step *s)
 static const char *
 id_of(struct test *t, long n)
 {
-	static char id[JOB_ID_SIZE];
+	static char id[UUID_SIZE];
 	const struct model_job *j = model_find(&t->model, n);
 
 	if (j)

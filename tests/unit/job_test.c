@@ -79,10 +79,10 @@ test_odd_jobs_are_refused_by_name(void)
 void
 test_ids_made_here_are_version_4_uuids(void)
 {
-	char id[JOB_ID_SIZE], other[JOB_ID_SIZE];
+	char id[UUID_SIZE], other[UUID_SIZE];
 
-	job_make_id(id);
-	job_make_id(other);
+	make_uuid(id);
+	make_uuid(other);
 	check_int((long long)strlen(id), 36);
 	check(id_is_valid(id));
 	check_int(id[14], '4');
