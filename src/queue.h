@@ -11,7 +11,8 @@
  *	NSd:draws:QUEUE		hash of nodes that share the Redis and have a
  *				runner that takes jobs from it, or will
  *	NSd:external:QUEUE	hash of nodes whose programs draw themselves
- *	NSd:open:QUEUE		hash id -> new | begun | suspect | orphan
+ *	NSd:open:QUEUE		hash id -> new | begun | suspect | orphan, or
+ *				new_suspect | new_orphan
  *	NSd:own:QUEUE:NODE	hash id -> "EPOCH SEQUENCE LABEL", the claims
  *	NSd:jobs:QUEUE		zset id by time of creation (us), for listing
  *	NSd:done:QUEUE		zset id by when it may be forgotten (ms)
@@ -86,6 +87,11 @@ void queues_free(struct queues *qs);
  * those that are not any more. */
 void queues_share(struct queues *qs, double timeout);
 bool queues_are_shared(const struct queues *qs);
+/* Others took us, or the herod before us, for dead: workers of ours may be at
+ * jobs that they have since.  So it is until Redis has answered all that was
+ * sent before queues_make_sure(), whichever herod hears it. */
+bool queues_are_doubtful(const struct queues *qs);
+void queues_make_sure(struct queues *qs);
 /* Our end is in order: nobody is to look after us. */
 void queues_leave(struct queues *qs);
 

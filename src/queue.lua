@@ -41,8 +41,14 @@ end
 -- NSd:external:QUEUE has the nodes that run such; NSd:open:QUEUE has the ids
 -- that they may have taken: NEW, or BEGUN when one was seen to have begun it,
 -- SUSPECT when one of several died then that may have had it, ORPHAN when it was
--- the only one.
+-- the only one.  What one that has died wrote may come to Redis late: of those
+-- that were taken and not begun is known what they will be once they are.
 local NEW, BEGUN, SUSPECT, ORPHAN = 'new', 'begun', 'suspect', 'orphan'
+local ONCE_BEGUN = { new = BEGUN, new_suspect = SUSPECT, new_orphan = ORPHAN }
+
+local function is_new(known)
+	return not known or ONCE_BEGUN[known] ~= nil
+end
 
 local function is_external(ns, queue)
 	return redis.call('EXISTS', own_key(ns, 'external', queue)) == 1
@@ -1030,13 +1036,31 @@ end
 
 -- One of them has begun it.
 local function note_begun(job, open, id, nodes, node, time)
-	redis.call('HSET', open, id, BEGUN)
+	local known = ONCE_BEGUN[redis.call('HGET', open, id) or NEW]
+
+	redis.call('HSET', open, id, known)
 	redis.call('HINCRBY', job, 'attempts', 1)
 	redis.call('HSETNX', job, 'started_at', time)
 	if nodes == 1 then
 		redis.call('HSET', job, 'node', node)
 	end
-	return BEGUN
+	return known
+end
+
+-- A program that took its id before it was over has begun one that is: it is at
+-- work again, for all others, too.
+local function is_begun_anew(status, finished_at)
+	return status == 'started' and (finished_at or '') ~= ''
+end
+
+local function begun_anew(ns, id, job)
+	if is_begun_anew(unpack(redis.call('HMGET', job, 'status',
+	    'finished_at'))) then
+		redis.call('HDEL', job, 'finished_at', 'node', 'instance',
+			'started_at', 'reason', 'error', 'exit', 'result')
+		redis.call('ZREM', own_key(ns, 'done', queue_of(job)), id)
+		redis.call('PERSIST', job)
+	end
 end
 
 -- KEYS job; ARGV ns id node time score
@@ -1045,6 +1069,7 @@ end
 -- have it, else "".
 local function observe(keys, args)
 	local job, ns, id = keys[1], args[1], args[2]
+	begun_anew(ns, id, job)
 	local v = redis.call('HMGET', job, 'status', 'node', 'herod')
 	local status, queue = v[1], queue_of(job)
 	local open = own_key(ns, 'open', queue)
@@ -1053,12 +1078,12 @@ local function observe(keys, args)
 
 	if not status or status == 'waiting_for_prerequisites' or
 	    status == 'created' and v[3] or
-	    not OVER[status] and v[2] and (known or NEW) == NEW then
+	    not OVER[status] and v[2] and is_new(known) then
 		-- It waits for its time, or herod has handed it out.
 		redis.call('HDEL', open, id)
 		return { '' }
 	elseif OVER[status] then
-		if known == NEW then
+		if known and is_new(known) then
 			-- Too quick to be seen before.
 			note_begun(job, open, id, nodes, args[3], args[4])
 		end
@@ -1070,9 +1095,11 @@ local function observe(keys, args)
 		adopt(ns, id, job, queue, args[5], v[3])
 	end
 	if status ~= 'started' and status ~= 'stopping' then
-		redis.call('HSET', open, id, NEW)
+		if not known or not is_new(known) then
+			redis.call('HSET', open, id, NEW)
+		end
 		return { NEW, nodes }
-	elseif (known or NEW) == NEW then
+	elseif is_new(known) then
 		known = note_begun(job, open, id, nodes, args[3], args[4])
 	end
 	return { known, nodes, redis.call('HGETALL', job) }
@@ -1088,6 +1115,11 @@ local function external_end(keys, args)
 	if not OVER[redis.call('HGET', job, 'status')] or
 	    redis.call('HDEL', keys[2], id) == 0 then
 		return { 0 }
+	end
+	-- It was given back, to the head, while its program was still at it.
+	local list = list_key(ns, queue_of(job))
+	if type(redis.pcall('LPOS', list, id, 'MAXLEN', 100)) == 'number' then
+		redis.call('LREM', list, 1, id)
 	end
 	if args[7] ~= '' then
 		retry_at(ns, id, job, args[7])
@@ -1127,7 +1159,7 @@ local function sweep(keys, args)
 		if not status then
 			redis.call('HDEL', keys[1], id)
 			return
-		elseif is_begun and known == NEW then
+		elseif is_begun and is_new(known) then
 			known = note_begun(job, keys[1], id, nodes, args[4],
 				args[5])
 		end
@@ -1136,7 +1168,11 @@ local function sweep(keys, args)
 		end
 		if is_begun or OVER[status] then
 			begun[#begun + 1] = id
-		elseif #taken < tonumber(args[2]) then
+			return
+		elseif mark ~= '' and known ~= 'new_' .. ORPHAN then
+			redis.call('HSET', keys[1], id, 'new_' .. mark)
+		end
+		if #taken < tonumber(args[2]) then
 			taken[#taken + 1] = id
 		end
 	end
@@ -1162,9 +1198,11 @@ local function unbegun(keys, args)
 		local id = args[i]
 		local status = redis.call('HGET', job_key(args[1], id),
 			'status')
+		local known = redis.call('HGET', keys[1], id)
 		if (status == 'dispatched' or status == 'created') and
-		    redis.call('HGET', keys[1], id) == NEW and
+		    known and is_new(known) and
 		    not redis.call('LPOS', keys[2], id) then
+			redis.call('HSET', keys[1], id, NEW)
 			redis.call('LPUSH', keys[2], id)
 			n = n + 1
 		end
@@ -1189,8 +1227,10 @@ local function scan(_, args)
 	local ids = {}
 
 	for _, key in ipairs(page[2]) do
-		local v = redis.call('HMGET', key, 'status', 'node')
-		if v[1] and not OVER[v[1]] and not v[2] and
+		local v = redis.call('HMGET', key, 'status', 'node',
+			'finished_at')
+		if v[1] and not OVER[v[1]] and (not v[2] or
+		    is_begun_anew(v[1], v[3])) and
 		    is_external(ns, queue_of(key)) then
 			ids[#ids + 1] = string.sub(key, #job_key(ns, '') + 1)
 		end
@@ -1572,7 +1612,8 @@ end
 -- KEYS node names; ARGV ns id name step heartbeat_ms client pid version
 -- A daemon begins (step 1) or meets Redis again (0); heartbeat_ms is "" when it
 -- shares that with nobody.  {epoch, names of all queues there ever were, its
--- name, 1 when others took it for dead}
+-- name, 1 when others took it for dead, 1 when they once did and its workers may
+-- be at what others have since}
 local function begin(keys, args)
 	local node, ns, id, name = keys[1], args[1], args[2], args[3]
 
@@ -1588,12 +1629,16 @@ local function begin(keys, args)
 	    redis.call('SMEMBERS', keys[2]) or {}) do
 		redis.call('HDEL', own_key(ns, 'draws', queue), id)
 	end
+	if fenced == 1 then
+		redis.call('HSET', node, 'doubt', '1')
+	end
 	redis.call('HDEL', node, 'fenced', 'gone')
 	redis.call('DEL', own_key(ns, 'takeover', id))
 	redis.call('HSET', node, 'name', name, 'client', args[6], 'pid',
 		args[7], 'version', args[8])
 	return { redis.call('HINCRBY', node, 'epoch', args[4]),
-		redis.call('SMEMBERS', keys[2]), name, fenced }
+		redis.call('SMEMBERS', keys[2]), name, fenced,
+		redis.call('HEXISTS', node, 'doubt') }
 end
 
 -- KEYS heartbeat node; ARGV ns id ms
@@ -1654,7 +1699,7 @@ local function begun_by_nobody(ns, queue)
 		all = redis.call('HGETALL', own_key(ns, 'open', queue))
 	end
 	for i = 1, #all, 2 do
-		if all[i + 1] ~= NEW then
+		if not is_new(all[i + 1]) then
 			claims[#claims + 1] = { id = all[i] }
 		end
 	end

@@ -81,6 +81,7 @@ struct queues {
 	double result_ttl;
 	long long epoch, sequence, last_score;
 	bool registered, watches_jobs;
+	bool is_doubtful; /* see queues_are_doubtful() */
 	struct queue_tree tree;
 	struct collecting_list collecting;
 	struct settle_list unsettled;

@@ -154,6 +154,7 @@ on_begun(void *arg, const struct redis_reply *reply)
 	take_name(qs, reply_text(reply_at(reply, 2), NULL));
 	if (reply_number(reply_at(reply, 3)))
 		was_fenced(qs);
+	qs->is_doubtful = reply_number(reply_at(reply, 4));
 	queues_tell_external(qs);
 	queues_tell_draws(qs);
 	log_info("node %s (%s): epoch %lld", qs->id, qs->node, qs->epoch);
@@ -251,6 +252,47 @@ queues_register(
 	r->fn = fn;
 	r->arg = arg;
 	ask_client(r);
+}
+
+bool
+queues_are_doubtful(const struct queues *qs)
+{
+	return qs->is_doubtful;
+}
+
+/* What was asked before this has been answered, and dealt with. */
+static void
+on_sure(void *arg, const struct redis_reply *reply)
+{
+	struct queues *qs = arg;
+	struct redis_words w;
+	char *node;
+
+	if (reply_number(reply) != 1)
+		return;
+	node = own_key(qs, "node", qs->id);
+	words_begin(&w, "HDEL");
+	words_add(&w, node);
+	words_add(&w, "doubt");
+	redis_send(qs->redis, &w, NULL, NULL);
+	free(node);
+}
+
+void
+queues_make_sure(struct queues *qs)
+{
+	struct redis_words w;
+	char *node;
+
+	if (!qs->is_doubtful)
+		return;
+	node = own_key(qs, "node", qs->id);
+	words_begin(&w, "HEXISTS");
+	words_add(&w, node);
+	words_add(&w, "doubt");
+	redis_send(qs->redis, &w, on_sure, qs);
+	free(node);
+	qs->is_doubtful = false;
 }
 
 /* ---- others are not ---- */

@@ -63,6 +63,8 @@ struct work {
 	/* external only: one of several processes died that may have had it;
 	 * or some of another node; nobody has it any more, and what then */
 	bool suspect : 1, elsewhere : 1, orphaned : 1;
+	struct job *successor; /* superseded only: it is ours again, and goes
+				* back when this attempt has ended; or NULL */
 	enum fate fate;
 	enum back back;
 	double retry_after; /* seconds that it asked for; < 0: did not */

@@ -350,6 +350,9 @@ work_leave(struct work *k)
 	struct place *p = k->place;
 	struct job *j = k->job;
 
+	if (k->successor)
+		queue_give_back(
+		    p->lane->queue, k->successor, BACK_HEAD, NULL, NULL);
 	ev_timer_stop(k->all->loop, &k->timer);
 	RB_REMOVE(work_tree, &k->all->works, k);
 	TAILQ_REMOVE(&p->works, k, next);
@@ -723,6 +726,17 @@ place_fill_foreign(const struct place *p, struct job *j)
 		j->spec.runner = xstrdup(r->name);
 }
 
+/* The job that others had is ours again, while our attempt of before is still
+ * being killed: both would be at work on it. */
+static void
+succeed(struct work *k, struct job *stolen)
+{
+	if (k->successor)
+		job_free(stolen);
+	else
+		k->successor = stolen;
+}
+
 /* The claim stands: hand it over, or back when that is not possible. */
 static void
 begin(struct place *p, unsigned process, struct job *stolen)
@@ -731,6 +745,11 @@ begin(struct place *p, unsigned process, struct job *stolen)
 
 	if (!place_takes(p, process)) {
 		queue_give_back(p->lane->queue, stolen, BACK_HEAD, NULL, NULL);
+		return;
+	}
+	k = work_find(p->all, stolen->spec.id);
+	if (k && k->superseded) {
+		succeed(k, stolen);
 		return;
 	}
 	place_fill_foreign(p, stolen);
@@ -1007,36 +1026,77 @@ lane_push(struct lane *l, struct job *stolen, bool named, queue_fn fn,
 
 /* ---- claims ---- */
 
+/* Of a worker that may be at jobs which others have by now, which ones is not
+ * known: the herod before us was killed before it saw to that. */
 static void
-open_up(struct workers *w)
+recover_place(struct workers *w, struct place *p)
 {
-	struct place *p;
+	if (p->kept) {
+		stdio_catch_up(p);
+		if (queues_are_doubtful(w->queues))
+			place_kill(p, VERDICT_OURS,
+			    "others may have jobs that it is at");
+	}
+	place_look(p);
+}
+
+static void
+recover(struct workers *w)
+{
 	struct instance *i;
 	struct runner *r;
 	size_t k;
 
+	w->recovered = true;
+	RUNNERS_FOREACH (r, w->runners)
+		RUNNER_FOREACH_INSTANCE (i, r, k)
+			if (i->work)
+				recover_place(w, i->work);
+}
+
+static void
+open_up(struct workers *w)
+{
 	w->open = true;
 	ev_timer_stop(w->loop, &w->retry);
 	/* First what Redis does not know: none of it must be taken again. */
 	queues_resend(w->queues, w->forgot);
 	w->forgot = false;
 	look_everywhere(w);
-	if (!w->recovered) {
-		w->recovered = true;
-		RUNNERS_FOREACH (r, w->runners)
-			RUNNER_FOREACH_INSTANCE (i, r, k) {
-				p = i->work;
-				if (p && p->kept)
-					stdio_catch_up(p);
-				if (p)
-					place_look(p);
-			}
-	}
+	if (!w->recovered)
+		recover(w);
+	queues_make_sure(w->queues);
 	watch_reread(w);
 	redis_reread(w);
 	external_read(w);
 	if (w->on_open)
 		w->on_open(w->on_open_arg);
+}
+
+/* Found in Redis only: what is known of it. */
+static struct job *
+job_of_id(const char *id)
+{
+	struct job *j = job_new();
+
+	j->spec.id = xstrdup(id);
+	return j;
+}
+
+/* At once: others are at it, too. */
+static void
+work_kill(struct work *k)
+{
+	static const char why[] = "others have its job";
+
+	k->fate = FATE_BACK;
+	ev_timer_stop(k->all->loop, &k->timer);
+	if (!is_exec(k->place)) {
+		place_kill(k->place, VERDICT_OURS, "%s", why);
+	} else if (k->child && !k->child->is_over) {
+		instance_ends_for(k->place->instance, "%s", why);
+		child_kill(k->child);
+	}
 }
 
 /* It is over, or another node has begun it: our attempt is of no use. */
@@ -1045,12 +1105,15 @@ on_kept(void *arg, const char *id, bool kept)
 {
 	struct work *k = work_find(arg, id);
 
-	if (kept || !k || k->job->external || k->superseded)
+	if (!k || k->job->external)
 		return;
-	log_warnx("job %s: others have it now: it is ended here", id);
+	if (kept && k->superseded)
+		succeed(k, job_of_id(id));
+	if (kept || k->superseded)
+		return;
+	log_warnx("job %s: others have it now: it is killed here", id);
 	k->superseded = true;
-	if (k->fate == FATE_OPEN)
-		work_stop(k, FATE_CANCEL);
+	work_kill(k);
 }
 
 /* Claims that Redis does not have (any more). */
@@ -1309,16 +1372,6 @@ ask_again(struct workers *w)
 	ev_timer_start(w->loop, &w->again);
 }
 
-/* Found in Redis only: what is known of it. */
-static struct job *
-claimed_job(const struct claim *claim)
-{
-	struct job *j = job_new();
-
-	j->spec.id = xstrdup(claim->id);
-	return j;
-}
-
 /* The work that goes with a claim, NULL when nobody does it. */
 static struct work *
 work_of_claim(struct workers *w, const struct claim *claim)
@@ -1329,7 +1382,7 @@ work_of_claim(struct workers *w, const struct claim *claim)
 
 	if (!p)
 		return k;
-	j = claimed_job(claim);
+	j = job_of_id(claim->id);
 	job_move(j, JOB_STARTED, NULL);
 	k = work_new(p, j);
 	k->partial = true;
@@ -1363,10 +1416,14 @@ take_claim(struct workers *w, struct queue *q, const struct claim *claim)
 	}
 	if (!k) {
 		log_info("job %s: claimed by nobody, given back", claim->id);
-		queue_give_back(q, claimed_job(claim), BACK_HEAD, NULL, NULL);
+		queue_give_back(q, job_of_id(claim->id), BACK_HEAD, NULL, NULL);
 		return;
 	}
 	k->claimed = k->has_claim = true;
+	if (k->superseded) {
+		succeed(k, job_of_id(claim->id));
+		return;
+	}
 	k->job->epoch = claim->epoch;
 	k->job->sequence = claim->sequence;
 	if (k->partial)

@@ -13,7 +13,8 @@
  * What a dead one had begun is marked so in Redis before another one is
  * started, so that no herod ever has to guess it, whenever it was killed
  * itself.  An id that was taken out of the list and never begun is put back
- * UNBEGUN seconds after a death, if it is still not begun.
+ * UNBEGUN seconds after a death, if it is still not begun.  Then it is looked
+ * once more: Redis may have read what the dead one asked for after that mark.
  *
  * Those that others start (kind external) are not seen to die.  How many they
  * are is not known either, so that nothing is ever concluded from whose hands
@@ -391,6 +392,7 @@ static void
 on_swept(void *arg, char *const *taken, char *const *begun)
 {
 	struct lane *l = arg;
+	bool died = l->mark != OBSERVED_NOTHING;
 
 	l->sweeps--;
 	if (!taken && redis_is_up(l->all->redis))
@@ -402,10 +404,11 @@ on_swept(void *arg, char *const *taken, char *const *begun)
 	l->sweep_took = clock_monotonic() - l->sweep_at;
 	for (; *begun; begun++)
 		look_at(l->all, *begun);
-	if (*taken && !l->taken) {
+	if (!l->taken && (*taken || died)) {
 		l->taken = strv_copy(taken);
-		/* Something was drawn while this was asked. */
-		l->sweep_again = l->sweep_again || ev_is_active(&l->unbegun);
+		/* Something may have been drawn since this was asked. */
+		l->sweep_again =
+		    l->sweep_again || died || ev_is_active(&l->unbegun);
 		look_in(l, UNBEGUN);
 	}
 	l->is_swept = l->sweeps == 0;

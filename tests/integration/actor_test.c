@@ -134,6 +134,28 @@ test_a_job_of_a_dead_actor_is_done_again(void)
 	herod_stop(h);
 }
 
+/* As when it was given back while an actor whose herod stood still was at it.
+ */
+void
+test_a_job_begun_again_after_its_end_is_looked_after(void)
+{
+	struct herod *h = start_actor("",
+	    "begin; n=$(wc -l <../begun); [ $n != 2 ] || kill -9 $$; end $n; "
+	    "[ $n = 1 ] || continue; "
+	    "until [ $(redis HEXISTS herod:open:it $id) = 0 ]; do :; done; "
+	    "redis RPUSH $HERO_NAMESPACE:work_queue:it $id");
+	const char *id = queue_job(h, "a");
+	json_t *job;
+
+	wait_for(count_lines(here("begun")) == 3);
+	wait_for(job_is(h, id, "finished"));
+	job = rpc(h, "job.get", "[s]", id);
+	check_str(text_at(job, "result"), "3");
+	check_int(int_at(job, "deaths"), 1);
+	wait_for(atoi(ask(h, text("PTTL hero:job:%s", id))) > 0);
+	herod_stop(h);
+}
+
 void
 test_a_job_that_kills_actors_is_quarantined(void)
 {
@@ -158,6 +180,43 @@ test_a_job_taken_and_never_begun_goes_back(void)
 
 	check_str(job_outcome(h, id), "done");
 	check_int(int_at(rpc(h, "job.get", "[s]", id), "deaths"), 0);
+	herod_stop(h);
+}
+
+/* Redis reads its last words when others have told of its death. */
+void
+test_a_job_that_a_dead_actor_begins_is_done_again(void)
+{
+	struct herod *h = start_actor("",
+	    "echo $$ >>../taken; [ $(wc -l <../taken) -gt 1 ] || kill -9 $$; "
+	    "begin; end done");
+	const char *id = queue_job(h, "a");
+	pid_t first;
+
+	wait_for(count_lines(here("taken")) == 1);
+	first = pid_in(here("taken"));
+	wait_for(pid_of(h, "it") && pid_of(h, "it") != first);
+	ask(h, text("HSET hero:job:%s status started", id));
+	check_str(job_outcome(h, id), "done");
+	check_int(int_at(rpc(h, "job.get", "[s]", id), "deaths"), 1);
+	herod_stop(h);
+}
+
+/* So with what it took: there is no row then that has the job. */
+void
+test_a_job_that_a_dead_actor_takes_goes_back(void)
+{
+	struct herod *h = start_actor("",
+	    "echo $$ >>../taken; [ $(wc -l <../taken) -gt 1 ] || kill -9 $$; "
+	    "begin; end done");
+	pid_t first;
+
+	queue_job(h, "a");
+	wait_for(count_lines(here("taken")) == 1);
+	first = pid_in(here("taken"));
+	wait_for(pid_of(h, "it") && pid_of(h, "it") != first);
+	ask(h, "HSET hero:job:lost status dispatched runner it payload b");
+	check_str(job_outcome(h, "lost"), "done");
 	herod_stop(h);
 }
 

@@ -415,10 +415,33 @@ show_records(const struct record *r, size_t n)
 		    (int)r[i].pid, r[i].at);
 }
 
+/* What might explain them. */
+static void
+show_mishaps(const struct history *h)
+{
+	const struct ledger *l = h->l;
+	const struct absence *a;
+	long long last = h->r[h->n - 1].at;
+	size_t i;
+
+	for (i = 0; i < l->nkills; i++)
+		if (l->kills[i].at >= h->r->at - MOMENT &&
+		    l->kills[i].at <= last)
+			printf("killed: %d %c %lld\n", (int)l->kills[i].pid,
+			    l->kills[i].node ? l->kills[i].node : '-',
+			    l->kills[i].at);
+	for (i = 0; i < l->nabsences; i++) {
+		a = &l->absences[i];
+		printf("absent: %c %lld to %lld%s%s\n", a->node, a->from, a->to,
+		    a->held ? " with " : "", a->held ? a->held : "");
+	}
+}
+
 static void
 blame(const struct history *h, const char *what)
 {
 	show_records(h->r, h->n);
+	show_mishaps(h);
 	check_fail(__FILE__, __LINE__, "%s: %s", h->r->id, what);
 }
 

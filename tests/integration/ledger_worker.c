@@ -11,7 +11,9 @@
  *
  * A line of DIR/ledger: what (S begins, E has ended, F has failed, D another
  * one has the same job in hand, K another job of its key is at work), NODE, id
- *of the job, pid, time (ns since boot).  What begins with D fails in the end.
+ * of the job, pid, time (ns since boot), padded to 64 bytes: a write may end
+ * with its page when its process is killed.  What begins with D fails in the
+ * end.
  * DIR/ID is locked while the job is in hand, which the kernel ends with the
  * process, and has a byte for each time it was begun.
  */
@@ -40,21 +42,25 @@ __asan_default_options(void)
 	return "detect_leaks=0";
 }
 
+#define RECORD 64
+
 static const char *dir, *node;
 
 static void
 record(char what, const char *id)
 {
-	char path[512], line[256];
+	char path[512], line[RECORD];
 	struct timespec t;
 	int fd, n;
 
 	snprintf(path, sizeof(path), "%s/ledger", dir);
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	n = snprintf(line, sizeof(line), "%c %s %s %d %lld\n", what, node, id,
+	n = snprintf(line, sizeof(line), "%c %s %s %d %lld", what, node, id,
 	    (int)getpid(), (long long)t.tv_sec * 1000000000 + t.tv_nsec);
+	memset(line + n, ' ', RECORD - (size_t)n);
+	line[RECORD - 1] = '\n';
 	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-	if (write(fd, line, (size_t)n) != n)
+	if (write(fd, line, RECORD) != RECORD)
 		abort();
 	close(fd);
 }

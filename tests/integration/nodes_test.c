@@ -396,6 +396,83 @@ test_a_node_that_comes_back_goes_on_with_what_nobody_has_begun(void)
 	herod_stop(t.b);
 }
 
+static bool
+says_that_others_have_it(void)
+{
+	return strstr(herod_log(), "others have it now");
+}
+
+/* The attempt of before cannot end while the keeper, who is to kill it, stands
+ * still. */
+void
+test_a_job_that_comes_back_waits_for_the_end_of_its_first_attempt(void)
+{
+	struct two t;
+	const char *id, *claims;
+
+	start_two(&t,
+	    text("%snumprocs = 2\n",
+		runner_it(text(LONG_JOB, runs(), here("go")))),
+	    "[runner:it]\nkind = exec\ncommand = sleep 1000\n"
+	    "autostart = false\n");
+	id = queue_it(t.a);
+	wait_for(count_lines(runs()) == 1);
+	claims = text("herod:own:it:%s", text_at(node(t.a, "a"), "id"));
+	rpc(t.b, "start_runner", "[s]", "it");
+	vanish(t.a);
+	wait_for(job_is(t.b, id, "started") &&
+	    strstr(redis(t.redis, "HGET hero:job:%s node", id), "b"));
+	kill(herod_pid(t.a), SIGCONT);
+	wait_for(says_that_others_have_it());
+	rpc(t.b, "stop_runner", "{s:s, s:b}", "name", "it", "wait", 0);
+	kill(pid_of(t.b, "it"), SIGKILL);
+	wait_for(strstr(redis(t.redis, "HEXISTS %s %s", claims, id), "1"));
+	check_int(count_lines(runs()), 1);
+	kill(t.a->keeper, SIGCONT);
+	wait_for(count_lines(runs()) == 2);
+	run("touch %s", here("go"));
+	check_str(job_outcome(t.a, id), "did");
+	herod_stop(t.a);
+	herod_stop(t.b);
+}
+
+/* Its worker is at a job that another one has, and which that is, is not known
+ * to the herod after it. */
+void
+test_a_herod_killed_before_it_learns_that_others_have_its_jobs_ends_them(void)
+{
+	struct two t;
+	const char *id;
+	pid_t worker;
+
+	start_two(&t,
+	    text("[runner:it]\nkind = stdio\ncommand = %s\n",
+		script("w",
+		    text("read -r line; echo $$ >>%s; exec sleep 1000",
+			runs()))),
+	    "[runner:it]\nkind = exec\ncommand = echo by b\n"
+	    "autostart = false\n");
+	id = queue_it(t.a);
+	wait_for(count_lines(runs()) == 1);
+	worker = pid_in(runs());
+	rpc(t.b, "start_runner", "[s]", "it");
+	vanish(t.a);
+	check_str(job_outcome(t.b, id), "by b");
+	kill(t.a->keeper, SIGCONT);
+	herod_kill9(t.a);
+	wait_for(is_gone(worker));
+	wait_for(is_state(t.a, "it", "RUNNING"));
+	wait_for(strstr(redis(t.redis, "HEXISTS herod:node:%s doubt",
+			    text_at(node(t.a, "a"), "id")),
+	    "0"));
+	worker = pid_of(t.a, "it");
+	herod_kill9(t.a); /* now nothing is to be doubted */
+	wait_for_redis(t.a);
+	check_int(pid_of(t.a, "it"), worker);
+	herod_stop(t.a);
+	herod_stop(t.b);
+}
+
 /* It is cut off from Redis: others may begin the job. */
 void
 test_an_exclusive_job_ends_before_others_may_begin_it(void)
