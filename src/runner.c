@@ -616,15 +616,20 @@ start_anew(struct instance *i)
 	return start(i);
 }
 
+static void
+count_restart(struct instance *i)
+{
+	i->restarts++;
+	counter_add(restarts, 1);
+}
+
 static enum state
 start_again(struct instance *i)
 {
 	enum state next = start(i);
 
-	if (next == WAITING)
-		return next;
-	i->restarts++;
-	counter_add(restarts, 1);
+	if (next != WAITING)
+		count_restart(i);
 	return next;
 }
 
@@ -1197,12 +1202,21 @@ find_began(struct instance *i)
 		i->began -= p.age;
 }
 
+/* The herod before us was killed before it could write that down. */
+static bool
+is_started_again(const struct instance *i)
+{
+	return i->before && i->before->state == BACKOFF && !i->before->id;
+}
+
 static enum state
 adopted(struct instance *i)
 {
 	bool executed = !is_exec(i) && i->child->started_at > 0;
 
 	because(i, "outlived the herod before this one");
+	if (is_started_again(i))
+		count_restart(i);
 	if (executed) {
 		find_began(i);
 		ready_executed(i);
