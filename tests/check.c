@@ -84,6 +84,14 @@ check_fail(const char *file, int line, const char *fmt, ...)
 	_exit(1);
 }
 
+int
+check_kill(const char *file, int line, long pid, int signo)
+{
+	if (pid == 0 || pid == -1)
+		check_fail(file, line, "there is no process to signal");
+	return (kill)((pid_t)pid, signo);
+}
+
 void
 check_int_at(
     const char *file, int line, const char *what, long long got, long long want)

@@ -13,6 +13,7 @@
 #ifndef CHECK_H
 #define CHECK_H
 
+#include <signal.h>
 #include <stdbool.h>
 
 /* Tests are found by name, not by prototype. */
@@ -50,6 +51,10 @@ void skip(const char *reason) __attribute__((noreturn));
 #define CHECK_TIMEOUT(seconds) unsigned check_timeout = (seconds)
 extern unsigned check_timeout;
 
+/* As kill(2), but 0, which a process that was not there yet often is, does not
+ * stand for the test itself. */
+#define kill(pid, signo) check_kill(__FILE__, __LINE__, (pid), (signo))
+
 /* Whole files, for tests; a failure ends the test.  free(3) the text. */
 char *read_file(const char *path);
 void write_file(const char *path, const char *text);
@@ -64,6 +69,7 @@ double check_patience(void);
 
 void check_fail(const char *file, int line, const char *fmt, ...)
     __attribute__((noreturn, format(printf, 3, 4)));
+int check_kill(const char *file, int line, long pid, int signo);
 void check_int_at(const char *file, int line, const char *what, long long got,
     long long want);
 void check_str_at(const char *file, int line, const char *what, const char *got,

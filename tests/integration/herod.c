@@ -1006,6 +1006,15 @@ pid_of(struct herod *h, const char *runner)
 }
 
 void
+signal_runner(struct herod *h, const char *runner, int signo)
+{
+	pid_t pid;
+
+	wait_for((pid = pid_of(h, runner)) != 0);
+	kill(pid, signo);
+}
+
+void
 wait_for_redis(struct herod *h)
 {
 	wait_for(json_is_true(at(rpc(h, "get_all_status", NULL), "redis.up")));

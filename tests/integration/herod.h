@@ -107,6 +107,8 @@ json_t *at(json_t *value, const char *path); /* NULL: not there */
 json_t *status_of(struct herod *h, const char *runner);
 bool is_state(struct herod *h, const char *runner, const char *state);
 pid_t pid_of(struct herod *h, const char *runner); /* 0: none */
+/* Waits for its process. */
+void signal_runner(struct herod *h, const char *runner, int signo);
 
 /* Waits for the end of a job: its result, or its error. */
 const char *job_outcome(struct herod *h, const char *id);

@@ -274,7 +274,7 @@ static void
 break_db(struct herod *h)
 {
 	wait_for(pid_of(h, "db") != 0);
-	kill(pid_of(h, "db"), SIGKILL);
+	signal_runner(h, "db", SIGKILL);
 	wait_for(is_state(h, "db", "BACKOFF"));
 }
 
@@ -331,7 +331,7 @@ test_a_requirement_that_was_given_up_holds_jobs_too(void)
 	    start_with("requires = db\n", "", "autorestart = never\n");
 
 	wait_for(is_state(h, "db", "RUNNING"));
-	kill(pid_of(h, "db"), SIGKILL);
+	signal_runner(h, "db", SIGKILL);
 	wait_for(is_state(h, "db", "EXITED"));
 	queue(h, "x", "a", "me");
 	check_waits(h, "x", "a");

@@ -959,7 +959,7 @@ test_jobs_go_back_in_order_when_their_worker_dies_after_herod(void)
 	herod_kill9(h);
 	wait_for_redis(h);
 	rpc(h, "pause_queue", "[s]", "it");
-	kill(pid_of(h, "it"), SIGKILL);
+	signal_runner(h, "it", SIGKILL);
 	for (i = 1; i <= 3; i++)
 		wait_for(job_is(h, text("j%d", i), "dispatched"));
 	check_str(redis(s, "lrange hero:work_queue:it 0 -1"), "j1\nj2\nj3\n");

@@ -373,7 +373,7 @@ test_a_sigkill_is_not_taken_for_a_lack_of_memory(void)
 	struct herod *h = start_one("command = sleep 1000\n"
 				    "autorestart = never\nmemory_max = 64MB");
 
-	kill(pid_of(h, "it"), SIGKILL);
+	signal_runner(h, "it", SIGKILL);
 	wait_for(is_state(h, "it", "EXITED"));
 	check_str(text_at(status_of(h, "it"), "why"), "SIGKILL");
 	check(json_is_false(at(status_of(h, "it"), "instances.0.exit.oom")));

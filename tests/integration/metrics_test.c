@@ -293,6 +293,6 @@ test_readyz_says_that_herod_is_shutting_down(void)
 	wait_for(strstr(probe(h, "/readyz"), "503 "));
 	check_has(probe(h, "/readyz"), "\nherod: shutting down\n");
 	check_has(probe(h, "/healthz"), "200 OK");
-	kill(pid_of(h, "slow"), SIGKILL);
+	signal_runner(h, "slow", SIGKILL);
 	check_int(herod_end(h), 0);
 }

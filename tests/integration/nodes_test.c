@@ -425,7 +425,7 @@ test_a_job_that_comes_back_waits_for_the_end_of_its_first_attempt(void)
 	kill(herod_pid(t.a), SIGCONT);
 	wait_for(says_that_others_have_it());
 	rpc(t.b, "stop_runner", "{s:s, s:b}", "name", "it", "wait", 0);
-	kill(pid_of(t.b, "it"), SIGKILL);
+	signal_runner(t.b, "it", SIGKILL);
 	wait_for(strstr(redis(t.redis, "HEXISTS %s %s", claims, id), "1"));
 	check_int(count_lines(runs()), 1);
 	kill(t.a->keeper, SIGCONT);

@@ -210,7 +210,7 @@ test_since_when_it_is_up_stays_true(void)
 	size_t k;
 
 	wait_for(is_state(h, "web", "RUNNING"));
-	kill(pid_of(h, "web"), SIGKILL);
+	signal_runner(h, "web", SIGKILL);
 	wait_for(int_at(status_of(h, "web"), "restarts") == 1 &&
 	    is_state(h, "web", "RUNNING"));
 	before = at(status_of(h, "web"), "instances.0");

@@ -73,8 +73,9 @@ refuses(struct fixture *f, const char *why)
 static void
 supervision_goes_on(struct herod *h)
 {
-	pid_t pid = pid_of(h, "web");
+	pid_t pid;
 
+	wait_for((pid = pid_of(h, "web")) != 0);
 	kill(pid, SIGKILL);
 	wait_for(pid_of(h, "web") != 0 && pid_of(h, "web") != pid);
 }

@@ -280,11 +280,11 @@ test_a_paused_process_stays_so_and_goes_on(void)
 {
 	struct herod *h = start_web();
 
-	kill(pid_of(h, "web"), SIGSTOP);
+	signal_runner(h, "web", SIGSTOP);
 	wait_for(is_state(h, "web", "PAUSED"));
 	upgrade(h);
 	check(is_state(h, "web", "PAUSED"));
-	kill(pid_of(h, "web"), SIGCONT);
+	signal_runner(h, "web", SIGCONT);
 	wait_for(is_state(h, "web", "RUNNING"));
 	herod_stop(h);
 }

@@ -137,7 +137,7 @@ test_why_it_is_up_or_on_its_way_down(void)
 	check_has(why(h, "job"), "Then it is started again.");
 	rpc(h, "stop_runner", "{s:s, s:b, s:b}", "name", "job", "drain", 0,
 	    "wait", 0);
-	kill(pid_of(h, "deaf"), SIGKILL);
+	signal_runner(h, "deaf", SIGKILL);
 	wait_for(is_state(h, "deaf", "STOPPED"));
 	free((char *)(uintptr_t)r.out);
 	herod_stop(h);
@@ -170,7 +170,7 @@ test_why_herod_ended_it(void)
 	wait_for(has_ended_for(h, "web", "it was restarted by hand"));
 	wait_for(
 	    has_ended_for(h, "user", "it requires web, which was to stop"));
-	kill(pid_of(h, "web"), SIGSEGV);
+	signal_runner(h, "web", SIGSEGV);
 	wait_for(strstr(why(h, "web"), "by SIGSEGV ("));
 	check(json_is_null(at(status_of(h, "web"), "instances.0.exit.reason")));
 	rpc(h, "stop_runner", "[s]", "web");
