@@ -121,6 +121,14 @@ go_on(struct hold *h, const char *why)
 /* ---- does anybody wait for that? ---- */
 
 static void
+look_soon(struct hold *h)
+{
+	ev_now_update(h->lane->all->loop);
+	ev_timer_set(&h->look, PERIOD, 0.);
+	ev_timer_start(h->lane->all->loop, &h->look);
+}
+
+static void
 await(struct hold *h)
 {
 	char why[WHY_MAX];
@@ -132,11 +140,8 @@ await(struct hold *h)
 	if (!h->is_told)
 		log_info("runner %s: held: %s", h->runner->name, why);
 	h->is_told = h->waits = true;
-	if (!has_limits(&h->runner->conf))
-		return;
-	ev_now_update(h->lane->all->loop);
-	ev_timer_set(&h->look, PERIOD, 0.);
-	ev_timer_start(h->lane->all->loop, &h->look);
+	if (has_limits(&h->runner->conf))
+		look_soon(h);
 }
 
 static void ask(struct hold *h);
@@ -150,8 +155,10 @@ on_depth(void *arg, const struct queue_depth *d, size_t n)
 	h->asked = false;
 	if (!h->runner)
 		free(h);
-	else if (!h->is_on || d->jobs < 0)
-		return; /* of what Redis has, all will be looked at */
+	else if (!h->is_on)
+		return;
+	else if (d->jobs < 0)
+		look_soon(h); /* Redis has refused, or is away */
 	else if (d->jobs > 0 && !d->paused)
 		await(h);
 	else if (h->again)

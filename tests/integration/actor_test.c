@@ -427,12 +427,20 @@ test_an_actor_gets_a_job_of_high_priority_first(void)
 	"[ -e ../killed ] || { touch ../killed; kill -9 $$; }; " \
 	"until [ -e ../go ]; do sleep 0.02; done; end done"
 
-/* The first one twice, once both actors have another one in hand. */
+static bool
+is_suspect(struct herod *h, const char *id)
+{
+	return !strcmp(ask(h, text("HGET herod:open:it %s", id)), "suspect");
+}
+
+/* The first one twice, once both actors have another one in hand; or the other
+ * one, which may have been the dead one's, is over. */
 static void
 check_all_are_done(
     struct herod *h, const char *killed, const char *other, const char *third)
 {
 	wait_for(count_lines(here("begun")) == 3);
+	wait_for(job_is(h, killed, "dispatched") || is_suspect(h, other));
 	run("touch %s", here("go"));
 	check_str(job_outcome(h, killed), "done");
 	check_str(job_outcome(h, other), "done");
@@ -462,8 +470,7 @@ test_a_suspected_job_is_found_by_the_next_herod(void)
 	const char *id = queue_job(h, "kill"), *other, *third;
 
 	wait_for(file_exists(here("killed")));
-	wait_for(
-	    strcmp(ask(h, text("HGET herod:open:it %s", id)), "suspect") == 0);
+	wait_for(is_suspect(h, id));
 	herod_kill9(h);
 	wait_for_redis(h);
 	other = queue_job(h, "b");

@@ -137,6 +137,21 @@ test_a_job_waits_for_memory_and_begins_when_that_is_enough(void)
 	herod_stop(h);
 }
 
+void
+test_who_waits_is_known_when_redis_says_it_again(void)
+{
+	struct herod *h = start(MORE_THAN_THERE_IS, "");
+	const char *s = here("state/redis/redis.sock");
+
+	redis(s, "ACL SETUSER default -llen");
+	queue(h, "x", "a", "me");
+	wait_for(strstr(redis(s, "ACL LOG"), "llen"));
+	check_int(times_in_log("runner x: held: "), 0);
+	redis(s, "ACL SETUSER default +llen");
+	check_waits(h, "x", "a");
+	herod_stop(h);
+}
+
 static double
 load(void)
 {
