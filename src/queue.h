@@ -351,10 +351,13 @@ void queue_external_end(struct queue *q, const struct job *j, bool again,
  * OBSERVED_NOTHING.  False, and no fn: Redis is away. */
 typedef void (*swept_fn)(void *arg, char *const *taken, char *const *begun);
 bool queue_sweep(struct queue *q, enum observed mark, swept_fn fn, void *arg);
-/* Those of ids (a strv) that are not begun yet go back. */
-void queue_unbegun(struct queue *q, char *const *ids);
+/* Those of ids (a strv) that are not begun yet go back; refused() is called,
+ * once or more often, when Redis does not let them. */
+void queue_unbegun(
+    struct queue *q, char *const *ids, void (*refused)(void *arg), void *arg);
 
-/* fn gets each id that may be in their hands and was not yet observed. */
+/* fn gets each id that may be in their hands and was not yet observed; NULL
+ * when Redis does not say more. */
 void queues_scan(
     struct queues *qs, void (*fn)(void *arg, const char *id), void *arg);
 

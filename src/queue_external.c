@@ -242,9 +242,36 @@ queue_sweep(struct queue *q, enum observed mark, swept_fn fn, void *arg)
 	return sent;
 }
 
+struct going_back {
+	struct queues *queues;
+	void (*refused)(void *arg);
+	void *arg;
+};
+
+static void
+on_unbegun(void *arg, const struct redis_reply *reply)
+{
+	struct going_back *b = arg;
+
+	if (queues_refused(b->queues, reply, NULL) && reply)
+		b->refused(b->arg);
+	free(b);
+}
+
+static void
+send_unbegun(struct redis_words *w, const struct going_back *template)
+{
+	struct going_back *b = xmalloc(sizeof(*b));
+
+	*b = *template;
+	if (!redis_send(b->queues->redis, w, on_unbegun, b))
+		free(b);
+}
+
 /* The last first: they go to the head. */
 void
-queue_unbegun(struct queue *q, char *const *ids)
+queue_unbegun(
+    struct queue *q, char *const *ids, void (*refused)(void *arg), void *arg)
 {
 	struct redis_words w;
 	size_t n = 0, from, i;
@@ -259,7 +286,7 @@ queue_unbegun(struct queue *q, char *const *ids)
 		words_add(&w, q->all->ns);
 		for (i = from; i < n; i++)
 			words_add(&w, ids[i]);
-		redis_send(q->all->redis, &w, NULL, NULL);
+		send_unbegun(&w, &(struct going_back){q->all, refused, arg});
 	}
 }
 
@@ -282,6 +309,8 @@ on_scanned(void *arg, const struct redis_reply *reply)
 	size_t i;
 
 	if (queues_refused(s->queues, reply, NULL) || !cursor) {
+		if (reply)
+			s->fn(s->arg, NULL);
 		free(s);
 		return;
 	}

@@ -347,6 +347,12 @@ redis_rang(struct workers *w, const char *id)
 static void sweep(struct lane *l, enum observed mark);
 
 static void
+on_refused(void *arg)
+{
+	look_again(arg);
+}
+
+static void
 on_unbegun(struct ev_loop *loop, ev_timer *t, int revents)
 {
 	DOING("jobs for", "workers");
@@ -358,7 +364,7 @@ on_unbegun(struct ev_loop *loop, ev_timer *t, int revents)
 		sweep(l, OBSERVED_NOTHING);
 		return;
 	}
-	queue_unbegun(l->queue, l->taken);
+	queue_unbegun(l->queue, l->taken, on_refused, l->all);
 	strv_free(l->taken);
 	l->taken = NULL;
 	if (l->sweep_again && l->unknown)
@@ -572,7 +578,10 @@ reread(struct lane *l)
 static void
 on_scanned(void *arg, const char *id)
 {
-	redis_rang(arg, id);
+	if (id)
+		redis_rang(arg, id);
+	else
+		look_again(arg);
 }
 
 static void

@@ -221,6 +221,23 @@ test_a_job_that_a_dead_actor_takes_goes_back(void)
 }
 
 void
+test_a_job_goes_back_when_redis_had_not_let_it(void)
+{
+	struct herod *h = start_actor("",
+	    "echo \"$id\" >>../taken; [ $(wc -l <../taken) -gt 1 ] || "
+	    "kill -9 $$; begin; end done");
+	const char *id;
+
+	ask(h, "ACL SETUSER default -lpush");
+	id = queue_job(h, "a");
+	wait_for(
+	    strstr(redis(here("state/redis/redis.sock"), "ACL LOG"), "lpush"));
+	ask(h, "ACL SETUSER default +lpush");
+	check_str(job_outcome(h, id), "done");
+	herod_stop(h);
+}
+
+void
 test_a_job_in_an_actors_hand_survives_kill_9_of_herod(void)
 {
 	struct herod *h = start_actor(

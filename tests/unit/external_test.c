@@ -386,7 +386,7 @@ test_a_sweep_tells_what_was_taken_and_what_was_begun(void)
 	check_str(s.taken, "b");
 	check_has("ad da", s.begun);
 	/* Only those that are not begun, over, or in the list go back. */
-	queue_unbegun(p.q, ids);
+	queue_unbegun(p.q, ids, NULL, NULL);
 	check_str(REDIS(&p, "LRANGE hero:work_queue:q 0 -1"), "b c");
 	close_place(&p);
 }
