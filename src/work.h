@@ -122,6 +122,7 @@ struct place {
 	bool unsure; /* there may be older lines in its stderr */
 	struct frame frame;
 	uint64_t line_at; /* where the line being read began */
+	uint64_t replayed; /* before that, lines are of the herod before us */
 	struct child *child; /* whose journals these are */
 	struct journal journal; /* of its stdout */
 	struct journal requests; /* of its stdin */

@@ -231,6 +231,7 @@ stdio_forget(struct place *p)
 		p->child->feeding = NULL;
 	}
 	p->unkept = 0;
+	p->replayed = 0;
 	if (p->marks)
 		munmap(p->marks, MARKS_SIZE);
 	p->marks = NULL;
@@ -743,8 +744,8 @@ take_line(struct place *p, const char *line, size_t len)
 	struct err e = {0};
 	json_t *message;
 
-	for (; len && p->replaying && !*line; len--)
-		line++; /* erased */
+	for (; len && p->line_at < p->replayed && !*line; len--)
+		line++; /* erased, with the newline */
 	if (!len || take_plain(p, line, len))
 		return;
 	message = jsonrpc_parse(line, len, &e);
@@ -849,6 +850,7 @@ stdio_catch_up(struct place *p)
 {
 	p->kept = false;
 	p->replaying = true;
+	p->replayed = p->journal.end;
 	read_on(p, &p->journal, p->journal.begin, add_to_frame);
 	if (p->nworks > 0)
 		read_stderr(p);

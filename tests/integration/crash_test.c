@@ -423,6 +423,42 @@ test_ends_that_are_kept_leak_no_descriptor(void)
 	herod_stop(h);
 }
 
+static void
+queue_named(struct herod *h, const char *id, const char *payload,
+    const char *unique_key)
+{
+	rpc(h, "queue_job_to_runner", "{s:s, s:{s:s, s:s, s:s*}}", "runner",
+	    "it", "job", "id", id, "payload", payload, "unique_key",
+	    unique_key);
+}
+
+/* Redis has taken the end of b, and not yet that of a, which goes there by a
+ * function. */
+void
+test_the_answer_behind_a_forgotten_one_is_understood(void)
+{
+	struct herod *h =
+	    herod_start(AT_ONCE "[runner:it]\nkind = stdio\nconcurrency = 2\n"
+				"command = %s/tests/integration/worker\n",
+		getenv("HEROD_BUILD"));
+	const char *s = here("state/redis/redis.sock");
+
+	wait_for_redis(h);
+	queue_named(h, "a", text("wait-for %s", here("go")), "key");
+	queue_named(h, "b", "echo b", NULL);
+	wait_for(job_is(h, "a", "started") && job_is(h, "b", "started"));
+	redis(s, "ACL SETUSER default -fcall");
+	write_file(here("go"), "");
+	wait_for(strstr(redis(s, "ZRANGE herod:done:it 0 -1"), "b"));
+	check(job_is(h, "a", "started"));
+	herod_kill9(h);
+	redis(s, "ACL SETUSER default +fcall");
+	check_str(job_outcome(h, "a"), "it is there");
+	queue_named(h, "c", "echo c", NULL);
+	check_str(job_outcome(h, "c"), "c");
+	herod_stop(h);
+}
+
 /* It only looks, so it can be asked again. */
 void
 test_who_waits_for_a_job_by_heroctl_waits_on(void)
