@@ -260,38 +260,32 @@ queues_are_doubtful(const struct queues *qs)
 	return qs->is_doubtful;
 }
 
+static void
+send_doubt(struct queues *qs, const char *command, redis_fn fn)
+{
+	char *node = own_key(qs, "node", qs->id);
+	struct redis_words w;
+
+	words_begin(&w, command);
+	words_add(&w, node);
+	words_add(&w, "doubt");
+	redis_send(qs->redis, &w, fn, qs);
+	free(node);
+}
+
 /* What was asked before this has been answered, and dealt with. */
 static void
 on_sure(void *arg, const struct redis_reply *reply)
 {
-	struct queues *qs = arg;
-	struct redis_words w;
-	char *node;
-
-	if (reply_number(reply) != 1)
-		return;
-	node = own_key(qs, "node", qs->id);
-	words_begin(&w, "HDEL");
-	words_add(&w, node);
-	words_add(&w, "doubt");
-	redis_send(qs->redis, &w, NULL, NULL);
-	free(node);
+	if (reply_number(reply) == 1)
+		send_doubt(arg, "HDEL", NULL);
 }
 
 void
 queues_make_sure(struct queues *qs)
 {
-	struct redis_words w;
-	char *node;
-
-	if (!qs->is_doubtful)
-		return;
-	node = own_key(qs, "node", qs->id);
-	words_begin(&w, "HEXISTS");
-	words_add(&w, node);
-	words_add(&w, "doubt");
-	redis_send(qs->redis, &w, on_sure, qs);
-	free(node);
+	if (qs->is_doubtful)
+		send_doubt(qs, "HEXISTS", on_sure);
 	qs->is_doubtful = false;
 }
 
