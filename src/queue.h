@@ -311,7 +311,8 @@ typedef void (*still_ours_fn)(void *arg, const char *id, bool kept);
 void queue_keep(struct queue *q, const struct job *j, const char *label,
     still_ours_fn fn, void *arg);
 
-/* The status "stopping" for those who look. */
+/* The status "stopping" for those who look; not when it is over meanwhile, or
+ * another node's. */
 void queue_mark_stopping(struct queue *q, const struct job *j);
 
 /* ---- programs that draw from Redis themselves, the Hero way ---- */

@@ -701,10 +701,21 @@ local function claim(keys, args, found, at)
 	redis.call('HSET', keys[4], unpack(claims))
 end
 
+-- It is at work again, or about to be.
+local function not_over(ns, id, job)
+	redis.call('HDEL', job, 'finished_at', 'node', 'instance',
+		'started_at', 'reason', 'error', 'exit', 'result')
+	redis.call('ZREM', own_key(ns, 'done', queue_of(job)), id)
+	redis.call('PERSIST', job)
+end
+
 local function set_started(keys, args, one, label)
 	local id, fields = one[1], one[3]
 	local job = job_key(args[1], id)
 
+	if (fields.finished_at or '') ~= '' then
+		not_over(args[1], id, job) -- others have queued it again
+	end
 	redis.call('HSET', job, 'status', 'started', 'started_at', args[5],
 		'node', args[4], 'instance', string.match(label, '/(%d+)'),
 		'attempts', (tonumber(fields.attempts) or 0) + 1)
@@ -943,6 +954,22 @@ local function keep(keys, args)
 	return 1
 end
 
+-- KEYS job; ARGV node reason
+-- A job in hand there, or (reason is not "") of programs that draw by themselves,
+-- is to end: 0 when it is over, or others have it by now.
+local function stopping(keys, args)
+	local v = redis.call('HMGET', keys[1], 'status', 'node')
+
+	if v[1] ~= 'started' or args[2] == '' and v[2] and v[2] ~= args[1] then
+		return 0
+	end
+	redis.call('HSET', keys[1], 'status', 'stopping')
+	if args[2] ~= '' then
+		redis.call('HSET', keys[1], 'reason', args[2])
+	end
+	return 1
+end
+
 -- KEYS job
 -- ARGV ns id time ttl_ms now_ms reply_key queue default_ttl_ms
 -- A job that waits never starts.  {the status it had, ids of those that ended
@@ -1048,18 +1075,15 @@ local function note_begun(job, open, id, nodes, node, time)
 end
 
 -- A program that took its id before it was over has begun one that is: it is at
--- work again, for all others, too.
+-- work again, for all others, too.  (What herod begins says so itself.)
 local function is_begun_anew(status, finished_at)
 	return status == 'started' and (finished_at or '') ~= ''
 end
 
 local function begun_anew(ns, id, job)
 	if is_begun_anew(unpack(redis.call('HMGET', job, 'status',
-	    'finished_at'))) then
-		redis.call('HDEL', job, 'finished_at', 'node', 'instance',
-			'started_at', 'reason', 'error', 'exit', 'result')
-		redis.call('ZREM', own_key(ns, 'done', queue_of(job)), id)
-		redis.call('PERSIST', job)
+	    'finished_at'))) and is_external(ns, queue_of(job)) then
+		not_over(ns, id, job)
 	end
 end
 
@@ -1612,8 +1636,8 @@ end
 -- KEYS node names; ARGV ns id name step heartbeat_ms client pid version
 -- A daemon begins (step 1) or meets Redis again (0); heartbeat_ms is "" when it
 -- shares that with nobody.  {epoch, names of all queues there ever were, its
--- name, 1 when others took it for dead, 1 when they once did and its workers may
--- be at what others have since}
+-- name, 1 when others took it for dead and what is in hand there may be in theirs
+-- since}: so until it is sure, should this answer be lost
 local function begin(keys, args)
 	local node, ns, id, name = keys[1], args[1], args[2], args[3]
 
@@ -1624,12 +1648,11 @@ local function begin(keys, args)
 		redis.call('HSET', ns .. 'd:nodes', id, name)
 		redis.call('SET', own_key(ns, 'hb', id), '1', 'PX', args[5])
 	end
-	local fenced = redis.call('HEXISTS', node, 'fenced')
 	for _, queue in ipairs(args[4] == '1' and
 	    redis.call('SMEMBERS', keys[2]) or {}) do
 		redis.call('HDEL', own_key(ns, 'draws', queue), id)
 	end
-	if fenced == 1 then
+	if redis.call('HEXISTS', node, 'fenced') == 1 then
 		redis.call('HSET', node, 'doubt', '1')
 	end
 	redis.call('HDEL', node, 'fenced', 'gone')
@@ -1637,7 +1660,7 @@ local function begin(keys, args)
 	redis.call('HSET', node, 'name', name, 'client', args[6], 'pid',
 		args[7], 'version', args[8])
 	return { redis.call('HINCRBY', node, 'epoch', args[4]),
-		redis.call('SMEMBERS', keys[2]), name, fenced,
+		redis.call('SMEMBERS', keys[2]), name,
 		redis.call('HEXISTS', node, 'doubt') }
 end
 
@@ -1795,6 +1818,7 @@ register('forget', forget)
 register('give_back', give_back)
 register('keep', keep)
 register('cancel', cancel)
+register('stopping', stopping)
 register('list', list)
 register('trim', trim)
 register('depth', depth)

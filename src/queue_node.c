@@ -152,9 +152,9 @@ on_begun(void *arg, const struct redis_reply *reply)
 	qs->epoch = reply_number(reply_at(reply, 0));
 	qs->registered = true;
 	take_name(qs, reply_text(reply_at(reply, 2), NULL));
-	if (reply_number(reply_at(reply, 3)))
+	qs->is_doubtful = reply_number(reply_at(reply, 3));
+	if (qs->is_doubtful)
 		was_fenced(qs);
-	qs->is_doubtful = reply_number(reply_at(reply, 4));
 	queues_tell_external(qs);
 	queues_tell_draws(qs);
 	log_info("node %s (%s): epoch %lld", qs->id, qs->node, qs->epoch);

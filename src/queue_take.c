@@ -467,14 +467,10 @@ queue_mark_stopping(struct queue *q, const struct job *j)
 	struct redis_words w;
 	char key[KEY_MAX];
 
-	words_begin(&w, "HSET");
+	call_begin(&w, "herod_stopping", 1);
 	words_add(&w, job_key(q->all, j->spec.id, key));
-	words_add(&w, "status");
-	words_add(&w, job_hero_word(JOB_STOPPING));
-	if (j->external) {
-		/* When its program says "error", all herods know why. */
-		words_add(&w, "reason");
-		words_add(&w, job_status_word(JOB_CANCELLED));
-	}
+	words_add(&w, q->all->node);
+	/* When its program says "error", all herods know why. */
+	words_add(&w, j->external ? job_status_word(JOB_CANCELLED) : "");
 	redis_send(q->all->redis, &w, NULL, NULL);
 }

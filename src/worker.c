@@ -1623,6 +1623,8 @@ on_vanished(void *arg, const char *node, long long jobs)
 
 	event_publish(w->events, "node", node_news_json,
 	    &(struct node_news){"vanished", node, jobs});
+	if (w->open)
+		redis_reread(w); /* what actors there had begun */
 }
 
 static void

@@ -487,7 +487,7 @@ add_what_is_here(struct workers *w, struct job *j)
 {
 	const struct work *k = work_find(w, j->spec.id);
 
-	if (!k)
+	if (!k || k->superseded)
 		return;
 	j->status = k->job->status;
 	j->progress = k->job->progress;

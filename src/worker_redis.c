@@ -405,8 +405,8 @@ on_swept(void *arg, char *const *taken, char *const *begun)
 		look_again(l->all);
 	else
 		l->mark = OBSERVED_NOTHING;
-	if (!taken)
-		return;
+	if (!taken || !l->externals)
+		return; /* its runner may have gone meanwhile */
 	l->sweep_took = clock_monotonic() - l->sweep_at;
 	for (; *begun; begun++)
 		look_at(l->all, *begun);

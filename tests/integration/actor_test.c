@@ -157,6 +157,52 @@ test_a_job_begun_again_after_its_end_is_looked_after(void)
 	herod_stop(h);
 }
 
+/* It is no actor's: only what they begin again is looked after so. */
+void
+test_a_job_queued_again_after_its_end_is_still_whose_it_is(void)
+{
+	struct herod *h = start_actor("", "begin; end done");
+	const char *id = "x";
+
+	rpc(h, "add_runner", "{s:{s:s, s:s, s:s}}", "runner", "name", "ex",
+	    "kind", "exec", "command",
+	    script("ex",
+		text("echo >>%s; until [ -e %s ]; do sleep 0.02; done",
+		    here("runs"), here("go"))));
+	run("touch %s", here("go"));
+	rpc(h, "queue_job_to_runner", "{s:s, s:{s:s}}", "runner", "ex", "job",
+	    "id", id);
+	wait_for(job_is(h, id, "finished"));
+	run("rm %s", here("go"));
+	ask(h, "HSET hero:job:x status dispatched");
+	ask(h, "RPUSH hero:work_queue:ex x");
+	wait_for(count_lines(here("runs")) == 2);
+	ask(h, "HSET hero:job:x note y");
+	check_str(job_outcome(h, queue_job(h, "a")), "done");
+	check(text_at(rpc(h, "job.get", "[s]", id), "node")[0]);
+	check_str(ask(h, "PTTL hero:job:x"), "-1");
+	run("touch %s", here("go"));
+	wait_for(job_is(h, id, "finished"));
+	herod_stop(h);
+}
+
+/* What the runner's actor had is asked while the runner is removed. */
+void
+test_a_runner_of_actors_may_come_and_go(void)
+{
+	struct herod *h = start_actor("", "begin; end done");
+	int n;
+
+	rpc(h, "remove_runner", "[s]", "it");
+	for (n = 0; n < 3; n++) {
+		rpc(h, "add_runner", "{s:{s:s, s:s, s:s}}", "runner", "name",
+		    "it", "kind", "redis", "command", "sleep 1000");
+		wait_for(is_state(h, "it", "RUNNING"));
+		rpc(h, "remove_runner", "[s]", "it");
+	}
+	herod_stop(h);
+}
+
 void
 test_a_job_that_kills_actors_is_quarantined(void)
 {

@@ -473,6 +473,92 @@ test_a_herod_killed_before_it_learns_that_others_have_its_jobs_ends_them(void)
 	herod_stop(t.b);
 }
 
+/* Nor is it marked, while its process here is still to end. */
+void
+test_a_stop_of_an_attempt_that_others_outdid_leaves_the_job_over(void)
+{
+	struct two t;
+	const char *id;
+	int stop;
+
+	start_two(&t, runner_it(text(LONG_JOB, runs(), here("never"))),
+	    "[runner:it]\nkind = exec\ncommand = echo by b\n"
+	    "autostart = false\n");
+	id = queue_it(t.a);
+	wait_for(count_lines(runs()) == 1);
+	rpc(t.b, "start_runner", "[s]", "it");
+	vanish(t.a);
+	check_str(job_outcome(t.b, id), "by b");
+	kill(herod_pid(t.a), SIGCONT);
+	wait_for(says_that_others_have_it());
+	stop = rpc_begin(t.a, "job.stop", "[s]", id);
+	rpc(t.a, "job.get", "[s]", id); /* that was heard */
+	kill(t.a->keeper, SIGCONT);
+	check_str(text_at(rpc_end(stop), "result"), "finished");
+	check_str(job_outcome(t.b, id), "by b");
+	herod_stop(t.a);
+	herod_stop(t.b);
+}
+
+/* Redis has noted that it is there again, but that answer was lost. */
+void
+test_an_end_of_a_node_that_stood_still_is_none_when_others_have_the_job(void)
+{
+	struct two t;
+	const char *id, *key;
+	pid_t first;
+
+	start_two(&t, runner_it(text(LONG_JOB, runs(), here("go-a"))),
+	    text("[runner:it]\nkind = exec\ncommand = %s\n"
+		 "autostart = false\n",
+		script("it-b",
+		    text("until [ -e %s ]; do sleep 0.02; done; echo by b",
+			here("go-b")))));
+	id = queue_it(t.a);
+	wait_for(count_lines(runs()) == 1);
+	first = pid_in(runs());
+	key = text("herod:node:%s", text_at(node(t.a, "a"), "id"));
+	rpc(t.b, "start_runner", "[s]", "it");
+	vanish(t.a);
+	wait_for(job_is(t.b, id, "started") &&
+	    strstr(redis(t.redis, "HGET hero:job:%s node", id), "b"));
+	wait_for(json_is_string(at(node(t.b, "a"), "gone_at")));
+	redis(t.redis, "HDEL %s fenced gone", key);
+	redis(t.redis, "HSET %s doubt 1", key);
+	run("touch %s", here("go-a"));
+	kill(t.a->keeper, SIGCONT);
+	wait_for(is_gone(first));
+	kill(herod_pid(t.a), SIGCONT);
+	wait_for(strstr(redis(t.redis, "HEXISTS %s doubt", key), "0"));
+	check_has(redis(t.redis, "HGET hero:job:%s status", id), "started");
+	run("touch %s", here("go-b"));
+	check_str(job_outcome(t.b, id), "by b");
+	herod_stop(t.a);
+	herod_stop(t.b);
+}
+
+/* What its program had begun, when no other one runs such programs. */
+void
+test_a_job_of_an_actor_goes_back_when_its_node_vanishes(void)
+{
+	struct two t;
+	const char *id;
+
+	start_two(&t, "[runner:it]\nkind = redis\ncommand = sleep 1000\n",
+	    "[runner:it]\nkind = redis\ncommand = sleep 1000\n"
+	    "autostart = false\n");
+	wait_for(is_state(t.a, "it", "RUNNING"));
+	id = queue_it(t.a);
+	check_has(redis(t.redis, "LPOP hero:work_queue:it"), id);
+	redis(t.redis, "HSET hero:job:%s status started", id);
+	wait_for(strstr(redis(t.redis, "HGET herod:open:it %s", id), "begun"));
+	vanish(t.a);
+	wait_for(job_is(t.b, id, "dispatched"));
+	come_back(t.a);
+	herod_stop(t.a);
+	herod_stop(t.b);
+}
+
 /* It is cut off from Redis: others may begin the job. */
 void
 test_an_exclusive_job_ends_before_others_may_begin_it(void)
