@@ -277,8 +277,12 @@ send_doubt(struct queues *qs, const char *command, redis_fn fn)
 static void
 on_sure(void *arg, const struct redis_reply *reply)
 {
+	struct queues *qs = arg;
+
+	if (reply)
+		qs->is_doubtful = false;
 	if (reply_number(reply) == 1)
-		send_doubt(arg, "HDEL", NULL);
+		send_doubt(qs, "HDEL", NULL);
 }
 
 void
@@ -286,7 +290,6 @@ queues_make_sure(struct queues *qs)
 {
 	if (qs->is_doubtful)
 		send_doubt(qs, "HEXISTS", on_sure);
-	qs->is_doubtful = false;
 }
 
 /* ---- others are not ---- */

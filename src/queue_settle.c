@@ -431,8 +431,8 @@ send_settle(struct settle *s)
 		send_later(s);
 	else if (s->is_back)
 		send_back(s);
-	else if (s->by_function || qs->is_unsure || s->job->foreign ||
-	    s->job->external || s->job->spec.unique_key ||
+	else if (s->by_function || qs->is_unsure || qs->is_doubtful ||
+	    s->job->foreign || s->job->external || s->job->spec.unique_key ||
 	    s->job->spec.concurrency_key)
 		finish_by_function(s);
 	else

@@ -500,41 +500,70 @@ test_a_stop_of_an_attempt_that_others_outdid_leaves_the_job_over(void)
 	herod_stop(t.b);
 }
 
-/* Redis has noted that it is there again, but that answer was lost. */
-void
-test_an_end_of_a_node_that_stood_still_is_none_when_others_have_the_job(void)
+/* B is at work at a job that a, which stands still, has just done; its keeper
+ * knows. */
+static const char *
+start_twice_at_work(struct two *t)
 {
-	struct two t;
-	const char *id, *key;
+	const char *id;
 	pid_t first;
 
-	start_two(&t, runner_it(text(LONG_JOB, runs(), here("go-a"))),
+	start_two(t, runner_it(text(LONG_JOB, runs(), here("go-a"))),
 	    text("[runner:it]\nkind = exec\ncommand = %s\n"
 		 "autostart = false\n",
 		script("it-b",
 		    text("until [ -e %s ]; do sleep 0.02; done; echo by b",
 			here("go-b")))));
-	id = queue_it(t.a);
+	id = queue_it(t->a);
 	wait_for(count_lines(runs()) == 1);
 	first = pid_in(runs());
-	key = text("herod:node:%s", text_at(node(t.a, "a"), "id"));
-	rpc(t.b, "start_runner", "[s]", "it");
-	vanish(t.a);
-	wait_for(job_is(t.b, id, "started") &&
-	    strstr(redis(t.redis, "HGET hero:job:%s node", id), "b"));
-	wait_for(json_is_string(at(node(t.b, "a"), "gone_at")));
+	rpc(t->b, "start_runner", "[s]", "it");
+	vanish(t->a);
+	wait_for(job_is(t->b, id, "started") &&
+	    strstr(redis(t->redis, "HGET hero:job:%s node", id), "b"));
+	wait_for(json_is_string(at(node(t->b, "a"), "gone_at")));
+	run("touch %s", here("go-a"));
+	kill(t->a->keeper, SIGCONT);
+	wait_for(is_gone(first));
+	return id;
+}
+
+static void
+check_only_b_ends(struct two *t, const char *id)
+{
+	wait_for(strstr(redis(t->redis, "HEXISTS herod:node:%s doubt",
+			    text_at(node(t->b, "a"), "id")),
+	    "0"));
+	check_has(redis(t->redis, "HGET hero:job:%s status", id), "started");
+	run("touch %s", here("go-b"));
+	check_str(job_outcome(t->b, id), "by b");
+	herod_stop(t->a);
+	herod_stop(t->b);
+}
+
+/* Redis has noted that it is there again, but that answer was lost. */
+void
+test_an_end_of_a_node_that_stood_still_is_none_when_others_have_the_job(void)
+{
+	struct two t;
+	const char *id = start_twice_at_work(&t), *key;
+
+	key = text("herod:node:%s", text_at(node(t.b, "a"), "id"));
 	redis(t.redis, "HDEL %s fenced gone", key);
 	redis(t.redis, "HSET %s doubt 1", key);
-	run("touch %s", here("go-a"));
-	kill(t.a->keeper, SIGCONT);
-	wait_for(is_gone(first));
 	kill(herod_pid(t.a), SIGCONT);
-	wait_for(strstr(redis(t.redis, "HEXISTS %s doubt", key), "0"));
-	check_has(redis(t.redis, "HGET hero:job:%s status", id), "started");
-	run("touch %s", here("go-b"));
-	check_str(job_outcome(t.b, id), "by b");
-	herod_stop(t.a);
-	herod_stop(t.b);
+	check_only_b_ends(&t, id);
+}
+
+void
+test_an_end_that_the_next_herod_finds_is_none_when_others_have_the_job(void)
+{
+	struct two t;
+	const char *id = start_twice_at_work(&t);
+
+	herod_kill9(t.a);
+	wait_for_redis(t.a);
+	check_only_b_ends(&t, id);
 }
 
 /* What its program had begun, when no other one runs such programs. */
