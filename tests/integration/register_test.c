@@ -581,7 +581,7 @@ test_all_herods_on_a_redis_know_it(void)
 	check_str(job_outcome(a, id), "did a");
 	id = queue_job(a, "stay", "{\"timeout\": 1}");
 	check_has(job_outcome(b, id), "timeout after 1s");
-	check(job_is(a, id, "timeout"));
+	wait_for(job_is(a, id, "timeout")); /* b tells it before Redis */
 	rpc(b, "unregister_runner", "[s]", "far");
 	wait_for(!is_known(a, "far"));
 	kill_actor(pid);
