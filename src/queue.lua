@@ -954,13 +954,11 @@ local function keep(keys, args)
 	return 1
 end
 
--- KEYS job; ARGV node reason
--- A job in hand there, or (reason is not "") of programs that draw by themselves,
--- is to end: 0 when it is over, or others have it by now.
+-- KEYS job own (or open); ARGV id reason
+-- A job in hand is to end: 0 when it is over, or others have it by now.
 local function stopping(keys, args)
-	local v = redis.call('HMGET', keys[1], 'status', 'node')
-
-	if v[1] ~= 'started' or args[2] == '' and v[2] and v[2] ~= args[1] then
+	if redis.call('HGET', keys[1], 'status') ~= 'started' or
+	    redis.call('HEXISTS', keys[2], args[1]) == 0 then
 		return 0
 	end
 	redis.call('HSET', keys[1], 'status', 'stopping')

@@ -467,9 +467,10 @@ queue_mark_stopping(struct queue *q, const struct job *j)
 	struct redis_words w;
 	char key[KEY_MAX];
 
-	call_begin(&w, "herod_stopping", 1);
+	call_begin(&w, "herod_stopping", 2);
 	words_add(&w, job_key(q->all, j->spec.id, key));
-	words_add(&w, q->all->node);
+	words_add(&w, j->external ? q->open : q->own);
+	words_add(&w, j->spec.id);
 	/* When its program says "error", all herods know why. */
 	words_add(&w, j->external ? job_status_word(JOB_CANCELLED) : "");
 	redis_send(q->all->redis, &w, NULL, NULL);

@@ -415,7 +415,9 @@ test_what_one_herod_tells_may_need_what_another_tells_later(void)
 	dial("two.sock");
 	wait_for(strstr(herod_log(), "deeds are told again"));
 	kill(herod_pid(f.h), SIGCONT);
-	wait_for_redis(f.h);
+	wait_for(strstr(
+	    redis(here("two.sock"), "EXISTS hero:job:unwanted hero:job:second"),
+	    "2"));
 	wait_for(job_is(f.h, "unwanted", "cancelled"));
 	wait_for(job_is(f.h, "second", "waiting_for_prerequisites"));
 	rpc(f.h, "resume_queue", "[s]", "fast");
