@@ -1020,12 +1020,9 @@ local function again(keys, args)
 		take_unique(key, id, math.ceil((tonumber(v[2]) or 0) * 1000))
 	end
 	local ended = release(ns, id, now, tonumber(args[4]), {})
-	redis.call('PERSIST', job)
-	redis.call('ZREM', own_key(ns, 'done', queue_of(job)), id)
-	redis.call('HDEL', job, 'reason', 'error', 'exit', 'last_lines',
-		'result', 'due', 'attempts', 'deaths', 'retries_done',
-		'deferrals', 'node', 'instance', 'started_at', 'finished_at',
-		'prerequisites_left')
+	not_over(ns, id, job)
+	redis.call('HDEL', job, 'last_lines', 'due', 'attempts', 'deaths',
+		'retries_done', 'deferrals', 'prerequisites_left')
 	dispatch(ns, id, job, now)
 	return { 'ok', 'dispatched', ended }
 end

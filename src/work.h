@@ -230,7 +230,8 @@ struct workers {
 
 struct work *work_find(struct workers *w, const char *id);
 
-/* Takes the job into hand; NULL (and the job freed) when it is already. */
+/* Takes the job into hand; NULL (and the job freed, or kept as a successor)
+ * when it is already. */
 struct work *work_new(struct place *p, struct job *stolen);
 
 /* Something has become of a job: "started". */

@@ -251,10 +251,33 @@ lane_uncount(struct lane *l, double seconds)
 	    l->job_seconds > 0 ? 0.9 * l->job_seconds + 0.1 * seconds : seconds;
 }
 
+/* The job that others had is ours again, while our attempt of before is still
+ * being killed: both would be at work on it. */
+static void
+succeed(struct work *k, struct job *stolen)
+{
+	if (k->successor)
+		job_free(stolen);
+	else
+		k->successor = stolen;
+}
+
+/* That work is in the way of a new one. */
+static void
+claimed_twice(struct work *k, struct job *stolen)
+{
+	if (k->superseded) {
+		succeed(k, stolen);
+		return;
+	}
+	log_warnx("job %s: claimed twice", stolen->spec.id);
+	job_free(stolen);
+}
+
 struct work *
 work_new(struct place *p, struct job *stolen)
 {
-	struct work *k = xcalloc(1, sizeof(*k));
+	struct work *k = xcalloc(1, sizeof(*k)), *other;
 
 	k->all = p->all;
 	k->place = p;
@@ -262,10 +285,9 @@ work_new(struct place *p, struct job *stolen)
 	k->retry_after = -1;
 	ev_timer_init(&k->timer, on_deadline, 0., 0.);
 	k->timer.data = k;
-	if (RB_INSERT(work_tree, &p->all->works, k)) {
-		log_warnx("job %s: claimed twice", stolen->spec.id);
-		job_free(stolen);
+	if ((other = RB_INSERT(work_tree, &p->all->works, k))) {
 		free(k);
+		claimed_twice(other, stolen);
 		return NULL;
 	}
 	TAILQ_INSERT_TAIL(&p->works, k, next);
@@ -726,17 +748,6 @@ place_fill_foreign(const struct place *p, struct job *j)
 		j->spec.runner = xstrdup(r->name);
 }
 
-/* The job that others had is ours again, while our attempt of before is still
- * being killed: both would be at work on it. */
-static void
-succeed(struct work *k, struct job *stolen)
-{
-	if (k->successor)
-		job_free(stolen);
-	else
-		k->successor = stolen;
-}
-
 /* The claim stands: hand it over, or back when that is not possible. */
 static void
 begin(struct place *p, unsigned process, struct job *stolen)
@@ -745,11 +756,6 @@ begin(struct place *p, unsigned process, struct job *stolen)
 
 	if (!place_takes(p, process)) {
 		queue_give_back(p->lane->queue, stolen, BACK_HEAD, NULL, NULL);
-		return;
-	}
-	k = work_find(p->all, stolen->spec.id);
-	if (k && k->superseded) {
-		succeed(k, stolen);
 		return;
 	}
 	place_fill_foreign(p, stolen);

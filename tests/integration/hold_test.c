@@ -288,7 +288,6 @@ test_who_takes_jobs_by_himself_cannot_be_held_by_the_host(void)
 static void
 break_db(struct herod *h)
 {
-	wait_for(pid_of(h, "db") != 0);
 	signal_runner(h, "db", SIGKILL);
 	wait_for(is_state(h, "db", "BACKOFF"));
 }

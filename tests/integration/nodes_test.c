@@ -397,6 +397,22 @@ test_a_node_that_comes_back_goes_on_with_what_nobody_has_begun(void)
 }
 
 static bool
+is_at_work_at_b(const struct two *t, const char *id)
+{
+	return job_is(t->b, id, "started") &&
+	    strstr(redis(t->redis, "HGET hero:job:%s node", id), "b");
+}
+
+/* A has seen to what others have. */
+static bool
+is_sure_of_a(const struct two *t)
+{
+	return strstr(redis(t->redis, "HEXISTS herod:node:%s doubt",
+			  text_at(node(t->b, "a"), "id")),
+	    "0");
+}
+
+static bool
 says_that_others_have_it(void)
 {
 	return strstr(herod_log(), "others have it now");
@@ -420,8 +436,7 @@ test_a_job_that_comes_back_waits_for_the_end_of_its_first_attempt(void)
 	claims = text("herod:own:it:%s", text_at(node(t.a, "a"), "id"));
 	rpc(t.b, "start_runner", "[s]", "it");
 	vanish(t.a);
-	wait_for(job_is(t.b, id, "started") &&
-	    strstr(redis(t.redis, "HGET hero:job:%s node", id), "b"));
+	wait_for(is_at_work_at_b(&t, id));
 	kill(herod_pid(t.a), SIGCONT);
 	wait_for(says_that_others_have_it());
 	rpc(t.b, "stop_runner", "{s:s, s:b}", "name", "it", "wait", 0);
@@ -462,9 +477,7 @@ test_a_herod_killed_before_it_learns_that_others_have_its_jobs_ends_them(void)
 	herod_kill9(t.a);
 	wait_for(is_gone(worker));
 	wait_for(is_state(t.a, "it", "RUNNING"));
-	wait_for(strstr(redis(t.redis, "HEXISTS herod:node:%s doubt",
-			    text_at(node(t.a, "a"), "id")),
-	    "0"));
+	wait_for(is_sure_of_a(&t));
 	worker = pid_of(t.a, "it");
 	herod_kill9(t.a); /* now nothing is to be doubted */
 	wait_for_redis(t.a);
@@ -519,8 +532,7 @@ start_twice_at_work(struct two *t)
 	first = pid_in(runs());
 	rpc(t->b, "start_runner", "[s]", "it");
 	vanish(t->a);
-	wait_for(job_is(t->b, id, "started") &&
-	    strstr(redis(t->redis, "HGET hero:job:%s node", id), "b"));
+	wait_for(is_at_work_at_b(t, id));
 	wait_for(json_is_string(at(node(t->b, "a"), "gone_at")));
 	run("touch %s", here("go-a"));
 	kill(t->a->keeper, SIGCONT);
@@ -531,9 +543,7 @@ start_twice_at_work(struct two *t)
 static void
 check_only_b_ends(struct two *t, const char *id)
 {
-	wait_for(strstr(redis(t->redis, "HEXISTS herod:node:%s doubt",
-			    text_at(node(t->b, "a"), "id")),
-	    "0"));
+	wait_for(is_sure_of_a(t));
 	check_has(redis(t->redis, "HGET hero:job:%s status", id), "started");
 	run("touch %s", here("go-b"));
 	check_str(job_outcome(t->b, id), "by b");
